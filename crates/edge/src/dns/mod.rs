@@ -1,0 +1,1 @@
+//! DNS: public zones and the resolver of each VPC.
