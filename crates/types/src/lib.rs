@@ -1,1 +1,35 @@
-//! See docs/architecture.md.
+//! The nouns: typed ids, CIDRs, resource rows and the snapshot that holds them.
+//!
+//! Everybody imports this crate; it imports no room. No I/O, no clock, no randomness:
+//! ids and times are passed in. A row is one resource as it stands in the store (JSON);
+//! one row has one writer (see `status` for the rows that hosts write).
+
+pub mod cidr;
+pub mod config;
+pub mod ec2;
+pub mod ecr;
+pub mod ecs;
+pub mod elb;
+pub mod iam;
+pub mod id;
+pub mod logs;
+pub mod place;
+pub mod route53;
+pub mod snapshot;
+pub mod status;
+pub mod time;
+pub mod traffic;
+
+pub use cidr::{Ipv4Cidr, MacAddr};
+pub use config::{InternetAccess, RegionConfig};
+pub use id::*;
+pub use place::{Scope, Zone};
+pub use snapshot::{Row, Snapshot, Table, Versioned};
+pub use time::Timestamp;
+pub use traffic::{PortRange, Traffic};
+
+/// The store's revision: grows by one with every transaction.
+pub type Revision = u64;
+
+/// Tags of a resource, by key.
+pub type Tags = std::collections::BTreeMap<String, String>;

@@ -1,0 +1,262 @@
+//! Rows of ECS on Fargate.
+
+use crate::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub scope: Scope,
+    pub name: String,
+    pub arn: String,
+    /// `ACTIVE` or `INACTIVE`.
+    pub status: String,
+    pub settings: BTreeMap<String, String>,
+    pub capacity_providers: Vec<String>,
+    pub default_strategy: Vec<CapacityProviderStrategyItem>,
+    pub created_at: Timestamp,
+    pub tags: Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CapacityProviderStrategyItem {
+    pub capacity_provider: String,
+    pub weight: i32,
+    pub base: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDefinition {
+    pub scope: Scope,
+    pub arn: String,
+    pub family: String,
+    pub revision: u32,
+    /// False after DeregisterTaskDefinition.
+    pub active: bool,
+    pub containers: Vec<ContainerDefinition>,
+    /// CPU units, 1024 a vCPU.
+    pub cpu: u32,
+    pub memory_mib: u32,
+    pub network_mode: String,
+    pub requires_compatibilities: Vec<String>,
+    pub execution_role_arn: Option<String>,
+    pub task_role_arn: Option<String>,
+    pub ephemeral_storage_gib: Option<u32>,
+    /// CPU architecture and operating system family, as given.
+    pub runtime_platform: Option<(Option<String>, Option<String>)>,
+    pub pid_mode: Option<String>,
+    pub volumes: Vec<String>,
+    pub registered_at: Timestamp,
+    pub deregistered_at: Option<Timestamp>,
+    pub registered_by: String,
+    pub tags: Tags,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerDefinition {
+    pub name: String,
+    pub image: String,
+    pub cpu: u32,
+    pub memory_mib: Option<u32>,
+    pub memory_reservation_mib: Option<u32>,
+    pub essential: bool,
+    pub command: Option<Vec<String>>,
+    pub entry_point: Option<Vec<String>>,
+    pub working_directory: Option<String>,
+    pub user: Option<String>,
+    pub environment: Vec<(String, String)>,
+    pub port_mappings: Vec<PortMapping>,
+    pub log_configuration: Option<LogConfiguration>,
+    pub stop_timeout_seconds: Option<u32>,
+    pub start_timeout_seconds: Option<u32>,
+    pub readonly_root_filesystem: Option<bool>,
+    pub docker_labels: BTreeMap<String, String>,
+    /// Name, soft and hard limit.
+    pub ulimits: Vec<(String, i64, i64)>,
+    pub interactive: Option<bool>,
+    pub pseudo_terminal: Option<bool>,
+    pub init_process_enabled: Option<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PortMapping {
+    pub container_port: u16,
+    pub host_port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    pub name: Option<String>,
+    pub app_protocol: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogConfiguration {
+    /// `awslogs`
+    pub driver: String,
+    pub options: BTreeMap<String, String>,
+}
+
+/// Where tasks are placed. <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html>
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkConfiguration {
+    pub subnets: Vec<SubnetId>,
+    /// Never empty: the VPC's default group stands in.
+    pub groups: Vec<SecurityGroupId>,
+    pub assign_public_ip: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    pub scope: Scope,
+    pub arn: String,
+    pub name: String,
+    /// Name of the cluster.
+    pub cluster: String,
+    pub status: ServiceStatus,
+    pub task_definition_arn: String,
+    pub desired_count: u32,
+    /// `FARGATE`, or `None` if a capacity provider strategy is given.
+    pub launch_type: Option<String>,
+    pub capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
+    pub platform_version: String,
+    pub network: NetworkConfiguration,
+    pub load_balancers: Vec<ServiceLoadBalancer>,
+    pub minimum_healthy_percent: u32,
+    pub maximum_percent: u32,
+    /// Circuit breaker: enabled, and whether it rolls back.
+    pub circuit_breaker: Option<(bool, bool)>,
+    pub health_check_grace_period_seconds: Option<u32>,
+    /// The newest (PRIMARY) first.
+    pub deployments: Vec<Deployment>,
+    /// Newest first, at most 100 (fact SVC-11).
+    pub events: Vec<ServiceEvent>,
+    pub availability_zone_rebalancing: String,
+    pub enable_execute_command: bool,
+    pub enable_ecs_managed_tags: bool,
+    pub propagate_tags: String,
+    pub client_token: Option<String>,
+    pub created_at: Timestamp,
+    pub created_by: String,
+    pub deleted_at: Option<Timestamp>,
+    pub tags: Tags,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ServiceStatus {
+    Active,
+    Draining,
+    Inactive,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceLoadBalancer {
+    pub target_group_arn: String,
+    pub container_name: String,
+    pub container_port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// `ecs-svc/<digits>`; the startedBy of its tasks.
+    pub id: String,
+    pub primary: bool,
+    pub task_definition_arn: String,
+    pub network: NetworkConfiguration,
+    pub platform_version: String,
+    pub rollout_state: RolloutState,
+    pub rollout_reason: String,
+    /// Consecutive failures; 0 again at the first running task (fact SVC-9).
+    pub failed_tasks: u32,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RolloutState {
+    InProgress,
+    Completed,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceEvent {
+    pub id: String,
+    pub created_at: Timestamp,
+    pub message: String,
+}
+
+/// What shall be; what is stands in `status::TaskStatus`, written by the host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    pub scope: Scope,
+    /// 32 hexadecimal digits.
+    pub id: String,
+    pub arn: String,
+    /// Name of the cluster.
+    pub cluster: String,
+    pub task_definition_arn: String,
+    /// `family:<family>` or `service:<name>`.
+    pub group: String,
+    /// Deployment id for tasks of a service.
+    pub started_by: Option<String>,
+    pub launch_type: String,
+    pub capacity_provider: Option<String>,
+    pub platform_version: String,
+    pub cpu: u32,
+    pub memory_mib: u32,
+    pub overrides: TaskOverrides,
+    pub zone: String,
+    pub subnet_id: SubnetId,
+    pub eni_id: EniId,
+    /// UUID of the interface's attachment.
+    pub attachment_id: String,
+    pub host: String,
+    pub desired: DesiredStatus,
+    /// Set when `desired` turns to stopped by the control plane.
+    pub stop: Option<TaskStop>,
+    /// Targets are deregistered and drained first; the host stops containers only from here on.
+    pub stop_containers: bool,
+    /// Set by the control plane when the interface is released and the task is over.
+    pub stopped_at: Option<Timestamp>,
+    pub enable_execute_command: bool,
+    pub created_at: Timestamp,
+    pub tags: Tags,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DesiredStatus {
+    Running,
+    Stopped,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskStop {
+    /// `UserInitiated`, `ServiceSchedulerInitiated`, ... (fact TASK-3).
+    pub code: String,
+    pub reason: String,
+    pub stopping_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskOverrides {
+    pub containers: Vec<ContainerOverride>,
+    pub cpu: Option<String>,
+    pub memory: Option<String>,
+    pub task_role_arn: Option<String>,
+    pub execution_role_arn: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerOverride {
+    pub name: String,
+    pub command: Option<Vec<String>>,
+    pub environment: Vec<(String, String)>,
+    pub cpu: Option<u32>,
+    pub memory_mib: Option<u32>,
+    pub memory_reservation_mib: Option<u32>,
+}
