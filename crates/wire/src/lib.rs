@@ -1,1 +1,66 @@
-//! See docs/architecture.md.
+//! Bytes to shapes and back, for every service fogbank serves.
+//!
+//! Called by `control` (shapes, dispatch) and `fogbank` (its HTTP endpoint). What must stay true:
+//! no bytes panic a decoder, memory is bounded by the size of the request, and whatever is
+//! malformed is refused with AWS's error, never widened or defaulted.
+
+pub mod schema;
+pub mod value;
+
+pub use schema::{ErrorSchema, Operation, Protocol, Schema, Service, TypedOperation};
+pub use value::{Mismatch, Shape, Value};
+
+/// What the generated files import.
+mod generated {
+    pub use std::collections::BTreeMap;
+    pub use std::sync::OnceLock;
+
+    pub use bytes::Bytes;
+    pub use fogbank_types::Timestamp;
+    pub use serde_json::Value as Document;
+
+    pub use crate::schema::{
+        ErrorSchema, Kind, Location, Member, Operation, Pattern, Protocol, Schema, Service,
+        ServiceSchema,
+    };
+    pub use crate::value::{Mismatch, Shape, Value};
+
+    #[cfg(test)]
+    pub type RoundTrip = fn(Value) -> Result<Value, Mismatch>;
+
+    #[cfg(test)]
+    pub fn round_trip<T: Shape>(value: Value) -> Result<Value, Mismatch> {
+        T::from_value(value).map(T::into_value)
+    }
+}
+
+macro_rules! services {
+    ($($(#[$doc:meta])* $name:ident),*) => {
+        $(
+            $(#[$doc])*
+            #[allow(unused_imports, clippy::all)]
+            pub mod $name {
+                include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
+            }
+        )*
+    };
+}
+
+services! {
+    /// Amazon EC2: the VPC operations.
+    ec2,
+    /// Elastic Load Balancing v2.
+    elbv2,
+    /// Amazon ECS.
+    ecs,
+    /// Amazon ECR.
+    ecr,
+    /// Amazon Route 53.
+    route53,
+    /// IAM.
+    iam,
+    /// AWS STS.
+    sts,
+    /// Amazon CloudWatch Logs.
+    logs
+}
