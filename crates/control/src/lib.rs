@@ -1,1 +1,15 @@
-//! See docs/architecture.md.
+//! The brain: API front door, AWS's rules, reconcilers and scheduler.
+//!
+//! A call goes server -> wire (route, decode) -> api (shape to command) -> model (rules, pure) -> engine (one
+//! transaction in the store). The reconcilers close the difference between what shall be and what is; they take no
+//! input but a snapshot. Nothing here touches the network, processes or containers: `node` and `dns` follow the store.
+
+pub mod api;
+pub mod engine;
+pub mod model;
+pub mod reconcile;
+pub mod registry;
+pub mod schedule;
+pub mod server;
+
+pub use engine::Engine;

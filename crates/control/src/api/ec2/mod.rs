@@ -1,0 +1,5 @@
+//! See docs/architecture.md.
+
+pub fn handlers() -> Vec<super::Handler> {
+    Vec::new()
+}

@@ -1,0 +1,155 @@
+//! From shapes to commands and back. One folder a service, one file a resource; no rule of AWS's lives here.
+
+use crate::engine::Engine;
+use crate::model::{Refused, Tx};
+use fogbank_types::{RegionConfig, Scope, Snapshot, Timestamp};
+use fogbank_wire::{Service, ServiceError, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub mod ec2;
+pub mod ecr;
+pub mod ecs;
+pub mod elbv2;
+pub mod iam;
+pub mod logs;
+pub mod route53;
+pub mod sts;
+
+/// Who calls, and from where.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Twelve digits.
+    pub account: String,
+    pub region: String,
+    pub access_key: String,
+    pub request_id: String,
+    /// The request's Host header, port included.
+    pub host: String,
+}
+
+/// What a handler may use.
+pub struct Context {
+    pub caller: Caller,
+    engine: Arc<Engine>,
+}
+
+impl Context {
+    pub fn new(caller: Caller, engine: Arc<Engine>) -> Self {
+        Self { caller, engine }
+    }
+
+    /// The caller's account and the region called.
+    pub fn scope(&self) -> Scope {
+        Scope::new(&self.caller.account, &self.caller.region)
+    }
+
+    /// All rows as they stand now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine.snapshot()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.engine.now()
+    }
+
+    pub fn config(&self) -> &RegionConfig {
+        self.engine.config()
+    }
+
+    /// Commits what `change` does in one transaction. Runs it again if somebody else changed the same rows meanwhile,
+    /// so it must have no effect but on `tx`. If hosts are concerned, waits at most a second until they act by it;
+    /// success does not depend on them.
+    pub fn write<R>(&self, change: impl FnMut(&mut Tx) -> Result<R, ApiError>) -> Result<R, ApiError> {
+        let (result, revision) = self.engine.write(change)?;
+        if let Some(revision) = revision {
+            self.engine.wait_for_hosts(revision);
+        }
+        Ok(result)
+    }
+}
+
+/// The answer to a refused call.
+#[derive(Debug)]
+pub struct ApiError(pub ServiceError);
+
+impl ApiError {
+    /// A refusal with status 400.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self(ServiceError::new(code, message))
+    }
+
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.0.status = status;
+        self
+    }
+}
+
+impl<R: Refused> From<R> for ApiError {
+    fn from(refusal: R) -> Self {
+        Self::new(refusal.code(), refusal.to_string()).with_status(refusal.status())
+    }
+}
+
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        Self(error)
+    }
+}
+
+/// An operation that is served.
+pub struct Handler {
+    pub service: Service,
+    pub operation: &'static str,
+    /// Whether it may block on the store or on files; if not, it is answered on the spot.
+    pub blocking: bool,
+    pub run: fn(&Context, Value) -> Result<Value, ApiError>,
+}
+
+/// Declares the handlers of a service:
+/// `handlers! { Ec2: read DescribeVpcs => vpcs::describe, write CreateVpc => vpcs::create, }`.
+/// `read` answers from the snapshot and never blocks; `write` may commit or touch files.
+macro_rules! handlers {
+    ($service:ident: $($mode:ident $operation:ident => $function:path,)*) => {
+        /// The operations of this service that are built.
+        pub fn handlers() -> Vec<$crate::api::Handler> {
+            vec![$($crate::api::Handler {
+                service: fogbank_wire::Service::$service,
+                operation: stringify!($operation),
+                blocking: $crate::api::handlers!(@blocking $mode),
+                run: |context, input| {
+                    let input = fogbank_wire::Shape::from_value(input)?;
+                    let output = $function(context, input)?;
+                    Ok(fogbank_wire::Shape::into_value(output))
+                },
+            },)*]
+        }
+    };
+    (@blocking read) => { false };
+    (@blocking write) => { true };
+}
+pub(crate) use handlers;
+
+/// Every operation that is built, by service and name.
+pub struct Handlers(HashMap<(Service, &'static str), Handler>);
+
+impl Handlers {
+    /// All handlers of all services.
+    pub fn all() -> Self {
+        let services = [
+            ec2::handlers(),
+            ecr::handlers(),
+            ecs::handlers(),
+            elbv2::handlers(),
+            iam::handlers(),
+            logs::handlers(),
+            route53::handlers(),
+            sts::handlers(),
+        ];
+        Self(services.into_iter().flatten().map(|handler| ((handler.service, handler.operation), handler)).collect())
+    }
+
+    pub fn get(&self, service: Service, operation: &'static str) -> Option<&Handler> {
+        self.0.get(&(service, operation))
+    }
+}

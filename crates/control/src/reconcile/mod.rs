@@ -1,0 +1,32 @@
+//! Closing the difference between what shall be and what is. Each reconciler reads a snapshot and changes rows; it
+//! takes no other input, so that a restart, a lost host or a failed zone needs no code of its own.
+
+pub mod driver;
+
+pub mod change_sync;
+pub mod load_balancer_state;
+pub mod nat_gateway_state;
+pub mod service_count;
+pub mod target_draining;
+pub mod target_registration;
+pub mod task_lifecycle;
+
+use crate::model::Tx;
+use fogbank_types::Timestamp;
+
+/// A goal and the function that works towards it. It answers when to look again even if nothing changes.
+pub struct Reconciler {
+    pub name: &'static str,
+    pub run: fn(&mut Tx) -> Option<Timestamp>,
+}
+
+/// All of them, in the order in which one pass runs them.
+pub const RECONCILERS: &[Reconciler] = &[
+    Reconciler { name: "nat_gateway_state", run: nat_gateway_state::reconcile },
+    Reconciler { name: "load_balancer_state", run: load_balancer_state::reconcile },
+    Reconciler { name: "task_lifecycle", run: task_lifecycle::reconcile },
+    Reconciler { name: "target_registration", run: target_registration::reconcile },
+    Reconciler { name: "target_draining", run: target_draining::reconcile },
+    Reconciler { name: "service_count", run: service_count::reconcile },
+    Reconciler { name: "change_sync", run: change_sync::reconcile },
+];
