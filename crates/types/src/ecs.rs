@@ -128,6 +128,9 @@ pub struct Service {
     pub health_check_grace_period_seconds: Option<u32>,
     /// The newest (PRIMARY) first.
     pub deployments: Vec<Deployment>,
+    /// Those that are over, newest first, at most 20; the newest completed one is what a rollback goes back to.
+    #[serde(default)]
+    pub past_deployments: Vec<Deployment>,
     /// Newest first, at most 100 (fact SVC-11).
     pub events: Vec<ServiceEvent>,
     pub availability_zone_rebalancing: String,
@@ -168,6 +171,18 @@ pub struct Deployment {
     pub rollout_reason: String,
     /// Consecutive failures; 0 again at the first running task (fact SVC-9).
     pub failed_tasks: u32,
+    /// Tasks that ran and then failed their health checks (stage 2 of the circuit breaker, fact SVC-8).
+    #[serde(default)]
+    pub failed_health_checks: u32,
+    /// When a start last failed; the throttle counts from here (fact SVC-10).
+    #[serde(default)]
+    pub last_failure_at: Option<Timestamp>,
+    /// When it completed, failed or was superseded.
+    #[serde(default)]
+    pub finished_at: Option<Timestamp>,
+    /// The deployment that this one goes back from, if it is a rollback.
+    #[serde(default)]
+    pub rollback_of: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
