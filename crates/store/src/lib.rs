@@ -12,8 +12,9 @@
 //! Backends: [`Memory`], [`Embedded`] (redb). Both sit on one core, and both pass `suite`.
 //! [`log`] is apart from the rows: append-only segments for log events.
 
+pub mod blob;
 mod core;
-//EMB mod embedded;
+mod embedded;
 mod error;
 mod follower;
 mod lease;
@@ -27,7 +28,7 @@ mod watch;
 
 use async_trait::async_trait;
 
-//EMB pub use embedded::Embedded;
+pub use embedded::Embedded;
 pub use error::{Result, StoreError};
 pub use follower::Follower;
 pub use memory::Memory;
