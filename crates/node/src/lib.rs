@@ -1,1 +1,6 @@
-//! See docs/architecture.md.
+//! This host: it turns the store's rows into network, tasks and load balancer nodes, and reports what is true.
+//!
+//! Run as `fogbank node` (the agent) and `fogbank shim` (a task's parent). What must stay true: everything here is derived
+//! from the store and can be rebuilt from it; tasks outlive the agent and are adopted, not restarted.
+
+pub mod oci;
