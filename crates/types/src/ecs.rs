@@ -236,6 +236,9 @@ pub struct Task {
     /// Set by the control plane when the interface is released and the task is over.
     pub stopped_at: Option<Timestamp>,
     pub enable_execute_command: bool,
+    /// Of the RunTask call, so that a repeated call does not start it again.
+    #[serde(default)]
+    pub client_token: Option<String>,
     pub created_at: Timestamp,
     pub tags: Tags,
 }
