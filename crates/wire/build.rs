@@ -4,6 +4,9 @@
 //! tables of `src/schema.rs`, and a type for each operation. All naming rules of the protocols
 //! are applied here. A trait of a model that the codecs do not know stops the build.
 
+// A build script says what is wrong by panicking; there is nobody else to tell.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -155,6 +158,7 @@ impl<'a> Writer<'a> {
     fn refuse_unknown_traits(&self, name: &str) {
         let shape = &self.shapes[name];
         for key in [
+            "flattened",
             "timestampFormat",
             "payload",
             "wrapper",
@@ -351,7 +355,6 @@ impl Shape for {name} {{
         let shape = &self.shapes[name];
         let target = |side: &str| text(&shape[side], "shape").unwrap();
         let location = |side: &str| text(&shape[side], "locationName");
-        let flattened = shape.get("flattened").is_some();
         match self.kind(name) {
             "structure" if shape.get("document").is_some() => "Kind::Document".to_owned(),
             "structure" => self.structure_kind(name),
@@ -362,13 +365,13 @@ impl Shape for {name} {{
                     "member"
                 };
                 format!(
-                    "Kind::List {{ element: &{}, element_name: {:?}, flattened: {flattened} }}",
+                    "Kind::List {{ element: &{}, element_name: {:?}}}",
                     target("member"),
                     location("member").unwrap_or(fallback)
                 )
             }
             "map" => format!(
-                "Kind::Map {{ key: &{}, value: &{}, key_name: {:?}, value_name: {:?}, flattened: {flattened} }}",
+                "Kind::Map {{ key: &{}, value: &{}, key_name: {:?}, value_name: {:?}}}",
                 target("key"),
                 target("value"),
                 location("key").unwrap_or("key"),
@@ -601,6 +604,16 @@ fn field_name(member: &str) -> String {
 
 /// `VpcId` -> `vpc_id`, `IPAddress` -> `ip_address`, `VPCs` -> `vpcs`, `S3Bucket` -> `s3_bucket`.
 fn snake_case(name: &str) -> String {
+    let mut name = name.to_owned();
+    for (odd, word) in [
+        ("IPv4", "Ipv4"),
+        ("IPv6", "Ipv6"),
+        ("GiB", "Gib"),
+        ("MiB", "Mib"),
+        ("VCpu", "Vcpu"),
+    ] {
+        name = name.replace(odd, word);
+    }
     let chars: Vec<char> = name.chars().collect();
     let mut out = String::new();
     for (index, &c) in chars.iter().enumerate() {

@@ -4,11 +4,29 @@
 //! no bytes panic a decoder, memory is bounded by the size of the request, and whatever is
 //! malformed is refused with AWS's error, never widened or defaulted.
 
+mod json;
+mod malformed;
+mod query;
+mod reply;
+mod rest;
+mod route;
+mod scalar;
 pub mod schema;
-pub mod value;
+mod signature;
+mod time;
+mod validation;
+mod value;
+mod xml;
 
+pub use malformed::Malformed;
+pub use reply::{Detail, ServiceError, encode, encode_error, encode_output};
+pub use route::{
+    Call, DEFAULT_REGION, Destination, Reason, Refused, destination, route, unknown_operation,
+};
 pub use schema::{ErrorSchema, Operation, Protocol, Schema, Service, TypedOperation};
-pub use value::{Mismatch, Shape, Value};
+pub use time::{iso8601, parse_iso8601};
+pub use validation::{Violation, ViolationKind};
+pub use value::{Fields, Mismatch, Shape, Value};
 
 /// What the generated files import.
 mod generated {

@@ -189,14 +189,12 @@ pub enum Kind {
         element: &'static Schema,
         /// The element's name in awsQuery and restXml, input and output.
         element_name: &'static str,
-        flattened: bool,
     },
     Map {
         key: &'static Schema,
         value: &'static Schema,
         key_name: &'static str,
         value_name: &'static str,
-        flattened: bool,
     },
     String {
         /// Empty unless the string is an enum.

@@ -1,0 +1,305 @@
+//! Replies: an operation's output and a service's error, in each protocol's form.
+//!
+//! Called by control for every answer. A reply always carries its request id; an absent member
+//! is absent, an empty list that is there is an empty container.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::schema::{Location, Operation, Protocol, Service};
+use crate::value::{Shape, Value};
+use crate::{TypedOperation, json, scalar, xml};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const XML_DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+
+/// An error as AWS words it. The code is the wire's, `LoadBalancerNotFound`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{code} ({status}): {message}")]
+pub struct ServiceError {
+    pub code: Cow<'static, str>,
+    pub message: String,
+    pub status: u16,
+    /// Members of the error besides its message.
+    pub details: Vec<(Cow<'static, str>, Detail)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Detail {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl ServiceError {
+    pub fn new(
+        code: impl Into<Cow<'static, str>>,
+        status: u16,
+        message: impl Into<String>,
+    ) -> ServiceError {
+        ServiceError {
+            code: code.into(),
+            message: message.into(),
+            status,
+            details: Vec::new(),
+        }
+    }
+
+    /// An error by its name in the model or its code on the wire; the model gives code and
+    /// status. A name that the service's model does not have (EC2's has none) is a 400 of that code.
+    pub fn of(service: Service, name: &'static str, message: impl Into<String>) -> ServiceError {
+        match service.error(name) {
+            Some(error) => ServiceError::new(error.code, error.status, message),
+            None => ServiceError::new(name, 400, message),
+        }
+    }
+
+    /// Route 53's refusal of a batch: a message for each change that cannot be made.
+    pub fn invalid_change_batch(messages: Vec<String>) -> ServiceError {
+        let mut error = ServiceError::new(
+            "InvalidChangeBatch",
+            400,
+            format!("[{}]", messages.join(", ")),
+        );
+        error
+            .details
+            .push(("Messages".into(), Detail::List(messages)));
+        error
+    }
+
+    pub fn with(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        text: impl Into<String>,
+    ) -> ServiceError {
+        self.details.push((name.into(), Detail::Text(text.into())));
+        self
+    }
+}
+
+/// The reply to a call that succeeded.
+pub fn encode<O: TypedOperation>(output: O::Output, request_id: &str) -> Response<Bytes> {
+    encode_output(O::operation(), output.into_value(), request_id)
+}
+
+/// The same for a value that is already untyped.
+pub fn encode_output(operation: &Operation, output: Value, request_id: &str) -> Response<Bytes> {
+    let service = operation.service.schema();
+    match service.protocol {
+        Protocol::AwsJson => {
+            let body = match operation.output {
+                Some(schema) => json::encode(schema, &output),
+                None => String::new(),
+            };
+            json_response(service.json_version, operation.status, body, request_id)
+        }
+        Protocol::Ec2Query => {
+            let mut body = format!(
+                "{XML_DECLARATION}<{}Response xmlns=\"{}\">",
+                operation.name, service.xml_namespace
+            );
+            xml::element("requestId", request_id, &mut body);
+            match operation.output {
+                Some(schema) => xml::encode_members(schema, &output, &mut body),
+                // What EC2 says where there is nothing to say.
+                None => xml::element("return", "true", &mut body),
+            }
+            xml::close(&format!("{}Response", operation.name), &mut body);
+            xml_response(operation.status, body, request_id)
+        }
+        Protocol::AwsQuery => {
+            let name = operation.name;
+            let mut body = format!(
+                "{XML_DECLARATION}<{name}Response xmlns=\"{}\">",
+                service.xml_namespace
+            );
+            if let (Some(schema), Some(wrapper)) = (operation.output, operation.result_wrapper) {
+                xml::open(wrapper, &mut body);
+                xml::encode_members(schema, &output, &mut body);
+                xml::close(wrapper, &mut body);
+            }
+            xml::open("ResponseMetadata", &mut body);
+            xml::element("RequestId", request_id, &mut body);
+            xml::close("ResponseMetadata", &mut body);
+            xml::close(&format!("{name}Response"), &mut body);
+            xml_response(operation.status, body, request_id)
+        }
+        Protocol::RestXml => encode_rest(operation, &output, request_id),
+    }
+}
+
+fn encode_rest(operation: &Operation, output: &Value, request_id: &str) -> Response<Bytes> {
+    let Some(schema) = operation.output else {
+        return xml_response(operation.status, String::new(), request_id);
+    };
+    let namespace = operation.service.schema().xml_namespace;
+    let mut body = format!("{XML_DECLARATION}<{} xmlns=\"{namespace}\">", schema.name);
+    xml::encode_members(schema, output, &mut body);
+    xml::close(schema.name, &mut body);
+    let mut response = xml_response(operation.status, body, request_id);
+    if let Value::Structure(values) = output {
+        for (member, value) in schema.members().iter().zip(values) {
+            let text = (member.location == Location::Header)
+                .then(|| scalar::format(value))
+                .flatten();
+            let header = text.and_then(|text| HeaderValue::try_from(text).ok());
+            let name = HeaderName::from_bytes(member.output_name.as_bytes()).ok();
+            if let (Some(name), Some(header)) = (name, header) {
+                response.headers_mut().insert(name, header);
+            }
+        }
+    }
+    response
+}
+
+/// The reply to a call that failed, in the form of the service's protocol.
+pub fn encode_error(service: Service, error: &ServiceError, request_id: &str) -> Response<Bytes> {
+    let schema = service.schema();
+    encode_error_as(
+        schema.protocol,
+        schema.xml_namespace,
+        schema.json_version,
+        error,
+        request_id,
+    )
+}
+
+/// The same where the service is not known, only how it speaks.
+pub(crate) fn encode_error_as(
+    protocol: Protocol,
+    namespace: &str,
+    json_version: &str,
+    error: &ServiceError,
+    request_id: &str,
+) -> Response<Bytes> {
+    match protocol {
+        Protocol::AwsJson => {
+            json_response(json_version, error.status, json_error(error), request_id)
+        }
+        Protocol::Ec2Query => {
+            let mut body = format!("{XML_DECLARATION}<Response><Errors><Error>");
+            xml::element("Code", &error.code, &mut body);
+            xml::element("Message", &error.message, &mut body);
+            xml_details(error, &mut body);
+            body.push_str("</Error></Errors>");
+            xml::element("RequestID", request_id, &mut body);
+            body.push_str("</Response>");
+            xml_response(error.status, body, request_id)
+        }
+        Protocol::AwsQuery | Protocol::RestXml => {
+            // Route 53 sends this one as a document of its own, with a list of messages. The
+            // Error element is in it for clients that look for a code (botocore does).
+            // https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html
+            let own = protocol == Protocol::RestXml && error.code == "InvalidChangeBatch";
+            let root = if own {
+                "InvalidChangeBatch"
+            } else {
+                "ErrorResponse"
+            };
+            let mut body = format!("{XML_DECLARATION}<{root} xmlns=\"{namespace}\">");
+            xml::open("Error", &mut body);
+            let fault = if error.status >= 500 {
+                "Receiver"
+            } else {
+                "Sender"
+            };
+            xml::element("Type", fault, &mut body);
+            xml::element("Code", &error.code, &mut body);
+            xml::element("Message", &error.message, &mut body);
+            if !own {
+                xml_details(error, &mut body);
+            }
+            xml::close("Error", &mut body);
+            if own {
+                xml_details(error, &mut body);
+            }
+            xml::element("RequestId", request_id, &mut body);
+            xml::close(root, &mut body);
+            xml_response(error.status, body, request_id)
+        }
+    }
+}
+
+fn xml_details(error: &ServiceError, out: &mut String) {
+    for (name, detail) in &error.details {
+        match detail {
+            Detail::Text(text) => xml::element(name, text, out),
+            Detail::List(items) => {
+                xml::open(name, out);
+                // `Messages` holds `Message`s, and so on.
+                let item_name = name.strip_suffix('s').unwrap_or("member");
+                for item in items {
+                    xml::element(item_name, item, out);
+                }
+                xml::close(name, out);
+            }
+        }
+    }
+}
+
+fn json_error(error: &ServiceError) -> String {
+    let mut body = String::from("{\"__type\":");
+    json::write_string(&error.code, &mut body);
+    body.push_str(",\"message\":");
+    json::write_string(&error.message, &mut body);
+    for (name, detail) in &error.details {
+        body.push(',');
+        json::write_string(name, &mut body);
+        body.push(':');
+        match detail {
+            Detail::Text(text) => json::write_string(text, &mut body),
+            Detail::List(items) => {
+                body.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        body.push(',');
+                    }
+                    json::write_string(item, &mut body);
+                }
+                body.push(']');
+            }
+        }
+    }
+    body.push('}');
+    body
+}
+
+fn xml_response(status: u16, body: String, request_id: &str) -> Response<Bytes> {
+    response(
+        status,
+        HeaderValue::from_static("text/xml;charset=UTF-8"),
+        body,
+        request_id,
+    )
+}
+
+fn json_response(version: &str, status: u16, body: String, request_id: &str) -> Response<Bytes> {
+    let content_type = match version {
+        "1.0" => "application/x-amz-json-1.0",
+        _ => "application/x-amz-json-1.1",
+    };
+    response(
+        status,
+        HeaderValue::from_static(content_type),
+        body,
+        request_id,
+    )
+}
+
+fn response(
+    status: u16,
+    content_type: HeaderValue,
+    body: String,
+    request_id: &str,
+) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
