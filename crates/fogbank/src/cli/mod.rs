@@ -1,0 +1,262 @@
+//! The command line. Each command is a file; this one is their list.
+
+mod down;
+mod http;
+mod image;
+mod region;
+mod status;
+
+use crate::{processes, up};
+use anyhow::{Context, Result};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use fogbank_types::{InternetAccess, Ipv4Cidr};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo fogbank up                          start a region on this host
+  sudo fogbank up --ephemeral --speed 10   for tests: no state kept, AWS's waits ten times shorter
+  export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  aws ec2 describe-vpcs                    any AWS client works against it
+  sudo fogbank image load api.tar          an image from `docker save` or an OCI archive
+  sudo fogbank status                      what is there, as a tree
+  sudo fogbank down                        stop the region, keep its state";
+
+/// A cloud region you can own: AWS's API with a real data plane.
+#[derive(Parser)]
+#[command(name = "fogbank", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the region and stay in the foreground until Ctrl-C
+    Up(UpArguments),
+    /// Stop a running region; its state is kept
+    Down(RegionArguments),
+    /// Show what the region holds
+    Status(StatusArguments),
+    /// Container images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Print the completion script of a shell
+    Completions { shell: clap_complete::Shell },
+    #[command(flatten)]
+    Process(processes::Process),
+}
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  sudo fogbank up
+  sudo fogbank up --ephemeral --speed 10 --data /tmp/region
+  sudo fogbank up --instance two --endpoint 127.0.0.1:4577 --dns 127.0.0.1:4554 --public-cidr 198.19.0.0/16";
+
+#[derive(Args)]
+#[command(after_help = UP_EXAMPLES)]
+pub struct UpArguments {
+    #[command(flatten)]
+    region: RegionArguments,
+    /// Folder of the durable state [default: /var/lib/fogbank/<instance>]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address of the API endpoint; loopback only until authentication is enforced
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4566")]
+    endpoint: SocketAddr,
+    /// Address where public hosted zones are answered, UDP and TCP
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4553")]
+    dns: SocketAddr,
+    /// Account of callers whose access key is not twelve digits
+    #[arg(long, value_name = "ID", default_value = "000000000000", value_parser = account)]
+    account: String,
+    /// Public addresses are taken from this block; the host can reach it, nobody else
+    #[arg(long, value_name = "CIDR", default_value = "198.18.0.0/16", value_parser = public_cidr)]
+    public_cidr: Ipv4Cidr,
+    /// Whether tasks reach the world outside through this host
+    #[arg(long, value_name = "none|host", default_value = "none", value_parser = internet)]
+    internet: InternetAccess,
+    /// Divide AWS's durations (health intervals, draining, cooldowns) by this
+    #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
+    speed: f64,
+    /// Keep no state; POST /_fogbank/reset empties the region
+    #[arg(long)]
+    ephemeral: bool,
+    /// On SIGTERM leave tasks and load balancers running, for an upgrade in place
+    #[arg(long)]
+    keep_tasks: bool,
+}
+
+#[derive(Args, Clone)]
+pub struct RegionArguments {
+    /// Name of the region on this host, part of every kernel object's name
+    #[arg(long, value_name = "NAME", default_value = "main", value_parser = instance)]
+    instance: String,
+}
+
+impl RegionArguments {
+    fn run_dir(&self) -> PathBuf {
+        up::run_dir(&self.instance)
+    }
+}
+
+#[derive(Args)]
+pub struct StatusArguments {
+    #[command(flatten)]
+    region: RegionArguments,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum ImageCommand {
+    /// Load an image archive (docker save, OCI) into the region's registry
+    #[command(after_help = "Examples:\n  docker save api:1 -o api.tar && sudo fogbank image load api.tar\n  sudo fogbank image load image.tar --name api:2")]
+    Load(ImageLoadArguments),
+    /// List the images of the region's registry
+    Ls(StatusArguments),
+}
+
+#[derive(Args)]
+pub struct ImageLoadArguments {
+    #[command(flatten)]
+    region: RegionArguments,
+    /// Repository and tag, if the archive names none or another is wanted
+    #[arg(long, value_name = "REPOSITORY:TAG")]
+    name: Option<String>,
+    /// Region whose registry takes it
+    #[arg(long, value_name = "REGION", default_value = "us-east-1")]
+    aws_region: String,
+    file: PathBuf,
+}
+
+/// Carries out a command.
+pub fn run(arguments: Arguments) -> Result<()> {
+    match arguments.command {
+        Command::Up(arguments) => up::run(arguments.into_settings()?),
+        Command::Down(arguments) => down::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Image(ImageCommand::Load(arguments)) => image::load(&arguments),
+        Command::Image(ImageCommand::Ls(arguments)) => image::list(&arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "fogbank", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Process(process) => processes::run(process),
+    }
+}
+
+impl UpArguments {
+    fn into_settings(self) -> Result<up::Settings> {
+        let ip = self.endpoint.ip();
+        anyhow::ensure!(
+            ip.is_loopback(),
+            "--endpoint {ip} is not a loopback address: requests are not authenticated yet, so the region would be open to the network"
+        );
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read this host's name")?;
+        let data = match (self.data, self.ephemeral) {
+            (Some(data), _) => data,
+            (None, true) => up::run_dir(&self.region.instance).join("data"),
+            (None, false) => PathBuf::from("/var/lib/fogbank").join(&self.region.instance),
+        };
+        Ok(up::Settings {
+            config: fogbank_types::RegionConfig {
+                run_dir: self.region.run_dir(),
+                instance: self.region.instance,
+                host: host.trim().to_owned(),
+                data_dir: std::path::absolute(&data).with_context(|| format!("--data {}", data.display()))?,
+                endpoint: self.endpoint,
+                dns: self.dns,
+                account: self.account,
+                public_cidr: self.public_cidr,
+                internet: self.internet,
+                speed: self.speed,
+                ephemeral: self.ephemeral,
+            },
+            keep_tasks: self.keep_tasks,
+        })
+    }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+    if good { Ok(text.to_owned()) } else { Err("an account id has twelve digits".to_owned()) }
+}
+
+fn instance(text: &str) -> Result<String, String> {
+    let good = (1..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
+    if good { Ok(text.to_owned()) } else { Err("1 to 8 characters of a-z and 0-9".to_owned()) }
+}
+
+fn public_cidr(text: &str) -> Result<Ipv4Cidr, String> {
+    let cidr: Ipv4Cidr = text.parse().map_err(|e| format!("{e}"))?;
+    if !(8..=24).contains(&cidr.length()) {
+        return Err("the block must be from /8 to /24".to_owned());
+    }
+    let base = cidr.base();
+    if base.is_loopback() || base.is_link_local() || base.is_multicast() || base.is_unspecified() {
+        return Err(format!("{cidr} is not a range for public addresses"));
+    }
+    Ok(cidr)
+}
+
+fn internet(text: &str) -> Result<InternetAccess, String> {
+    match text {
+        "none" => Ok(InternetAccess::None),
+        "host" => Ok(InternetAccess::Host),
+        _ => Err("none or host".to_owned()),
+    }
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(n) if (0.001..=10_000.0).contains(&n) => Ok(n),
+        _ => Err("a number from 0.001 to 10000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    fn up(arguments: &[&str]) -> Result<up::Settings> {
+        let all = ["fogbank", "up"].iter().chain(arguments);
+        match Arguments::try_parse_from(all)?.command {
+            Command::Up(arguments) => arguments.into_settings(),
+            _ => unreachable!("the command is up"),
+        }
+    }
+
+    #[test]
+    fn bad_settings_are_refused() {
+        for bad in [
+            &["--endpoint", "0.0.0.0:4566"][..],
+            &["--endpoint", "nowhere"],
+            &["--account", "123"],
+            &["--public-cidr", "10.0.0.0/33"],
+            &["--public-cidr", "127.0.0.0/8"],
+            &["--public-cidr", "198.18.0.0/30"],
+            &["--internet", "maybe"],
+            &["--speed", "0"],
+            &["--speed", "NaN"],
+            &["--instance", "Upper"],
+            &["--instance", "ninechars"],
+        ] {
+            assert!(up(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_ephemeral_region_keeps_its_data_with_its_sockets() {
+        let settings = up(&["--ephemeral", "--instance", "t1"]).unwrap();
+        assert_eq!(settings.config.data_dir, PathBuf::from("/run/fogbank/t1/data"));
+        assert_eq!(up(&[]).unwrap().config.data_dir, PathBuf::from("/var/lib/fogbank/main"));
+    }
+}

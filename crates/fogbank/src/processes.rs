@@ -1,0 +1,95 @@
+//! The processes that `fogbank up` and the node start. Hidden commands: each reads the region's configuration and runs
+//! one room.
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use fogbank_types::RegionConfig;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Subcommand)]
+pub enum Process {
+    /// API, store and reconcilers
+    #[command(hide = true)]
+    Control {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// This host's network, tasks and load balancers
+    #[command(hide = true)]
+    Node {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Route 53's answers
+    #[command(hide = true)]
+    Dns {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// A load balancer node
+    #[command(hide = true)]
+    Alb {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long)]
+        eni: String,
+    },
+    /// Parent of a task's containers
+    #[command(hide = true)]
+    Shim {
+        #[arg(long)]
+        bundle: PathBuf,
+    },
+}
+
+/// Runs one until it is told to stop.
+pub fn run(process: Process) -> Result<()> {
+    match process {
+        Process::Control { config } => {
+            crate::logging::start("control");
+            control(read_config(&config)?)
+        }
+        Process::Node { config } => {
+            crate::logging::start("node");
+            let config = read_config(&config)?;
+            runtime()?.block_on(fogbank_node::run(config)).context("node")
+        }
+        Process::Dns { config } => {
+            crate::logging::start("dns");
+            let config = read_config(&config)?;
+            runtime()?.block_on(fogbank_edge::dns::run(config)).context("dns")
+        }
+        Process::Alb { config, eni } => {
+            crate::logging::start("alb");
+            let config = read_config(&config)?;
+            runtime()?.block_on(fogbank_edge::http::run(config, &eni)).context("alb")
+        }
+        Process::Shim { bundle } => {
+            crate::logging::start("shim");
+            fogbank_node::shim::main(&bundle).context("shim")
+        }
+    }
+}
+
+fn control(config: RegionConfig) -> Result<()> {
+    use fogbank_store::{Embedded, Memory, Store};
+    runtime()?.block_on(async {
+        let store: Arc<dyn Store> = if config.ephemeral {
+            Arc::new(Memory::new())
+        } else {
+            Arc::new(Embedded::open(&config.data_dir.join("store.redb")).context("cannot open the store")?)
+        };
+        fogbank_control::server::run(config, store).await.context("control")
+    })
+}
+
+/// One thread drives a process; what blocks goes to the blocking pool.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
+}
+
+fn read_config(path: &Path) -> Result<RegionConfig> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is not a region's configuration", path.display()))
+}

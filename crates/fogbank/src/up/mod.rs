@@ -1,0 +1,182 @@
+//! The supervisor: holds the data folder, starts control, node and dns, starts them again when they die, and takes all
+//! down in order. It carries no traffic and knows no resource; load balancers and tasks outlive it.
+
+mod children;
+mod guarantees;
+mod pid_file;
+
+pub use pid_file::PidFile;
+
+use anyhow::{Context, Result, bail};
+use children::Children;
+use fogbank_store::remote::Client;
+use fogbank_store::{Follower, Store};
+use fogbank_types::{RegionConfig, Row, status};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What `fogbank up` was asked for.
+#[derive(Debug)]
+pub struct Settings {
+    pub config: RegionConfig,
+    /// Leave the data plane running on SIGTERM.
+    pub keep_tasks: bool,
+}
+
+/// Sockets, pid files and tables of a region.
+pub fn run_dir(instance: &str) -> PathBuf {
+    Path::new("/run/fogbank").join(instance)
+}
+
+/// How long the processes may take to come up.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Starts the region and returns when it is down.
+pub fn run(settings: Settings) -> Result<()> {
+    crate::logging::start("up");
+    let start = Instant::now();
+    if !rustix::process::geteuid().is_root() {
+        bail!("a region needs root for namespaces, nftables and cgroups; start it with: sudo fogbank up");
+    }
+    let config = &settings.config;
+    for dir in [&config.data_dir, &config.run_dir] {
+        make_dir(dir)?;
+    }
+    let _locks = (lock(&config.data_dir)?, lock(&config.run_dir)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(supervise(&settings, start));
+    if config.ephemeral && !settings.keep_tasks {
+        remove_ephemeral(config);
+    }
+    outcome
+}
+
+async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
+    let config = &settings.config;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+
+    for guarantee in guarantees::all(config) {
+        println!("{guarantee}");
+        if guarantee.fatal {
+            bail!("this host cannot carry a region: {}", guarantee.text);
+        }
+    }
+    PidFile::new(&config.run_dir, "up").write(std::process::id() as i32)?;
+    let config_path = config.run_dir.join("region.json");
+    let text = serde_json::to_vec_pretty(config).context("the configuration does not encode")?;
+    std::fs::write(&config_path, text).with_context(|| format!("cannot write {}", config_path.display()))?;
+
+    let mut children = Children::new(config, &config_path);
+    children.stop_leftovers().await?;
+    children.start_all()?;
+    let ready = tokio::select! {
+        ready = wait_until_ready(config, &mut children) => ready,
+        _ = terminate.recv() => Err(anyhow::anyhow!("stopped while starting")),
+        _ = interrupt.recv() => Err(anyhow::anyhow!("stopped while starting")),
+    };
+    if let Err(error) = ready {
+        take_down(settings, &mut children).await;
+        return Err(error);
+    }
+    println!("ready in {} ms  endpoint http://{}  dns {}", start.elapsed().as_millis(), config.endpoint, config.dns);
+
+    let keep = tokio::select! {
+        _ = terminate.recv() => settings.keep_tasks,
+        _ = interrupt.recv() => false,
+        error = children.supervise() => {
+            tracing::error!(%error, "giving up");
+            take_down(settings, &mut children).await;
+            return Err(error);
+        }
+    };
+    if keep {
+        children.stop_all().await;
+        println!("down; tasks and load balancers go on");
+    } else {
+        println!("stopping ...");
+        take_down(settings, &mut children).await;
+        println!("down{}", if config.ephemeral { "" } else { "; the state is kept" });
+    }
+    PidFile::new(&config.run_dir, "up").remove();
+    Ok(())
+}
+
+/// Stops the processes, then removes everything of this region from the kernel.
+async fn take_down(settings: &Settings, children: &mut Children) {
+    // The node goes first, so that nothing is built anew while the rest is taken away.
+    children.stop("node").await;
+    if let Err(error) = fogbank_node::teardown(&settings.config).await {
+        tracing::error!(%error, "something of the region is left on this host");
+        eprintln!("fogbank: not everything could be removed: {error}");
+    }
+    children.stop_all().await;
+}
+
+/// Returns when control answers and the host and the name servers have reported.
+async fn wait_until_ready(config: &RegionConfig, children: &mut Children) -> Result<()> {
+    let reported = async {
+        let store: Arc<dyn Store> = Arc::new(Client::connect(config.store_socket()));
+        let mut follower = Follower::with_prefixes(store, vec![kind::<status::HostStatus>(), kind::<status::DnsStatus>()]);
+        let mut missing = vec![kind::<status::HostStatus>(), kind::<status::DnsStatus>()];
+        while !missing.is_empty() {
+            let batch = follower.next().await;
+            missing.retain(|prefix| !batch.events.iter().any(|e| e.key.starts_with(prefix) && e.value.is_some()));
+        }
+        while tokio::net::TcpStream::connect(config.endpoint).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::select! {
+        done = tokio::time::timeout(START_LIMIT, reported) => {
+            done.with_context(|| format!("the region did not come up within {} s", START_LIMIT.as_secs()))
+        }
+        died = children.first_exit() => Err(died),
+    }
+}
+
+fn kind<T: Row>() -> String {
+    format!("{}/", T::KIND)
+}
+
+fn make_dir(dir: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(dir)
+        .with_context(|| format!("cannot make the folder {}", dir.display()))
+}
+
+/// A second region on the same folder is refused. The lock ends with this process, however it ends.
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot write to {}", dir.display()))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| anyhow::anyhow!("another fogbank region is running on {}", dir.display()))?;
+    Ok(file)
+}
+
+/// Nothing of an ephemeral region is left. A folder that was there with other things in it stays.
+fn remove_ephemeral(config: &RegionConfig) {
+    for name in ["blobs", "layers", "logs", "tasks", "uploads", "store.redb", "lock"] {
+        let path = config.data_dir.join(name);
+        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        if let Err(error) = removed && error.kind() != std::io::ErrorKind::NotFound {
+            tracing::warn!(path = %path.display(), %error, "cannot remove");
+        }
+    }
+    // Only if empty.
+    let _ = std::fs::remove_dir(&config.data_dir);
+    let _ = std::fs::remove_dir_all(&config.run_dir);
+    let _ = std::fs::remove_dir(config.run_dir.parent().unwrap_or(&config.run_dir));
+}
