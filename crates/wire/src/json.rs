@@ -281,7 +281,7 @@ fn write(schema: &Schema, value: &Value, out: &mut String) {
 fn epoch_seconds(time: Timestamp) -> String {
     let sign = if time.0 < 0 { "-" } else { "" };
     let ms = time.0.unsigned_abs();
-    if ms % 1_000 == 0 {
+    if ms.is_multiple_of(1_000) {
         format!("{sign}{}", ms / 1_000)
     } else {
         format!("{sign}{}.{:03}", ms / 1_000, ms % 1_000)

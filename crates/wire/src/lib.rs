@@ -4,6 +4,8 @@
 //! no bytes panic a decoder, memory is bounded by the size of the request, and whatever is
 //! malformed is refused with AWS's error, never widened or defaulted.
 
+#[cfg(test)]
+mod golden;
 mod json;
 mod malformed;
 mod query;
