@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fogbank_store::remote::Server;
 use fogbank_store::{Store, StoreError};
 use fogbank_types::RegionConfig;
-use fogbank_wire::{Call, Route, ServiceError};
+use fogbank_wire::{Call, Destination, Reason, ServiceError};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -46,14 +46,11 @@ pub enum ServerError {
     StoreSocket(StoreError),
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),
-    #[error("the registry cannot be opened: {0}")]
-    Registry(#[from] registry::RegistryError),
 }
 
 struct Shared {
     engine: Arc<Engine>,
     handlers: Handlers,
-    registry: Arc<registry::Registry>,
     connections: Arc<Semaphore>,
 }
 
@@ -65,11 +62,9 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
         .map_err(|source| ServerError::Listen { address: config.endpoint, source })?;
     let socket = Server::bind(&config.store_socket(), store.clone()).map_err(ServerError::StoreSocket)?;
     let engine = Engine::start(store, config).await.map_err(ServerError::Load)?;
-    let registry = Arc::new(registry::Registry::open(engine.clone())?);
     let shared = Arc::new(Shared {
         engine: engine.clone(),
         handlers: Handlers::all(),
-        registry,
         connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
     });
     let mut store_server = tokio::spawn(socket.run());
@@ -133,33 +128,42 @@ fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let path = request.uri().path();
-    if path == "/v2" || path.starts_with("/v2/") {
-        return Ok(shared.registry.handle(request).await);
-    }
     let (parts, body) = request.into_parts();
-    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
-    let body = match body {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than 16 MiB\n"));
-        }
-        Ok(Err(_)) => return Ok(plain(StatusCode::BAD_REQUEST, "the request body broke off\n")),
-        Err(_) => return Ok(plain(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time\n")),
+    let destination = fogbank_wire::destination(&parts);
+    if destination == Destination::Registry {
+        return Ok(registry::handle(shared.engine.clone(), Request::from_parts(parts, body)).await);
+    }
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(refusal) => return Ok(refusal),
     };
-    if let Some(path) = parts.uri.path().strip_prefix("/_fogbank/") {
+    if destination == Destination::Internal {
+        let path = parts.uri.path().trim_start_matches("/_fogbank").trim_matches('/');
         return Ok(internal(&shared, &parts.method, path).await);
     }
-    let host = parts.headers.get(http::header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned();
     match fogbank_wire::route(&parts, &body) {
-        Ok(Route::Call(call)) => Ok(full(execute(shared, call, host).await)),
-        Ok(_) => Ok(plain(StatusCode::NOT_FOUND, "not found\n")),
-        Err(refused) => {
-            if let Some(name) = refused.unbuilt_operation() {
-                shared.engine.count_unbuilt(name);
-            }
-            Ok(full(refused.into_response()))
+        Ok(call) => {
+            let host = parts.headers.get(http::header::HOST).and_then(|h| h.to_str().ok());
+            Ok(full(execute(shared, call, host.unwrap_or_default().to_owned()).await))
         }
+        Err(refused) => {
+            if let Reason::UnknownOperation(name) | Reason::UnknownService(name) = &refused.reason {
+                let service = refused.service.map_or("?", |service| service.name());
+                shared.engine.count_unbuilt(format!("{service}:{}", name.chars().take(80).collect::<String>()));
+            }
+            Ok(full(refused.response()))
+        }
+    }
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, Response<Body>> {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than 16 MiB\n"))
+        }
+        Ok(Err(_)) => Err(plain(StatusCode::BAD_REQUEST, "the request body broke off\n")),
+        Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time\n")),
     }
 }
 
@@ -169,7 +173,8 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
     let request_id = call.request_id.clone();
     let Some(handler) = shared.handlers.get(operation.service, operation.name) else {
         shared.engine.count_unbuilt(format!("{}:{}", operation.service.name(), operation.name));
-        return fogbank_wire::unknown_operation(operation, &request_id);
+        let error = fogbank_wire::unknown_operation(Some(operation.service), operation.service.protocol(), operation.name);
+        return fogbank_wire::encode_error(operation.service, &error, &request_id);
     };
     let context = Context::new(caller(&call, host, shared.engine.config()), shared.engine.clone());
     let (run, input) = (handler.run, call.input);
@@ -183,19 +188,17 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
     };
     match result {
         Ok(output) => fogbank_wire::encode_output(operation, output, &request_id),
-        Err(ApiError(error)) => fogbank_wire::encode_error(operation, &error, &request_id),
+        Err(ApiError(error)) => fogbank_wire::encode_error(operation.service, &error, &request_id),
     }
 }
 
 fn internal_error() -> ServiceError {
-    let mut error = ServiceError::new("InternalError", "The region failed while it handled the request.");
-    error.status = 500;
-    error
+    ServiceError::new("InternalError", 500, "The region failed while it handled the request.")
 }
 
 /// Any key is the root of the account that it names; one that is not twelve digits means the default account.
 fn caller(call: &Call, host: String, config: &RegionConfig) -> Caller {
-    let access_key = call.access_key.clone().unwrap_or_default();
+    let access_key = call.access_key.clone();
     let is_account = access_key.len() == 12 && access_key.bytes().all(|b| b.is_ascii_digit());
     Caller {
         account: if is_account { access_key.clone() } else { config.account.clone() },

@@ -76,7 +76,7 @@ pub struct ApiError(pub ServiceError);
 impl ApiError {
     /// A refusal with status 400.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self(ServiceError::new(code, message))
+        Self(ServiceError::new(code, 400, message))
     }
 
     pub fn with_status(mut self, status: u16) -> Self {
@@ -88,6 +88,14 @@ impl ApiError {
 impl<R: Refused> From<R> for ApiError {
     fn from(refusal: R) -> Self {
         Self::new(refusal.code(), refusal.to_string()).with_status(refusal.status())
+    }
+}
+
+impl From<fogbank_wire::Mismatch> for ApiError {
+    /// The handler and the model disagree about a shape: our fault, not the caller's.
+    fn from(mismatch: fogbank_wire::Mismatch) -> Self {
+        tracing::error!(%mismatch, "an input does not fit its shape");
+        Self::new("InternalError", "The region failed while it read the request.").with_status(500)
     }
 }
 
