@@ -18,7 +18,7 @@ mod embedded;
 mod error;
 mod follower;
 mod lease;
-//LOG pub mod log;
+pub mod log;
 mod memory;
 pub mod remote;
 mod row;
