@@ -1,1 +1,45 @@
 //! The Application Load Balancer node: one process, one ENI, one zone. Tables in, sockets out.
+//!
+//! The node agent starts `fogbank alb` inside the ENI's network namespace, compiles a `Table` from each
+//! snapshot and pushes it through `remote::Node`; the process serves it, tells which targets are healthy, and
+//! goes on with the last table when nobody is there. A request runs through fixed phases: admit, match rule,
+//! act, choose target, connect, stream both ways, log. The table it began with is held until it ends.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+mod answer;
+mod body;
+mod buffer;
+mod clock;
+mod compile;
+mod connect;
+mod connection;
+mod control;
+mod counters;
+mod exchange;
+mod health;
+mod pattern;
+mod process;
+mod pump;
+pub mod remote;
+mod request;
+mod response;
+mod rewrite;
+mod route;
+mod table;
+mod target;
+mod tether;
+mod timer;
+mod worker;
+
+pub use compile::compile;
+pub use control::{Counts, Event, GroupHealth};
+pub use counters::{GroupCounts, NodeCounts};
+pub use process::{Config, ProcessError, main, run, socket_path, table_path};
+pub use table::*;
+pub use worker::Worker;
+
+/// A panic while a lock was held leaves plain data behind that is still whole: the node goes on serving.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,256 @@
+//! Answers the node gives by itself: errors, redirects, fixed responses. Used by `connection`; pure.
+//!
+//! "Troubleshoot your Application Load Balancers" and "Listener rule actions", ELB guide.
+
+use super::clock::http_date;
+use super::request::Request;
+use super::rewrite::{put, put_number};
+use super::table::{FixedResponse, Redirect};
+
+/// How an own answer is to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub keep_alive: bool,
+    /// HEAD: the length is told, the body left out.
+    pub is_head: bool,
+    pub unix_time_s: u64,
+}
+
+/// The small page AWS sends.
+pub fn write_error(out: &mut Vec<u8>, status: u16, manner: Manner) {
+    write_page(out, status, &[], manner);
+}
+
+fn write_page(out: &mut Vec<u8>, status: u16, header: &[&[u8]], manner: Manner) {
+    let reason = reason_of(status);
+    let body = format!(
+        "<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n<center><h1>{status} {reason}\
+         </h1></center>\r\n</body>\r\n</html>\r\n"
+    );
+    write_answer(out, status, b"text/html", header, body.as_bytes(), manner);
+}
+
+pub fn write_fixed(out: &mut Vec<u8>, fixed: &FixedResponse, manner: Manner) {
+    let content_type = match fixed.content_type.as_deref() {
+        Some(content_type) => format!("{content_type}; charset=utf-8"),
+        None => "text/plain; charset=utf-8".to_owned(),
+    };
+    write_answer(
+        out,
+        fixed.status_code,
+        content_type.as_bytes(),
+        &[],
+        fixed.message_body.as_bytes(),
+        manner,
+    );
+}
+
+pub fn write_redirect(
+    out: &mut Vec<u8>,
+    redirect: &Redirect,
+    request: &Request<'_, '_>,
+    listener_port: u16,
+    manner: Manner,
+) {
+    let location = location(redirect, request, listener_port);
+    write_page(
+        out,
+        redirect.status_code,
+        &[b"Location: ", location.as_bytes(), b"\r\n"],
+        manner,
+    );
+}
+
+/// The address a redirect points to; `#{path}` is without its leading slash.
+pub fn location(redirect: &Redirect, request: &Request<'_, '_>, listener_port: u16) -> String {
+    let port = listener_port.to_string();
+    let path = request.path.strip_prefix('/').unwrap_or(request.path);
+    let values = [
+        ("protocol", "http"),
+        ("host", request.host_name()),
+        ("port", &port),
+        ("path", path),
+        ("query", request.query.unwrap_or_default()),
+    ];
+    let protocol = fill(&redirect.protocol, &values).to_ascii_lowercase();
+    let (host, port) = (fill(&redirect.host, &values), fill(&redirect.port, &values));
+    let (path, query) = (
+        fill(&redirect.path, &values),
+        fill(&redirect.query, &values),
+    );
+    let mark = if query.is_empty() { "" } else { "?" };
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("{protocol}://{host}:{port}{slash}{path}{mark}{query}")
+}
+
+/// Puts values for placeholders, once: what a client sent is never taken for a placeholder.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut text = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("#{") {
+        text.push_str(before);
+        let known = after.split_once('}').and_then(|(name, tail)| {
+            values
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value, tail))
+        });
+        match known {
+            Some((value, tail)) => {
+                text.push_str(value);
+                rest = tail;
+            }
+            None => {
+                text.push_str("#{");
+                rest = after;
+            }
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+fn write_answer(
+    out: &mut Vec<u8>,
+    status: u16,
+    content_type: &[u8],
+    header: &[&[u8]],
+    body: &[u8],
+    manner: Manner,
+) {
+    put(out, &[b"HTTP/1.1 "]);
+    put_number(out, status.into());
+    put(
+        out,
+        &[
+            b" ",
+            reason_of(status).as_bytes(),
+            b"\r\nServer: awselb/2.0\r\nDate: ",
+        ],
+    );
+    put(out, &[&http_date(manner.unix_time_s), b"\r\n"]);
+    // Neither has content, and 204 may not even tell a length (RFC 9110, 8.6).
+    let bodiless = status == 204 || status == 304;
+    if !bodiless {
+        put(
+            out,
+            &[b"Content-Type: ", content_type, b"\r\nContent-Length: "],
+        );
+        put_number(out, body.len() as u64);
+        put(out, &[b"\r\n"]);
+    }
+    put(out, header);
+    let connection: &[u8] = if manner.keep_alive {
+        b"keep-alive"
+    } else {
+        b"close"
+    };
+    put(out, &[b"Connection: ", connection, b"\r\n\r\n"]);
+    if !bodiless && !manner.is_head {
+        put(out, &[body]);
+    }
+}
+
+/// The words AWS's load balancers use, and the registered ones otherwise.
+fn reason_of(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Time-out",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Large",
+        415 => "Unsupported Media Type",
+        418 => "I'm a teapot",
+        422 => "Unprocessable Entity",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Temporarily Unavailable",
+        504 => "Gateway Time-out",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::read_request;
+
+    fn located(redirect: &Redirect, target: &str, host: &str) -> String {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let read = read_request(head.as_bytes(), |request| location(redirect, request, 8080));
+        read.expect("a valid head").expect("a whole head").1
+    }
+
+    #[test]
+    fn redirects_keep_what_they_do_not_change() {
+        let https = Redirect {
+            protocol: "HTTPS".into(),
+            port: "443".into(),
+            ..Redirect::unchanged(301)
+        };
+        assert_eq!(
+            located(&https, "/a/b?x=1&y=2", "api.example.com:8080"),
+            "https://api.example.com:443/a/b?x=1&y=2"
+        );
+        assert_eq!(located(&https, "/", "a"), "https://a:443/");
+        let moved = Redirect {
+            path: "/new/#{path}/#{host}".into(),
+            query: "from=#{port}&#{query}".into(),
+            ..Redirect::unchanged(302)
+        };
+        assert_eq!(
+            located(&moved, "/x?q=1", "h"),
+            "http://h:8080/new/x/h?from=8080&q=1"
+        );
+    }
+
+    #[test]
+    fn a_client_cannot_smuggle_a_placeholder() {
+        let same = Redirect {
+            port: "1".into(),
+            ..Redirect::unchanged(301)
+        };
+        assert_eq!(
+            located(&same, "/#{host}".replace('#', "%23").as_str(), "h"),
+            "http://h:1/%23{host}"
+        );
+        assert_eq!(
+            located(&same, "/a?b={host}#".trim_end_matches('#'), "h"),
+            "http://h:1/a?b={host}"
+        );
+    }
+
+    #[test]
+    fn head_gets_the_length_and_no_body() {
+        let fixed = FixedResponse {
+            status_code: 418,
+            content_type: None,
+            message_body: "teapot".into(),
+        };
+        let manner = Manner {
+            keep_alive: true,
+            is_head: true,
+            unix_time_s: 0,
+        };
+        let mut out = Vec::new();
+        write_fixed(&mut out, &fixed, manner);
+        let text = String::from_utf8(out).expect("ASCII");
+        assert!(text.contains("Content-Length: 6\r\n"));
+        assert!(text.ends_with("\r\n\r\n"));
+    }
+}

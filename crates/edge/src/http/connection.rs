@@ -1,0 +1,403 @@
+//! One client connection: reads heads, decides what becomes of each request, answers or forwards it, and
+//! goes on with the next. Started by `worker` for every accepted connection.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::answer::{self, Manner};
+use super::body::Body;
+use super::buffer::Buffer;
+use super::clock::unix_time_s;
+use super::exchange;
+use super::pump::read;
+use super::request::{Facts, Refusal, Request, read_request};
+use super::rewrite::{Origin, write_request};
+use super::route::{Action, Matched};
+use super::target::Group;
+use super::timer::Timer;
+use super::worker::{Entered, Routes};
+
+/// The body of a request that the node answers by itself is read over up to this size, so that the
+/// connection can go on.
+const DISCARDED_MAX_BYTES: usize = 64 * 1024;
+/// How long a client that still sends is listened to after its answer: closing at once could cost it the answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// Below this size, and without a line's end in what is new, a head can't be complete.
+const UNREAD_HEAD_BYTES: usize = 16 * 1024;
+
+pub struct Connection {
+    pub entered: Entered,
+    pub stream: TcpStream,
+    pub peer: SocketAddr,
+    pub port: u16,
+    pub inbox: Buffer,
+    /// The head that goes to the target, or the node's own answer. Kept for its memory.
+    pub out: Vec<u8>,
+    /// The head that goes to the client.
+    pub reply: Vec<u8>,
+    pub timer: Timer,
+    /// The table of the request under way.
+    pub routes: Arc<Routes>,
+    accepted: Instant,
+}
+
+/// How a connection goes on after a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Flow {
+    Next,
+    Close,
+    /// The client may still be sending.
+    Linger,
+    /// The answer is torn: the client must see that.
+    Abort,
+}
+
+/// What becomes of a request.
+enum Verdict {
+    Forward {
+        group: Arc<Group>,
+        facts: Facts,
+    },
+    /// The answer stands in `out`.
+    Answer {
+        status: u16,
+        facts: Facts,
+    },
+    Refuse(Refusal),
+    Close,
+}
+
+pub async fn serve(entered: Entered, stream: TcpStream, peer: SocketAddr, port: u16) {
+    let routes = entered.worker.routes();
+    let mut connection = Connection {
+        timer: Timer::new(routes.idle_timeout()),
+        entered,
+        stream,
+        peer,
+        port,
+        inbox: Buffer::default(),
+        out: Vec::new(),
+        reply: Vec::new(),
+        routes,
+        accepted: Instant::now(),
+    };
+    let tether = connection.entered.tether.clone();
+    poll_fn(|cx| {
+        tether.hold(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
+    match connection.run().await {
+        Flow::Abort => drop(connection.stream.set_zero_linger()),
+        Flow::Linger => connection.linger().await,
+        Flow::Next | Flow::Close => {}
+    }
+    connection.inbox.consume(connection.inbox.filled().len());
+    connection.inbox.release(&connection.entered.worker.buffers);
+}
+
+impl Connection {
+    async fn run(&mut self) -> Flow {
+        loop {
+            let flow = match self.next_request().await {
+                Verdict::Close => Flow::Close,
+                Verdict::Refuse(refusal) => self.refuse(refusal).await,
+                Verdict::Answer { status, facts } => self.answer(status, facts).await,
+                Verdict::Forward { group, facts } => exchange::forward(self, &group, facts).await,
+            };
+            if flow != Flow::Next {
+                return flow;
+            }
+            self.inbox.release(&self.entered.worker.buffers);
+        }
+    }
+
+    /// Phases admit, match rule, act.
+    async fn next_request(&mut self) -> Verdict {
+        self.routes = self.entered.worker.routes();
+        let idle_timeout = self.routes.idle_timeout();
+        self.timer.set(idle_timeout);
+        if !self.inbox.is_empty()
+            && let Some(verdict) = self.decide()
+        {
+            return verdict;
+        }
+        loop {
+            let before = self.inbox.filled().len();
+            match self.read_more().await {
+                Poll::Ready(0) => return Verdict::Close,
+                // Waiting for a request: nobody is told. In the midst of one: 408 (fact HTTP-3).
+                Poll::Pending if before == 0 => return Verdict::Close,
+                Poll::Pending => {
+                    return Verdict::Refuse(Refusal {
+                        status: 408,
+                        reason: "client idle",
+                    });
+                }
+                Poll::Ready(_) => {}
+            }
+            if before == 0 {
+                // The whole head has to come within the timeout, however slowly its bytes trickle.
+                self.timer.set(idle_timeout);
+            }
+            let filled = self.inbox.filled();
+            if filled[before..].contains(&b'\n') || filled.len() > UNREAD_HEAD_BYTES {
+                self.routes = self.entered.worker.routes();
+                if let Some(verdict) = self.decide() {
+                    return verdict;
+                }
+            }
+        }
+    }
+
+    /// Reads something; 0 when the connection is to be closed, Pending when time is up.
+    async fn read_more(&mut self) -> Poll<usize> {
+        let Self {
+            entered,
+            stream,
+            inbox,
+            timer,
+            ..
+        } = self;
+        let buffers = &entered.worker.buffers;
+        poll_fn(|cx| {
+            let is_idle = inbox.is_empty();
+            match read(cx, stream, inbox.room_to_grow(buffers)) {
+                Poll::Ready(Ok(count)) => {
+                    inbox.grew_by(count);
+                    return Poll::Ready(Poll::Ready(count));
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Poll::Ready(0)),
+                Poll::Pending => {}
+            }
+            if is_idle {
+                inbox.release(buffers);
+                if entered.tether.is_closing() {
+                    return Poll::Ready(Poll::Ready(0));
+                }
+            }
+            timer.poll_expired(cx).map(|()| Poll::Pending)
+        })
+        .await
+    }
+
+    /// None: the head is not all there.
+    fn decide(&mut self) -> Option<Verdict> {
+        let Self {
+            entered,
+            inbox,
+            out,
+            routes,
+            peer,
+            port,
+            accepted,
+            ..
+        } = self;
+        // Its listener was deleted: the connection goes with it.
+        let Some(listener) = routes.listener(*port) else {
+            return Some(Verdict::Close);
+        };
+        let attributes = &routes.attributes;
+        let may_go_on = !entered.tether.is_closing()
+            && accepted.elapsed() < Duration::from_millis(attributes.client_keep_alive_ms);
+        let read = read_request(inbox.filled(), |request| {
+            let mut facts = request.facts.clone();
+            facts.keep_alive &= may_go_on;
+            let matched = listener.matching(request, peer.ip());
+            entered
+                .worker
+                .counters
+                .rule_evaluations
+                .add(matched.evaluations);
+            let ctx = Deciding {
+                entered,
+                routes,
+                peer: *peer,
+                port: *port,
+            };
+            ctx.act(out, request, &matched, facts)
+        });
+        match read {
+            Ok(None) => None,
+            Ok(Some((length, verdict))) => {
+                inbox.consume(length);
+                entered.worker.counters.requests.add(1);
+                Some(verdict)
+            }
+            Err(refusal) => Some(Verdict::Refuse(refusal)),
+        }
+    }
+
+    async fn refuse(&mut self, refusal: Refusal) -> Flow {
+        let counters = &self.entered.worker.counters;
+        counters.requests.add(1);
+        if refusal.status == 400 {
+            counters.desync_refused.add(1);
+        }
+        tracing::debug!(peer = %self.peer, status = refusal.status, reason = refusal.reason, "request refused");
+        self.fail(refusal.status, false).await;
+        Flow::Linger
+    }
+
+    /// Sends the node's own error page.
+    pub async fn fail(&mut self, status: u16, keep_alive: bool) -> Flow {
+        let manner = Manner {
+            keep_alive,
+            is_head: false,
+            unix_time_s: unix_time_s(),
+        };
+        self.out.clear();
+        answer::write_error(&mut self.out, status, manner);
+        self.entered.worker.counters.own_answer(status);
+        match (self.send_out().await, keep_alive) {
+            (false, _) => Flow::Close,
+            (true, true) => Flow::Next,
+            (true, false) => Flow::Linger,
+        }
+    }
+
+    async fn answer(&mut self, status: u16, facts: Facts) -> Flow {
+        self.entered.worker.counters.own_answer(status);
+        if !self.send_out().await {
+            return Flow::Close;
+        }
+        if !facts.keep_alive {
+            return if facts.body.is_done() {
+                Flow::Close
+            } else {
+                Flow::Linger
+            };
+        }
+        self.discard(facts.body).await
+    }
+
+    /// Reads over a body that nobody wants.
+    async fn discard(&mut self, mut body: Body) -> Flow {
+        let mut discarded = 0;
+        self.timer.set(self.routes.idle_timeout());
+        while !body.is_done() {
+            if self.inbox.is_empty() && !matches!(self.read_more().await, Poll::Ready(1..)) {
+                return Flow::Close;
+            }
+            let (bytes, filled) = self.inbox.parts();
+            let start = filled.start;
+            let Ok(decoded) = body.decode(bytes, filled) else {
+                return Flow::Linger;
+            };
+            self.inbox.consume(decoded.rest - start);
+            discarded += decoded.rest - start;
+            if discarded > DISCARDED_MAX_BYTES {
+                return Flow::Linger;
+            }
+        }
+        Flow::Next
+    }
+
+    /// Sends what stands in `out`; false if the client is gone or too slow.
+    pub async fn send_out(&mut self) -> bool {
+        let Self {
+            stream,
+            timer,
+            out,
+            routes,
+            entered,
+            ..
+        } = self;
+        let mut sent = 0;
+        let mut stream = Pin::new(stream);
+        timer.set(routes.idle_timeout());
+        let written = poll_fn(|cx: &mut Context<'_>| {
+            while sent < out.len() {
+                match stream.as_mut().poll_write(cx, &out[sent..]) {
+                    Poll::Ready(Ok(count)) => sent += count,
+                    Poll::Ready(Err(_)) => return Poll::Ready(false),
+                    Poll::Pending => return timer.poll_expired(cx).map(|()| false),
+                }
+            }
+            Poll::Ready(true)
+        })
+        .await;
+        entered.worker.counters.processed_bytes.add(sent as u64);
+        written
+    }
+
+    async fn linger(&mut self) {
+        let stream = &mut self.stream;
+        let rest = async {
+            stream.shutdown().await?;
+            let mut bytes = [0; 4096];
+            while stream.read(&mut bytes).await? > 0 {}
+            std::io::Result::Ok(())
+        };
+        // Whatever comes of it, the connection ends.
+        let _ = timeout(LINGER, rest).await;
+    }
+}
+
+/// What an action needs to know of the connection.
+struct Deciding<'c> {
+    entered: &'c Entered,
+    routes: &'c Routes,
+    peer: SocketAddr,
+    port: u16,
+}
+
+impl Deciding<'_> {
+    fn act(
+        &self,
+        out: &mut Vec<u8>,
+        request: &Request<'_, '_>,
+        matched: &Matched<'_>,
+        mut facts: Facts,
+    ) -> Verdict {
+        let worker = &self.entered.worker;
+        out.clear();
+        if let Action::Forward(forward) = matched.action
+            && let Some(group) = forward
+                .next()
+                .and_then(|place| self.routes.groups.get(place))
+        {
+            let origin = Origin {
+                peer: self.peer,
+                listener_port: self.port,
+                dns_name: &self.routes.dns_name,
+                trace_id: worker.dice.trace_id(unix_time_s()),
+            };
+            write_request(out, request, &origin, &self.routes.attributes);
+            let group = group.clone();
+            return Verdict::Forward { group, facts };
+        }
+        // A client that waits for 100 Continue may send its body or not: the connection can't go on.
+        facts.keep_alive &= !facts.expects_continue || facts.body.is_done();
+        let manner = Manner {
+            keep_alive: facts.keep_alive,
+            is_head: facts.is_head,
+            unix_time_s: unix_time_s(),
+        };
+        let status = match matched.action {
+            Action::Redirect(redirect) => {
+                worker.counters.redirects.add(1);
+                answer::write_redirect(out, redirect, request, self.port, manner);
+                redirect.status_code
+            }
+            Action::FixedResponse(fixed) => {
+                worker.counters.fixed_responses.add(1);
+                answer::write_fixed(out, fixed, manner);
+                fixed.status_code
+            }
+            Action::Forward(_) => {
+                answer::write_error(out, 503, manner);
+                503
+            }
+        };
+        Verdict::Answer { status, facts }
+    }
+}

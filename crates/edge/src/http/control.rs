@@ -1,0 +1,162 @@
+//! The control socket of a node process: takes tables, tells health and counts. Used by `process`; `remote`
+//! is its other end.
+//!
+//! Frames are a big-endian u32 length and that much JSON.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use fogbank_types::status::TargetState;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::counters::{GroupCounts, NodeCounts};
+use super::process::Keeper;
+use super::table::Table;
+use super::worker::Worker;
+
+/// A thousand targets and a hundred rules are far below it.
+const FRAME_MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// From the node agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    Table(Box<Table>),
+    Count,
+}
+
+/// To the node agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// This table is served, but for ports nobody can listen on at the moment (they are tried again).
+    /// Also the first event of a connection, if the process has a table.
+    Applied {
+        revision: u64,
+        unbound: Vec<u16>,
+    },
+    /// Groups whose targets or their health changed; on connect all of them.
+    Health(Vec<GroupHealth>),
+    Counts(Counts),
+}
+
+/// All targets of one group, as `fogbank_types::status::TargetHealth` wants them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupHealth {
+    /// Its ARN.
+    pub target_group: String,
+    pub targets: Vec<TargetState>,
+}
+
+/// What the node has counted since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub node: NodeCounts,
+    /// By ARN.
+    pub groups: BTreeMap<String, GroupCounts>,
+}
+
+/// Serves one agent until it leaves.
+pub async fn serve(worker: Arc<Worker>, keeper: Arc<Keeper>, stream: UnixStream) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut frames = Frames::new(reader);
+    let mut epoch = worker.health_epoch();
+    let mut told: HashMap<String, Vec<TargetState>> = HashMap::new();
+    if let Some(revision) = keeper.revision() {
+        write(
+            &mut writer,
+            &Event::Applied {
+                revision,
+                unbound: worker.unbound(),
+            },
+        )
+        .await?;
+    }
+    epoch.mark_changed();
+    loop {
+        tokio::select! {
+            command = frames.next::<Command>() => match command? {
+                None => return Ok(()),
+                Some(Command::Table(table)) => {
+                    worker.apply(&table);
+                    keeper.keep(&table);
+                    let applied = Event::Applied { revision: table.revision, unbound: worker.unbound() };
+                    write(&mut writer, &applied).await?;
+                }
+                Some(Command::Count) => write(&mut writer, &Event::Counts(worker.counts())).await?,
+            },
+            _ = epoch.changed() => {
+                epoch.mark_unchanged();
+                let health = worker.health();
+                told.retain(|group, _| health.iter().any(|now| now.target_group == *group));
+                let changed: Vec<_> = health
+                    .into_iter()
+                    .filter(|now| told.get(&now.target_group) != Some(&now.targets))
+                    .collect();
+                for group in &changed {
+                    told.insert(group.target_group.clone(), group.targets.clone());
+                }
+                if !changed.is_empty() {
+                    write(&mut writer, &Event::Health(changed)).await?;
+                }
+            }
+        }
+    }
+}
+
+pub async fn write<T: Serialize>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+) -> io::Result<()> {
+    let mut frame = vec![0; 4];
+    serde_json::to_writer(&mut frame, message)?;
+    let length = frame.len() - 4;
+    if length > FRAME_MAX_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "frame too long",
+        ));
+    }
+    frame[..4].copy_from_slice(&(length as u32).to_be_bytes());
+    writer.write_all(&frame).await
+}
+
+/// Reads frames; `next` may be dropped and called again without losing anything.
+#[derive(Debug)]
+pub struct Frames<R> {
+    reader: R,
+    bytes: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Frames<R> {
+    pub fn new(reader: R) -> Self {
+        Self {
+            reader,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// None: the other end has left.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        loop {
+            if let Some((head, rest)) = self.bytes.split_first_chunk::<4>() {
+                let length = u32::from_be_bytes(*head) as usize;
+                if length > FRAME_MAX_BYTES {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "frame too long"));
+                }
+                if let Some(frame) = rest.get(..length) {
+                    let message = serde_json::from_slice(frame)?;
+                    self.bytes.drain(..4 + length);
+                    return Ok(Some(message));
+                }
+            }
+            if self.reader.read_buf(&mut self.bytes).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! One forwarded request: choose target, connect, stream both ways. Used by `connection`.
+//!
+//! A request is sent a second time only if nothing of it was written, or if a kept-alive connection turned
+//! out closed and the method allows it (RFC 9110, 9.2.2; fact HTTP-4).
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::timeout;
+
+use super::body::Body;
+use super::buffer::{Buffer, Buffers};
+use super::connect::connect;
+use super::connection::{Connection, Flow};
+use super::pump::{Pump, PumpError, read};
+use super::request::Facts;
+use super::response::{BadResponse, HEAD_MAX_BYTES, Response, read_response};
+use super::rewrite::{Delivery, write_response, write_switch};
+use super::target::{Group, Target};
+use super::tether::Tether;
+use super::timer::Timer;
+
+/// How an attempt ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Complete {
+        reuse: bool,
+        close: bool,
+        request_done: bool,
+    },
+    /// The target closed without a byte of an answer.
+    Unanswered,
+    BadResponse,
+    /// The target left the table.
+    Cut,
+    TargetSlow,
+    ClientSlow,
+    ClientLeft,
+    BadBody,
+    /// In the midst of the response.
+    Broken,
+    Switched,
+}
+
+/// Forwards the request whose head stands in `connection.out`.
+pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Facts) -> Flow {
+    let worker = connection.entered.worker.clone();
+    group.counters.requests.add(1);
+    if facts.expects_continue && !facts.body.is_done() && connection.inbox.is_empty() {
+        let head = std::mem::take(&mut connection.out);
+        connection
+            .out
+            .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let sent = connection.send_out().await;
+        connection.out = head;
+        if !sent {
+            return Flow::Close;
+        }
+    }
+    let chunked = matches!(facts.body, Body::Chunked(_));
+    let head = std::mem::take(&mut connection.out);
+    let request = Pump::start(head, facts.body.clone(), chunked, &mut connection.inbox);
+    let Ok(mut request) = request else {
+        return connection.fail(400, false).await;
+    };
+    let mut fresh_only = false;
+    let flow = loop {
+        let Some(target) = group.choose(&worker.dice) else {
+            break connection
+                .fail(503, facts.keep_alive && request.is_whole())
+                .await;
+        };
+        let idle = if fresh_only { None } else { target.take_idle() };
+        let is_reused = idle.is_some();
+        let upstream = match idle {
+            Some(stream) => Ok(stream),
+            None => open(&target, connection.routes.attributes.connect_timeout_ms).await,
+        };
+        let mut upstream = match upstream {
+            Ok(stream) => stream,
+            Err(status) => {
+                group.counters.target_connection_errors.add(1);
+                break connection
+                    .fail(status, facts.keep_alive && request.is_whole())
+                    .await;
+            }
+        };
+        let under_way = target.begin(&connection.entered.tether);
+        let outcome = exchange(connection, &mut upstream, &mut request, &facts, group).await;
+        drop(under_way);
+        if outcome == Outcome::Unanswered && is_reused {
+            let may_repeat = !request.was_written() || facts.is_idempotent;
+            if may_repeat && request.rewind() {
+                target.drop_idle();
+                fresh_only = true;
+                continue;
+            }
+        }
+        break conclude(connection, &target, upstream, outcome, &facts).await;
+    };
+    if connection.out.capacity() == 0 {
+        connection.out = request.head;
+        connection.out.clear();
+    }
+    flow
+}
+
+/// A new connection, or the status to answer with.
+async fn open(target: &Target, timeout_ms: u64) -> Result<TcpStream, u16> {
+    match timeout(
+        Duration::from_millis(timeout_ms.max(1)),
+        connect(target.address()),
+    )
+    .await
+    {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => Err(504),
+        Ok(Err(_)) => Err(502),
+        Err(_) => Err(504),
+    }
+}
+
+/// What the client gets when an attempt is over.
+async fn conclude(
+    connection: &mut Connection,
+    target: &Target,
+    upstream: TcpStream,
+    outcome: Outcome,
+    facts: &Facts,
+) -> Flow {
+    match outcome {
+        Outcome::Complete {
+            reuse,
+            close,
+            request_done,
+        } => {
+            if reuse {
+                target.give_back(upstream);
+            }
+            match (close, request_done) {
+                (_, false) => Flow::Linger,
+                (true, true) => Flow::Close,
+                (false, true) => Flow::Next,
+            }
+        }
+        // The rest of the request is not known to be read: the connection ends with the error.
+        Outcome::Unanswered | Outcome::BadResponse | Outcome::Cut => {
+            connection
+                .fail(502, facts.keep_alive && facts.body.is_done())
+                .await
+        }
+        Outcome::TargetSlow => {
+            connection
+                .fail(504, facts.keep_alive && facts.body.is_done())
+                .await
+        }
+        Outcome::ClientSlow => connection.fail(408, false).await,
+        Outcome::BadBody => connection.fail(400, false).await,
+        Outcome::ClientLeft => {
+            connection.entered.worker.counters.client_left_460.add(1);
+            Flow::Close
+        }
+        Outcome::Broken => Flow::Abort,
+        Outcome::Switched => Flow::Close,
+    }
+}
+
+/// One attempt on one connection.
+async fn exchange(
+    connection: &mut Connection,
+    upstream: &mut TcpStream,
+    request: &mut Pump,
+    facts: &Facts,
+    group: &Group,
+) -> Outcome {
+    let idle_timeout = connection.routes.idle_timeout();
+    let Connection {
+        entered,
+        stream,
+        inbox,
+        reply,
+        timer,
+        ..
+    } = connection;
+    let buffers = &entered.worker.buffers;
+    let counters = &entered.worker.counters;
+    timer.set(idle_timeout);
+    let (client_reader, client_writer) = stream.split();
+    let (target_reader, target_writer) = upstream.split();
+    let mut attempt = Attempt {
+        client_reader,
+        client_writer,
+        target_reader,
+        target_writer,
+        inbox,
+        outbox: Buffer::default(),
+        request,
+        response: None,
+        reply: std::mem::take(reply),
+        facts,
+        buffers,
+        tether: &entered.tether,
+        sink_failed: false,
+    };
+    let started = Instant::now();
+    let mut outcome = poll_fn(|cx| attempt.poll(cx, timer, idle_timeout, group, started)).await;
+    if outcome == Outcome::Switched {
+        outcome = attempt.tunnel(timer, idle_timeout).await;
+    }
+    let moved = attempt.request.moved_bytes
+        + attempt
+            .response
+            .as_ref()
+            .map_or(0, |(pump, _)| pump.moved_bytes);
+    counters.processed_bytes.add(moved);
+    *reply = attempt
+        .response
+        .map_or(attempt.reply, |(pump, _)| pump.head);
+    reply.clear();
+    let mut outbox = attempt.outbox;
+    outbox.consume(outbox.filled().len());
+    outbox.release(buffers);
+    outcome
+}
+
+struct Attempt<'a> {
+    client_reader: ReadHalf<'a>,
+    client_writer: WriteHalf<'a>,
+    target_reader: ReadHalf<'a>,
+    target_writer: WriteHalf<'a>,
+    inbox: &'a mut Buffer,
+    outbox: Buffer,
+    request: &'a mut Pump,
+    /// From the moment its head is complete; with what remains to be known of it.
+    response: Option<(Pump, Ending)>,
+    reply: Vec<u8>,
+    facts: &'a Facts,
+    buffers: &'a Buffers,
+    tether: &'a Tether,
+    /// The target takes no more of the request; it may have answered nevertheless.
+    sink_failed: bool,
+}
+
+/// What follows when a response is through.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    close: bool,
+    /// The target keeps the connection.
+    keep_alive: bool,
+}
+
+impl Attempt<'_> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        timer: &mut Timer,
+        idle_timeout: Duration,
+        group: &Group,
+        started: Instant,
+    ) -> Poll<Outcome> {
+        if self.tether.is_cut() {
+            return Poll::Ready(if self.response.is_some() {
+                Outcome::Broken
+            } else {
+                Outcome::Cut
+            });
+        }
+        let mut progress = false;
+        if let Some(outcome) = self.poll_request(cx, &mut progress) {
+            return Poll::Ready(outcome);
+        }
+        if let Poll::Ready(outcome) = self.poll_response(cx, &mut progress, group, started) {
+            return Poll::Ready(outcome);
+        }
+        if progress {
+            timer.set(idle_timeout);
+        }
+        timer.poll_expired(cx).map(|()| match self.response {
+            Some(_) => Outcome::Broken,
+            None if self.request.waits_for_source() => Outcome::ClientSlow,
+            None => Outcome::TargetSlow,
+        })
+    }
+
+    fn poll_request(&mut self, cx: &mut Context<'_>, progress: &mut bool) -> Option<Outcome> {
+        if self.sink_failed || self.request.is_done() {
+            return None;
+        }
+        let sides = (&mut self.client_reader, &mut self.target_writer);
+        match self
+            .request
+            .poll(cx, self.inbox, self.buffers, sides, progress)
+        {
+            Poll::Pending | Poll::Ready(Ok(())) => None,
+            Poll::Ready(Err(PumpError::Sink)) => {
+                self.sink_failed = true;
+                None
+            }
+            Poll::Ready(Err(PumpError::Source)) => Some(Outcome::ClientLeft),
+            Poll::Ready(Err(PumpError::Framing(error))) => {
+                tracing::debug!(%error, "request body refused");
+                Some(if self.response.is_some() {
+                    Outcome::Broken
+                } else {
+                    Outcome::BadBody
+                })
+            }
+        }
+    }
+
+    fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: &mut bool,
+        group: &Group,
+        started: Instant,
+    ) -> Poll<Outcome> {
+        while self.response.is_none() {
+            match self.take_head(group) {
+                Err(BadResponse(reason)) => {
+                    tracing::debug!(group = group.id, reason, "response refused");
+                    return Poll::Ready(Outcome::BadResponse);
+                }
+                Ok(Head::Complete) => {
+                    group
+                        .counters
+                        .response_time_us
+                        .add(started.elapsed().as_micros() as u64);
+                    break;
+                }
+                Ok(Head::Switch) => return Poll::Ready(Outcome::Switched),
+                Ok(Head::Interim) => continue,
+                Ok(Head::Partial) => {}
+            }
+            let room = self.outbox.room_to_grow(self.buffers);
+            match ready!(read(cx, &mut self.target_reader, room)) {
+                Ok(count @ 1..) => {
+                    self.outbox.grew_by(count);
+                    *progress = true;
+                }
+                Ok(0) | Err(_) if self.outbox.is_empty() => {
+                    return Poll::Ready(Outcome::Unanswered);
+                }
+                Ok(_) | Err(_) => return Poll::Ready(Outcome::BadResponse),
+            }
+        }
+        let Some((pump, ending)) = &mut self.response else {
+            return Poll::Pending;
+        };
+        let sides = (&mut self.target_reader, &mut self.client_writer);
+        Poll::Ready(
+            match ready!(pump.poll(cx, &mut self.outbox, self.buffers, sides, progress)) {
+                Ok(()) => {
+                    let request_done = self.request.is_done();
+                    let reuse = ending.keep_alive && request_done && self.outbox.is_empty();
+                    Outcome::Complete {
+                        reuse,
+                        close: ending.close,
+                        request_done,
+                    }
+                }
+                Err(PumpError::Sink) => Outcome::ClientLeft,
+                Err(PumpError::Source | PumpError::Framing(_)) => Outcome::Broken,
+            },
+        )
+    }
+
+    /// Looks whether the response's head is there, and begins to send it on.
+    fn take_head(&mut self, group: &Group) -> Result<Head, BadResponse> {
+        if self.outbox.is_empty() {
+            return Ok(Head::Partial);
+        }
+        let keep_alive = self.facts.keep_alive && self.request.is_done();
+        let (facts, reply) = (self.facts, &mut self.reply);
+        let found = read_response(self.outbox.filled(), facts, |response| {
+            reply.clear();
+            begin_reply(reply, response, facts, keep_alive)
+        })?;
+        let Some((length, (status, begun))) = found else {
+            // The reader refuses longer heads itself.
+            debug_assert!(self.outbox.filled().len() < HEAD_MAX_BYTES);
+            return Ok(Head::Partial);
+        };
+        self.outbox.consume(length);
+        match begun {
+            Begun::Interim => Ok(Head::Interim),
+            Begun::Switch => Ok(Head::Switch),
+            Begun::Refused => Err(BadResponse("switches protocols unasked")),
+            Begun::Message {
+                body,
+                delivery,
+                keep_alive,
+            } => {
+                group.counters.response(status);
+                let reply = std::mem::take(&mut self.reply);
+                let pump = Pump::start(reply, body, delivery.chunked, &mut self.outbox)
+                    .map_err(|_| BadResponse("chunked framing"))?;
+                self.response = Some((
+                    pump,
+                    Ending {
+                        close: delivery.close,
+                        keep_alive,
+                    },
+                ));
+                Ok(Head::Complete)
+            }
+        }
+    }
+
+    /// After 101: copies both ways until one side is done with it or both are silent too long.
+    async fn tunnel(&mut self, timer: &mut Timer, idle_timeout: Duration) -> Outcome {
+        let reply = std::mem::take(&mut self.reply);
+        let up = Pump::start(Vec::new(), Body::UntilClose, false, self.inbox);
+        let down = Pump::start(reply, Body::UntilClose, false, &mut self.outbox);
+        let (Ok(mut up), Ok(mut down)) = (up, down) else {
+            return Outcome::Broken;
+        };
+        timer.set(idle_timeout);
+        let (mut up_done, mut down_done) = (false, false);
+        poll_fn(|cx| {
+            let mut progress = false;
+            if self.tether.is_cut() {
+                return Poll::Ready(());
+            }
+            if !up_done {
+                let sides = (&mut self.client_reader, &mut self.target_writer);
+                match up.poll(cx, self.inbox, self.buffers, sides, &mut progress) {
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(())) => {
+                        up_done = true;
+                        // Half-closed: the other half may still have something to say.
+                        let _ = Pin::new(&mut self.target_writer).poll_shutdown(cx);
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            if !down_done {
+                let sides = (&mut self.target_reader, &mut self.client_writer);
+                match down.poll(cx, &mut self.outbox, self.buffers, sides, &mut progress) {
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(())) => {
+                        down_done = true;
+                        let _ = Pin::new(&mut self.client_writer).poll_shutdown(cx);
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            if up_done && down_done {
+                return Poll::Ready(());
+            }
+            if progress {
+                timer.set(idle_timeout);
+            }
+            timer.poll_expired(cx)
+        })
+        .await;
+        self.request.moved_bytes += up.moved_bytes + down.moved_bytes;
+        Outcome::Switched
+    }
+}
+
+enum Head {
+    Partial,
+    /// 1xx: the answer is still to come.
+    Interim,
+    Complete,
+    Switch,
+}
+
+enum Begun {
+    Interim,
+    Switch,
+    Refused,
+    Message {
+        body: Body,
+        delivery: Delivery,
+        keep_alive: bool,
+    },
+}
+
+fn begin_reply(
+    reply: &mut Vec<u8>,
+    response: &Response<'_, '_>,
+    facts: &Facts,
+    keep_alive: bool,
+) -> (u16, Begun) {
+    let begun = match response.status {
+        101 if facts.is_upgrade => {
+            write_switch(reply, response);
+            Begun::Switch
+        }
+        101 => Begun::Refused,
+        // The node answers 100-continue itself, and asked for nothing else.
+        100..200 => Begun::Interim,
+        _ => {
+            let delivery = write_response(reply, response, facts, keep_alive);
+            Begun::Message {
+                body: response.body.clone(),
+                delivery,
+                keep_alive: response.keep_alive,
+            }
+        }
+    };
+    (response.status, begun)
+}

@@ -1,0 +1,262 @@
+//! Health checks: one task for each target, every node for itself. Started by `worker`.
+//!
+//! "Health checks for Application Load Balancer target groups", ELB guide; facts TGT-3 to TGT-7. A new target
+//! needs one success; after that the thresholds count. The first check is made at once.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fogbank_types::status::Health;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::body::Body;
+use super::connect::connect;
+use super::request::Facts;
+use super::response::{HEAD_MAX_BYTES, read_response};
+use super::table::HealthCheck;
+use super::target::{Group, Record, Target};
+use super::worker::Worker;
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    Success,
+    Mismatch(u16),
+    Timeout,
+    /// Refused, reset, or not HTTP.
+    Failure,
+}
+
+/// Checks a target until it leaves the table.
+pub async fn watch(worker: Arc<Worker>, group: Arc<Group>, target: Arc<Target>) {
+    while !target.is_gone() {
+        let started = Instant::now();
+        let check = group.check();
+        if target.is_draining() {
+            // It gets no requests any more; whoever asks sees it draining.
+        } else if check.enabled {
+            let found = look(&target, &check).await;
+            if target.is_gone() || *group.check() != *check {
+                continue;
+            }
+            if target.note(|record| judge(record, &found, &check)) {
+                tracing::info!(group = group.id, target = %target.address(), ?found, "target health changed");
+                group.refresh();
+                worker.health_changed();
+            }
+        } else if target.note(set_unavailable) {
+            group.refresh();
+            worker.health_changed();
+        }
+        let interval = Duration::from_millis(check.interval_ms.max(1));
+        // Up to a tenth earlier, so that nodes and targets don't march in step.
+        let jitter = interval.mul_f64(worker.dice.roll() as f64 / u64::MAX as f64 / 10.0);
+        let next = sleep_until(started + interval - jitter);
+        tokio::select! {
+            () = next => {}
+            () = target.changed.notified() => {}
+        }
+    }
+}
+
+fn set_unavailable(record: &mut Record) {
+    *record = Record {
+        health: Health::Unavailable,
+        successes: 0,
+        failures: 0,
+        reason: Some("Target.HealthCheckDisabled".into()),
+        description: Some("Health checks are disabled".into()),
+    };
+}
+
+/// Counts a finding and flips health when it is time.
+fn judge(record: &mut Record, found: &Finding, check: &HealthCheck) {
+    if record.health == Health::Unavailable {
+        *record = Record::initial();
+    }
+    if *found == Finding::Success {
+        record.successes = record.successes.saturating_add(1);
+        record.failures = 0;
+        let needed = if record.health == Health::Initial {
+            1
+        } else {
+            check.healthy_threshold
+        };
+        if record.successes >= needed {
+            record.health = Health::Healthy;
+            record.reason = None;
+            record.description = None;
+        }
+        return;
+    }
+    record.failures = record.failures.saturating_add(1);
+    record.successes = 0;
+    if record.failures < check.unhealthy_threshold && record.health != Health::Unhealthy {
+        return;
+    }
+    record.health = Health::Unhealthy;
+    let (reason, description) = match found {
+        Finding::Mismatch(status) => (
+            "Target.ResponseCodeMismatch",
+            format!("Health checks failed with these codes: [{status}]"),
+        ),
+        Finding::Timeout => ("Target.Timeout", "Request timed out".to_owned()),
+        Finding::Failure | Finding::Success => (
+            "Target.FailedHealthChecks",
+            "Health checks failed".to_owned(),
+        ),
+    };
+    record.reason = Some(reason.to_owned());
+    record.description = Some(description);
+}
+
+async fn look(target: &Target, check: &HealthCheck) -> Finding {
+    let address = SocketAddr::from((target.ip, check.port.unwrap_or(target.port)));
+    let asked = pin!(ask(address, &check.path));
+    match timeout(Duration::from_millis(check.timeout_ms.max(1)), asked).await {
+        Err(_) => Finding::Timeout,
+        Ok(Err(_)) => Finding::Failure,
+        Ok(Ok(status)) if matches(&check.matcher, status) => Finding::Success,
+        Ok(Ok(status)) => Finding::Mismatch(status),
+    }
+}
+
+/// Asks for the path and gives the status; the connection is closed after it, redirects are not followed.
+async fn ask(address: SocketAddr, path: &str) -> io::Result<u16> {
+    let mut stream = connect(address).await?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         User-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let facts = Facts {
+        body: Body::NONE,
+        content_length: None,
+        is_http_1_0: false,
+        keep_alive: false,
+        is_head: false,
+        is_idempotent: true,
+        expects_continue: false,
+        is_upgrade: false,
+    };
+    let mut bytes = Vec::with_capacity(1024);
+    loop {
+        let head = read_response(&bytes, &facts, |response| response.status);
+        match head.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))? {
+            // 100 Continue and its like are not the answer.
+            Some((length, 100..200)) => drop(bytes.drain(..length)),
+            Some((_, status)) => return Ok(status),
+            None if bytes.len() > HEAD_MAX_BYTES => return Err(io::ErrorKind::InvalidData.into()),
+            None => {
+                if stream.read_buf(&mut bytes).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+        }
+    }
+}
+
+/// `200`, `200-299`, `200,202`; what can't be read matches nothing.
+pub fn matches(matcher: &str, status: u16) -> bool {
+    matcher.split(',').any(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        match (first.trim().parse::<u16>(), last.trim().parse::<u16>()) {
+            (Ok(first), Ok(last)) => (first..=last).contains(&status),
+            _ => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check() -> HealthCheck {
+        HealthCheck {
+            enabled: true,
+            path: "/".into(),
+            port: None,
+            interval_ms: 30_000,
+            timeout_ms: 5_000,
+            healthy_threshold: 3,
+            unhealthy_threshold: 2,
+            matcher: "200".into(),
+        }
+    }
+
+    fn after(findings: &[Finding]) -> Record {
+        let mut record = Record::initial();
+        findings
+            .iter()
+            .for_each(|found| judge(&mut record, found, &check()));
+        record
+    }
+
+    #[test]
+    fn matchers() {
+        for (matcher, status, expected) in [
+            ("200", 200, true),
+            ("200", 201, false),
+            ("200-299", 299, true),
+            ("200-299", 300, false),
+            ("200,202", 202, true),
+            ("200,202", 201, false),
+            ("200,300-399", 302, true),
+            ("", 200, false),
+            ("x-299", 200, false),
+        ] {
+            assert_eq!(matches(matcher, status), expected, "{matcher} {status}");
+        }
+    }
+
+    #[test]
+    fn one_success_makes_a_new_target_healthy() {
+        assert_eq!(after(&[Finding::Failure]).health, Health::Initial);
+        assert_eq!(
+            after(&[Finding::Failure, Finding::Success]).health,
+            Health::Healthy
+        );
+    }
+
+    #[test]
+    fn thresholds_count_consecutive_findings() {
+        use Finding::{Mismatch, Success, Timeout};
+        assert_eq!(
+            after(&[Success, Timeout, Success, Timeout]).health,
+            Health::Healthy
+        );
+        let record = after(&[Success, Timeout, Mismatch(502)]);
+        assert_eq!(record.health, Health::Unhealthy);
+        assert_eq!(
+            record.reason.as_deref(),
+            Some("Target.ResponseCodeMismatch")
+        );
+        assert_eq!(
+            record.description.as_deref(),
+            Some("Health checks failed with these codes: [502]")
+        );
+        let back = [Success, Timeout, Timeout, Success, Success];
+        assert_eq!(after(&back).health, Health::Unhealthy);
+        assert_eq!(
+            after(&[&back[..], &[Success]].concat()).health,
+            Health::Healthy
+        );
+    }
+
+    #[test]
+    fn the_reason_follows_the_last_failure() {
+        use Finding::{Failure, Timeout};
+        assert_eq!(
+            after(&[Failure, Timeout]).reason.as_deref(),
+            Some("Target.Timeout")
+        );
+        assert_eq!(
+            after(&[Timeout, Failure]).description.as_deref(),
+            Some("Health checks failed")
+        );
+    }
+}

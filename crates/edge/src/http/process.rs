@@ -1,0 +1,219 @@
+//! `fogbank alb`: the process around a `Worker`. Started by the node agent inside the ENI's network
+//! namespace; ends on SIGTERM, after the requests under way.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::table::Table;
+use super::worker::Worker;
+use super::{control, lock};
+
+const TICK: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The interface's id; names the socket and the table's file.
+    pub eni: String,
+    /// `<run>`: both stand in its `alb` folder.
+    pub run_folder: PathBuf,
+    pub listen_on: IpAddr,
+    /// More clients wait to be accepted.
+    pub max_connections: usize,
+    /// How long requests may take to end after SIGTERM.
+    pub drain_timeout_ms: u64,
+}
+
+impl Config {
+    pub fn new(run_folder: impl Into<PathBuf>, eni: impl Into<String>) -> Self {
+        Self {
+            eni: eni.into(),
+            run_folder: run_folder.into(),
+            listen_on: Ipv4Addr::UNSPECIFIED.into(),
+            max_connections: 20_000,
+            drain_timeout_ms: 10_000,
+        }
+    }
+}
+
+/// Where the process of an ENI listens for its agent.
+pub fn socket_path(run_folder: &Path, eni: &str) -> PathBuf {
+    run_folder.join("alb").join(format!("{eni}.sock"))
+}
+
+/// Where it keeps its last table.
+pub fn table_path(run_folder: &Path, eni: &str) -> PathBuf {
+    run_folder.join("alb").join(format!("{eni}.table.json"))
+}
+
+#[derive(Debug, Error)]
+pub enum ProcessError {
+    #[error("starting the runtime")]
+    Runtime { source: io::Error },
+    #[error("creating the folder of {path}")]
+    Folder { path: String, source: io::Error },
+    #[error("listening on {path}")]
+    Socket { path: String, source: io::Error },
+    #[error("waiting for signals")]
+    Signal { source: io::Error },
+}
+
+/// Runs the process to its end, on a runtime of its own with one thread.
+pub fn main(config: Config) -> Result<(), ProcessError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| ProcessError::Runtime { source })?;
+    runtime.block_on(run(config))
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<(), ProcessError> {
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|source| ProcessError::Signal { source })?;
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|source| ProcessError::Signal { source })?;
+    raise_descriptor_limit();
+    let worker = Worker::new(config.listen_on, config.max_connections);
+    let keeper = Arc::new(Keeper::new(table_path(&config.run_folder, &config.eni)));
+    let path = socket_path(&config.run_folder, &config.eni);
+    let socket = listen(&path)?;
+    if let Some(table) = keeper.last() {
+        tracing::info!(revision = table.revision, "going on with the last table");
+        worker.apply(&table);
+    }
+    let accepting = tokio::spawn(accept(worker.clone(), keeper, socket));
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => worker.tick(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    // At once, so that a successor finds the place free.
+    accepting.abort();
+    let _ = std::fs::remove_file(&path);
+    if timeout(
+        Duration::from_millis(config.drain_timeout_ms),
+        worker.drain(),
+    )
+    .await
+    .is_err()
+    {
+        tracing::warn!("requests were still under way at the end of the drain time");
+    }
+    Ok(())
+}
+
+fn listen(path: &Path) -> Result<UnixListener, ProcessError> {
+    let name = || path.display().to_string();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|source| ProcessError::Folder {
+            path: name(),
+            source,
+        })?;
+    }
+    // Left by a predecessor that was killed.
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(ProcessError::Socket {
+                path: name(),
+                source,
+            });
+        }
+        _ => {}
+    }
+    UnixListener::bind(path).map_err(|source| ProcessError::Socket {
+        path: name(),
+        source,
+    })
+}
+
+async fn accept(worker: Arc<Worker>, keeper: Arc<Keeper>, socket: UnixListener) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, _)) => {
+                let (worker, keeper) = (worker.clone(), keeper.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = control::serve(worker, keeper, stream).await {
+                        tracing::warn!(%error, "control connection failed");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a control connection");
+                sleep(TICK).await;
+            }
+        }
+    }
+}
+
+/// Every connection needs two; the hard limit is the host's.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of file descriptors");
+    }
+}
+
+/// Keeps the last table in a file, so that a process that was killed goes on serving.
+#[derive(Debug)]
+pub struct Keeper {
+    path: PathBuf,
+    revision: Mutex<Option<u64>>,
+}
+
+impl Keeper {
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            revision: Mutex::new(None),
+        }
+    }
+
+    /// Of the table being served.
+    pub fn revision(&self) -> Option<u64> {
+        *lock(&self.revision)
+    }
+
+    fn last(&self) -> Option<Table> {
+        let bytes = std::fs::read(&self.path).ok()?;
+        match serde_json::from_slice::<Table>(&bytes) {
+            Ok(table) => {
+                *lock(&self.revision) = Some(table.revision);
+                Some(table)
+            }
+            Err(error) => {
+                tracing::warn!(%error, path = %self.path.display(), "the last table cannot be read");
+                None
+            }
+        }
+    }
+
+    /// A failure is told and otherwise without harm: the table is served all the same.
+    pub fn keep(&self, table: &Table) {
+        *lock(&self.revision) = Some(table.revision);
+        let beside = self.path.with_extension("new");
+        let written = serde_json::to_vec(table)
+            .map_err(io::Error::from)
+            .and_then(|bytes| std::fs::write(&beside, bytes))
+            .and_then(|()| std::fs::rename(&beside, &self.path));
+        if let Err(error) = written {
+            tracing::warn!(%error, path = %self.path.display(), "cannot keep the table");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Heads as they go on: the request to the target, the response to the client. Used by `connection` and
+//! `exchange`; pure, writes into a buffer that is used again and again.
+//!
+//! "HTTP headers and Application Load Balancers" and "Request tracing", ELB guide.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use super::body::Body;
+use super::request::{Facts, Request, Role};
+use super::response::{Response, is_own_hop};
+use super::table::{Attributes, XffMode};
+
+/// What a forwarded request gets from where it came in.
+pub struct Origin<'a> {
+    pub peer: SocketAddr,
+    pub listener_port: u16,
+    /// Stands in for a missing Host (HTTP/1.0).
+    pub dns_name: &'a str,
+    pub trace_id: [u8; 35],
+}
+
+/// Writes the head that the target gets.
+pub fn write_request(
+    out: &mut Vec<u8>,
+    request: &Request<'_, '_>,
+    origin: &Origin<'_>,
+    attributes: &Attributes,
+) {
+    put(
+        out,
+        &[request.method.as_bytes(), b" ", request.path.as_bytes()],
+    );
+    if let Some(query) = request.query {
+        put(out, &[b"?", query.as_bytes()]);
+    }
+    put(out, &[b" HTTP/1.1\r\n"]);
+    write_forwarded_for(out, request, origin.peer, attributes);
+    put(out, &[b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: "]);
+    put_number(out, origin.listener_port.into());
+    put(
+        out,
+        &[
+            b"\r\nHost: ",
+            host(request, origin, attributes).as_bytes(),
+            b"\r\n",
+        ],
+    );
+    write_trace_id(out, request, &origin.trace_id);
+    for (header, role) in request.headers.iter().zip(request.roles) {
+        if *role != Role::Pass
+            || (attributes.drop_invalid_header_fields && !is_plain_name(header.name))
+        {
+            continue;
+        }
+        put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+    }
+    if let Some(protocol) = request.upgrade {
+        put(
+            out,
+            &[b"Connection: Upgrade\r\nUpgrade: ", protocol, b"\r\n"],
+        );
+    }
+    match (&request.facts.body, request.facts.content_length) {
+        (Body::Chunked(_), _) => put(out, &[b"Transfer-Encoding: chunked\r\n"]),
+        (_, Some(length)) => write_length(out, length),
+        _ => {}
+    }
+    put(out, &[b"\r\n"]);
+}
+
+/// The port is left out when it is the listener's, unless the Host header is to be kept byte for byte.
+fn host<'r>(request: &'r Request<'_, '_>, origin: &Origin<'r>, attributes: &Attributes) -> &'r str {
+    let Some(host) = request.host else {
+        return origin.dns_name;
+    };
+    if attributes.preserve_host_header {
+        return host;
+    }
+    let name = request.host_name();
+    match host
+        .get(name.len()..)
+        .and_then(|rest| rest.strip_prefix(':'))
+    {
+        Some(port) if port.parse() == Ok(origin.listener_port) && origin.listener_port == 80 => {
+            name
+        }
+        _ => host,
+    }
+}
+
+fn write_forwarded_for(
+    out: &mut Vec<u8>,
+    request: &Request<'_, '_>,
+    peer: SocketAddr,
+    attributes: &Attributes,
+) {
+    if attributes.xff_mode == XffMode::Remove {
+        return;
+    }
+    let start = out.len();
+    put(out, &[b"X-Forwarded-For: "]);
+    let before = out.len();
+    for (header, role) in request.headers.iter().zip(request.roles) {
+        if *role == Role::ForwardedFor && !header.value.is_empty() {
+            let separator: &[u8] = if out.len() > before { b", " } else { b"" };
+            put(out, &[separator, header.value]);
+        }
+    }
+    if attributes.xff_mode == XffMode::Append {
+        let separator: &[u8] = if out.len() > before { b", " } else { b"" };
+        put(out, &[separator]);
+        match (attributes.xff_client_port, peer.ip()) {
+            (false, IpAddr::V4(ip)) => put_address(out, ip.octets()),
+            // Writing to a Vec can't fail.
+            (false, ip) => drop(write!(out, "{ip}")),
+            (true, _) => drop(write!(out, "{peer}")),
+        }
+    } else if out.len() == before {
+        return out.truncate(start);
+    }
+    put(out, &[b"\r\n"]);
+}
+
+/// Root is added when there is none; a Root that came in is kept behind our Self ("Request tracing").
+fn write_trace_id(out: &mut Vec<u8>, request: &Request<'_, '_>, trace_id: &[u8; 35]) {
+    let came = request
+        .headers
+        .iter()
+        .zip(request.roles)
+        .find(|(_, role)| **role == Role::TraceId);
+    let value = came.map_or(&b""[..], |(header, _)| header.value);
+    let fields = || value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let is = |field: &[u8], name: &[u8]| {
+        field
+            .get(..name.len())
+            .is_some_and(|s| s.eq_ignore_ascii_case(name))
+    };
+    let own: &[u8] = if fields().any(|field| is(field, b"Root=")) {
+        b"Self="
+    } else {
+        b"Root="
+    };
+    put(out, &[b"X-Amzn-Trace-Id: ", own, trace_id]);
+    for field in fields().filter(|field| !field.is_empty() && !is(field, b"Self=")) {
+        put(out, &[b";", field]);
+    }
+    put(out, &[b"\r\n"]);
+}
+
+/// How a response's body goes to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub chunked: bool,
+    /// The connection ends with the response.
+    pub close: bool,
+}
+
+/// Writes the head that the client gets, and says how the body has to follow.
+pub fn write_response(
+    out: &mut Vec<u8>,
+    response: &Response<'_, '_>,
+    request: &Facts,
+    keep_alive: bool,
+) -> Delivery {
+    let delivery = match response.body {
+        Body::Chunked(_) if !request.is_http_1_0 => Delivery {
+            chunked: true,
+            close: !keep_alive,
+        },
+        Body::UntilClose if !request.is_http_1_0 && keep_alive => Delivery {
+            chunked: true,
+            close: false,
+        },
+        Body::Chunked(_) | Body::UntilClose => Delivery {
+            chunked: false,
+            close: true,
+        },
+        Body::Length(_) => Delivery {
+            chunked: false,
+            close: !keep_alive,
+        },
+    };
+    put(out, &[b"HTTP/1.1 "]);
+    put_number(out, response.status.into());
+    put(out, &[b" ", response.reason.as_bytes(), b"\r\n"]);
+    for header in response
+        .headers
+        .iter()
+        .filter(|header| !is_own_hop(header.name))
+    {
+        put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+    }
+    if delivery.chunked {
+        put(out, &[b"Transfer-Encoding: chunked\r\n"]);
+    } else if let Some(length) = response.content_length.filter(|_| response.status != 204) {
+        write_length(out, length);
+    }
+    let connection: &[u8] = if delivery.close {
+        b"Connection: close\r\n\r\n"
+    } else {
+        b"Connection: keep-alive\r\n\r\n"
+    };
+    put(out, &[connection]);
+    delivery
+}
+
+/// Writes a 101: from here on the bytes belong to the two ends.
+pub fn write_switch(out: &mut Vec<u8>, response: &Response<'_, '_>) {
+    put(
+        out,
+        &[b"HTTP/1.1 101 ", response.reason.as_bytes(), b"\r\n"],
+    );
+    for header in response.headers {
+        if !is_own_hop(header.name) || header.name.eq_ignore_ascii_case("upgrade") {
+            put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+        }
+    }
+    put(out, &[b"Connection: upgrade\r\n\r\n"]);
+}
+
+fn write_length(out: &mut Vec<u8>, length: u64) {
+    put(out, &[b"Content-Length: "]);
+    put_number(out, length);
+    put(out, &[b"\r\n"]);
+}
+
+/// `[-A-Za-z0-9]+`: other names go when `drop_invalid_header_fields` is on.
+fn is_plain_name(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
+}
+
+pub fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+/// In decimal; without the formatting machinery, which is slow.
+pub fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut text = [0; 20];
+    let mut start = text.len();
+    loop {
+        start -= 1;
+        text[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&text[start..]);
+}
+
+fn put_address(out: &mut Vec<u8>, octets: [u8; 4]) {
+    for (place, octet) in octets.into_iter().enumerate() {
+        if place > 0 {
+            out.push(b'.');
+        }
+        put_number(out, octet.into());
+    }
+}

@@ -1,0 +1,310 @@
+//! What all connections of a node share, and how a new table takes the place of the old one. Used by
+//! `process` (which owns it) and by the tests; `connection` and `health` run on it.
+//!
+//! A request holds the `Routes` it began with until it ends. Target groups live on from table to table, with
+//! health and connections.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fogbank_types::status::TargetState;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use super::buffer::Buffers;
+use super::clock::Dice;
+use super::control::{Counts, GroupHealth};
+use super::counters::Counters;
+use super::table::{Attributes, Table};
+use super::target::Group;
+use super::tether::{Slab, Tether};
+use super::{connect, connection, health, lock, route};
+
+/// How long accepting rests when the process has no more file descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(20);
+
+/// A table as it is served.
+#[derive(Debug)]
+pub struct Routes {
+    pub revision: u64,
+    pub dns_name: String,
+    pub attributes: Attributes,
+    pub groups: Vec<Arc<Group>>,
+    listeners: Vec<route::Listener>,
+}
+
+impl Routes {
+    pub fn listener(&self, port: u16) -> Option<&route::Listener> {
+        self.listeners.iter().find(|listener| listener.port == port)
+    }
+
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.attributes.idle_timeout_ms.max(1))
+    }
+}
+
+#[derive(Debug)]
+pub struct Worker {
+    pub dice: Dice,
+    pub buffers: Buffers,
+    pub counters: Counters,
+    address: IpAddr,
+    routes: Mutex<Arc<Routes>>,
+    groups: Mutex<HashMap<String, Arc<Group>>>,
+    listeners: Mutex<HashMap<u16, AbortHandle>>,
+    connections: Mutex<Slab<Arc<Tether>>>,
+    /// Back-pressure: without a permit nothing is accepted, and clients wait in the kernel's queue.
+    permits: Arc<Semaphore>,
+    connection_left: Notify,
+    health_epoch: watch::Sender<u64>,
+}
+
+impl Worker {
+    pub fn new(address: IpAddr, max_connections: usize) -> Arc<Self> {
+        let routes = Routes {
+            revision: 0,
+            dns_name: String::new(),
+            attributes: Attributes::default(),
+            groups: Vec::new(),
+            listeners: Vec::new(),
+        };
+        Arc::new(Self {
+            dice: Dice::new(),
+            buffers: Buffers::default(),
+            counters: Counters::default(),
+            address,
+            routes: Mutex::new(Arc::new(routes)),
+            groups: Mutex::default(),
+            listeners: Mutex::default(),
+            connections: Mutex::default(),
+            permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            connection_left: Notify::new(),
+            health_epoch: watch::Sender::new(0),
+        })
+    }
+
+    pub fn routes(&self) -> Arc<Routes> {
+        lock(&self.routes).clone()
+    }
+
+    /// Serves this table from now on. Ports that can't be listened on are tried again by `tick`.
+    pub fn apply(self: &Arc<Self>, table: &Table) {
+        let listeners = route::compile(table);
+        let mut used = vec![false; table.target_groups.len()];
+        for place in route::used_groups(&listeners) {
+            used[place] = true;
+        }
+        let mut groups = lock(&self.groups);
+        let mut before = std::mem::take(&mut *groups);
+        let mut ordered = Vec::new();
+        for (row, used) in table.target_groups.iter().zip(used) {
+            let group = before
+                .remove(&row.id)
+                .unwrap_or_else(|| Arc::new(Group::new(&row.id)));
+            // A group that no rule uses is not checked (fact TGT-7).
+            if used {
+                for target in group.apply(row, &table.zone) {
+                    tokio::spawn(health::watch(self.clone(), group.clone(), target));
+                }
+                groups.insert(row.id.clone(), group.clone());
+            }
+            ordered.push(group);
+        }
+        drop(groups);
+        *lock(&self.routes) = Arc::new(Routes {
+            revision: table.revision,
+            dns_name: table.dns_name.clone(),
+            attributes: table.attributes.clone(),
+            groups: ordered,
+            listeners,
+        });
+        // Requests that the old table sent to these go on.
+        before.values().for_each(|group| group.retire());
+        self.listen();
+        self.health_changed();
+    }
+
+    /// Listens on the ports of the table and on no other; gives those that it can't have.
+    fn listen(self: &Arc<Self>) -> Vec<u16> {
+        let routes = self.routes();
+        let mut listeners = lock(&self.listeners);
+        listeners.retain(|&port, accepting| {
+            let wanted = routes.listener(port).is_some();
+            if !wanted {
+                accepting.abort();
+            }
+            wanted
+        });
+        let mut unbound = Vec::new();
+        for listener in &routes.listeners {
+            let port = listener.port;
+            if listeners.contains_key(&port) {
+                continue;
+            }
+            match connect::listen(SocketAddr::new(self.address, port)) {
+                Ok(socket) => {
+                    let accepting = tokio::spawn(accept(self.clone(), socket, port));
+                    listeners.insert(port, accepting.abort_handle());
+                }
+                Err(error) => {
+                    tracing::warn!(port, %error, "cannot listen");
+                    unbound.push(port);
+                }
+            }
+        }
+        unbound
+    }
+
+    /// Ports of the table that nobody listens on.
+    pub fn unbound(&self) -> Vec<u16> {
+        let listeners = lock(&self.listeners);
+        let ports = self.routes();
+        let ports = ports.listeners.iter().map(|listener| listener.port);
+        ports.filter(|port| !listeners.contains_key(port)).collect()
+    }
+
+    /// Every second or so: closes idle connections to targets, tries ports again.
+    pub fn tick(self: &Arc<Self>) {
+        let idle_timeout = self.routes().idle_timeout();
+        for group in lock(&self.groups).values() {
+            for target in group.targets() {
+                target.sweep(idle_timeout);
+            }
+        }
+        if !self.permits.is_closed() && !self.unbound().is_empty() {
+            self.listen();
+        }
+    }
+
+    pub fn health_changed(&self) {
+        self.health_epoch.send_modify(|epoch| *epoch += 1);
+    }
+
+    /// Changes whenever the health of a target may have.
+    pub fn health_epoch(&self) -> watch::Receiver<u64> {
+        self.health_epoch.subscribe()
+    }
+
+    /// What the node thinks of every target that it checks, by group.
+    pub fn health(&self) -> Vec<GroupHealth> {
+        let told = |group: &Arc<Group>| {
+            let mut targets: Vec<_> = group
+                .targets()
+                .iter()
+                .map(|target| state_of(target))
+                .collect();
+            targets.sort_by_key(|target| (target.ip, target.port));
+            GroupHealth {
+                target_group: group.id.clone(),
+                targets,
+            }
+        };
+        let mut all: Vec<_> = lock(&self.groups).values().map(told).collect();
+        all.sort_by(|a, b| a.target_group.cmp(&b.target_group));
+        all
+    }
+
+    pub fn counts(&self) -> Counts {
+        let groups = lock(&self.groups);
+        let told = |group: &Arc<Group>| (group.id.clone(), group.counters.told());
+        Counts {
+            node: self.counters.told(),
+            groups: groups.values().map(told).collect(),
+        }
+    }
+
+    /// Accepts nothing more, and waits until the requests under way are done.
+    pub async fn drain(&self) {
+        self.permits.close();
+        for (_, accepting) in lock(&self.listeners).drain() {
+            accepting.abort();
+        }
+        loop {
+            let left = self.connection_left.notified();
+            {
+                let connections = lock(&self.connections);
+                if connections.len() == 0 {
+                    return;
+                }
+                connections
+                    .iter()
+                    .for_each(|tether| tether.close_when_idle());
+            }
+            left.await;
+        }
+    }
+
+    fn enter(self: &Arc<Self>) -> Entered {
+        let tether = Arc::new(Tether::default());
+        let place = lock(&self.connections).insert(tether.clone());
+        self.counters.new_connections.add(1);
+        self.counters.active_connections.add(1);
+        Entered {
+            worker: self.clone(),
+            tether,
+            place,
+        }
+    }
+}
+
+fn state_of(target: &super::target::Target) -> TargetState {
+    let record = target.record();
+    TargetState {
+        ip: target.ip,
+        port: target.port,
+        health: record.health,
+        reason: record.reason,
+        description: record.description,
+    }
+}
+
+/// A client connection as the worker knows it.
+#[derive(Debug)]
+pub struct Entered {
+    pub worker: Arc<Worker>,
+    pub tether: Arc<Tether>,
+    place: usize,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        lock(&self.worker.connections).remove(self.place);
+        self.worker.counters.active_connections.subtract(1);
+        self.worker.connection_left.notify_one();
+    }
+}
+
+async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
+    while let Ok(permit) = worker.permits.clone().acquire_owned().await {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_of_one_client(&error) {
+                    tracing::warn!(port, %error, "cannot accept");
+                    sleep(ACCEPT_REST).await;
+                }
+                continue;
+            }
+        };
+        let entered = worker.enter();
+        tokio::spawn(async move {
+            connection::serve(entered, stream, peer, port).await;
+            drop(permit);
+        });
+    }
+}
+
+/// The client was gone before it was accepted.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
