@@ -166,6 +166,9 @@ pub struct Deployment {
     pub primary: bool,
     pub task_definition_arn: String,
     pub network: NetworkConfiguration,
+    /// Where its tasks are targets.
+    #[serde(default)]
+    pub load_balancers: Vec<ServiceLoadBalancer>,
     pub platform_version: String,
     pub rollout_state: RolloutState,
     pub rollout_reason: String,
