@@ -1,1 +1,56 @@
-fn main() {}
+//! What one does with this repository: `cargo xtask demo | test | check | bench | models`.
+
+mod bench;
+mod check;
+mod demo;
+mod models;
+mod setup;
+mod shell;
+mod test;
+mod walls;
+
+use anyhow::Result;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+What one does with this repository.
+
+  cargo xtask demo [--once]   build, start a region, deploy the reference architecture, show that it serves
+  cargo xtask test            every test: unit, kernel, scenarios with real clients; installs what they need
+  cargo xtask check           format, lints, walls between the crates
+  cargo xtask bench           measure what docs/figures.md reports (release build)
+  cargo xtask models          trim the service models anew from the installed botocore
+
+demo and test need a Linux host and root; run by an ordinary user they build as that user and ask sudo for the rest.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["demo"] => demo::run(false),
+        ["demo", "--once"] => demo::run(true),
+        ["test"] => test::run(),
+        ["check"] => check::run(),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["models"] => models::run(),
+        ["help" | "--help" | "-h"] | [] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => anyhow::bail!(
+            "unknown command '{}'; see cargo xtask help",
+            arguments.join(" ")
+        ),
+    }
+}

@@ -21,11 +21,18 @@ pub struct Request {
 impl Request {
     /// A header's value; the name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn query(&self, name: &str) -> Option<String> {
-        self.query.split('&').filter_map(|pair| pair.split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| v.to_owned())
+        self.query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v.to_owned())
     }
 }
 
@@ -67,8 +74,12 @@ impl Response {
 
 /// Answers requests until either side ends the connection.
 pub fn serve(mut stream: TcpStream, respond: impl Fn(&Request) -> Response) {
-    let local_address = stream.local_addr().map(|a| a.ip().to_string()).unwrap_or_default();
-    if stream.set_read_timeout(Some(IDLE)).is_err() || stream.set_write_timeout(Some(IDLE)).is_err() {
+    let local_address = stream
+        .local_addr()
+        .map(|a| a.ip().to_string())
+        .unwrap_or_default();
+    if stream.set_read_timeout(Some(IDLE)).is_err() || stream.set_write_timeout(Some(IDLE)).is_err()
+    {
         return;
     }
     // Small answers go out at once; without it they only wait.
@@ -78,13 +89,18 @@ pub fn serve(mut stream: TcpStream, respond: impl Fn(&Request) -> Response) {
         match read_request(&mut stream, &mut buffer, &local_address) {
             Ok(Some((request, keep))) => {
                 let response = respond(&request);
-                if response.write(&mut stream, keep, request.method != "HEAD").is_err() || !keep {
+                if response
+                    .write(&mut stream, keep, request.method != "HEAD")
+                    .is_err()
+                    || !keep
+                {
                     return;
                 }
             }
             Ok(None) => return,
             Err(_) => {
-                let refusal = Response::json(400, &serde_json::json!({ "error": "malformed request" }));
+                let refusal =
+                    Response::json(400, &serde_json::json!({ "error": "malformed request" }));
                 // The client may be gone already.
                 let _ = refusal.write(&mut stream, false, true);
                 return;
@@ -102,7 +118,11 @@ impl From<std::io::Error> for Malformed {
 }
 
 /// The next request and whether the connection stays open after it; `None` at the end.
-fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, local: &str) -> Result<Option<(Request, bool)>, Malformed> {
+fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    local: &str,
+) -> Result<Option<(Request, bool)>, Malformed> {
     let (mut request, head, length, keep) = loop {
         if let Some(parsed) = parse_head(buffer, local)? {
             break parsed;
@@ -151,9 +171,18 @@ fn parse_head(buffer: &[u8], local: &str) -> Result<Option<Head>, Malformed> {
     let headers: Vec<_> = parsed
         .headers
         .iter()
-        .map(|h| (h.name.to_ascii_lowercase(), String::from_utf8_lossy(h.value).trim().to_owned()))
+        .map(|h| {
+            (
+                h.name.to_ascii_lowercase(),
+                String::from_utf8_lossy(h.value).trim().to_owned(),
+            )
+        })
         .collect();
-    let (path, query) = parsed.path.unwrap_or("/").split_once('?').unwrap_or((parsed.path.unwrap_or("/"), ""));
+    let (path, query) = parsed
+        .path
+        .unwrap_or("/")
+        .split_once('?')
+        .unwrap_or((parsed.path.unwrap_or("/"), ""));
     let request = Request {
         method: parsed.method.unwrap_or("").to_owned(),
         path: path.to_owned(),
@@ -166,8 +195,18 @@ fn parse_head(buffer: &[u8], local: &str) -> Result<Option<Head>, Malformed> {
     if request.header("transfer-encoding").is_some() {
         return Err(Malformed);
     }
-    let length = request.header("content-length").map_or(Ok(0), str::parse).map_err(|_| Malformed)?;
-    let connection = request.header("connection").unwrap_or("").to_ascii_lowercase();
-    let keep = if parsed.version == Some(0) { connection.contains("keep-alive") } else { !connection.contains("close") };
+    let length = request
+        .header("content-length")
+        .map_or(Ok(0), str::parse)
+        .map_err(|_| Malformed)?;
+    let connection = request
+        .header("connection")
+        .unwrap_or("")
+        .to_ascii_lowercase();
+    let keep = if parsed.version == Some(0) {
+        connection.contains("keep-alive")
+    } else {
+        !connection.contains("close")
+    };
     Ok(Some((request, head, length, keep)))
 }

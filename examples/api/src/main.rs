@@ -16,7 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 const CONNECTIONS_MAX: usize = 256;
 
 fn main() -> std::io::Result<()> {
-    let port = std::env::var("PORT").ok().and_then(|p| p.parse().ok()).unwrap_or(8080);
+    let port = std::env::var("PORT")
+        .ok()
+        .and_then(|p| p.parse().ok())
+        .unwrap_or(8080);
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
     println!("orders: listening on port {port}");
     let orders = Arc::new(Mutex::new(Orders::with_samples()));
@@ -44,16 +47,24 @@ fn main() -> std::io::Result<()> {
 }
 
 fn respond(request: &Request, orders: &Mutex<Orders>) -> Response {
-    let path: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
+    let path: Vec<&str> = request
+        .path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .collect();
     let lock = || orders.lock().unwrap_or_else(PoisonError::into_inner);
     match (request.method.as_str(), path.as_slice()) {
         ("GET", ["health"]) => Response::json(200, &serde_json::json!({ "status": "ok" })),
         ("GET", ["whoami"]) => whoami(request),
-        ("GET", ["orders"]) => Response::json(200, &lock().list(request.query("status").as_deref())),
+        ("GET", ["orders"]) => {
+            Response::json(200, &lock().list(request.query("status").as_deref()))
+        }
         ("GET", ["orders", id]) => answer(200, lock().get(id)),
         ("POST", ["orders"]) => answer(201, lock().create(&request.body)),
         ("POST", ["orders", id, "ship"]) => answer(200, lock().ship(id)),
-        (_, ["health" | "whoami"] | ["orders", ..]) => Response::json(405, &serde_json::json!({ "error": "method not allowed" })),
+        (_, ["health" | "whoami"] | ["orders", ..]) => {
+            Response::json(405, &serde_json::json!({ "error": "method not allowed" }))
+        }
         _ => Response::json(404, &serde_json::json!({ "error": "no such path" })),
     }
 }
@@ -75,6 +86,9 @@ fn whoami(request: &Request) -> Response {
 fn answer<T: serde::Serialize>(status: u16, outcome: Result<T, Refusal>) -> Response {
     match outcome {
         Ok(value) => Response::json(status, &value),
-        Err(refusal) => Response::json(refusal.status(), &serde_json::json!({ "error": refusal.to_string() })),
+        Err(refusal) => Response::json(
+            refusal.status(),
+            &serde_json::json!({ "error": refusal.to_string() }),
+        ),
     }
 }

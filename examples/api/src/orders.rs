@@ -77,8 +77,15 @@ impl Orders {
     /// Three orders, so that a new task has something to show.
     pub fn with_samples() -> Self {
         let mut orders = Self::default();
-        for (customer, article, quantity) in [("ada", "lamp", 2), ("grace", "compass", 1), ("alan", "paper", 500)] {
-            let item = Item { article: article.to_owned(), quantity };
+        for (customer, article, quantity) in [
+            ("ada", "lamp", 2),
+            ("grace", "compass", 1),
+            ("alan", "paper", 500),
+        ] {
+            let item = Item {
+                article: article.to_owned(),
+                quantity,
+            };
             orders.insert(customer.to_owned(), vec![item]);
         }
         orders
@@ -86,7 +93,12 @@ impl Orders {
 
     fn insert(&mut self, customer: String, items: Vec<Item>) -> Order {
         self.last_id += 1;
-        let order = Order { id: self.last_id, customer, items, status: Status::Open };
+        let order = Order {
+            id: self.last_id,
+            customer,
+            items,
+            status: Status::Open,
+        };
         self.orders.insert(order.id, order.clone());
         order
     }
@@ -107,12 +119,15 @@ impl Orders {
     }
 
     pub fn create(&mut self, body: &[u8]) -> Result<Order, Refusal> {
-        let new: NewOrder = serde_json::from_slice(body).map_err(|e| Refusal::Malformed(e.to_string()))?;
+        let new: NewOrder =
+            serde_json::from_slice(body).map_err(|e| Refusal::Malformed(e.to_string()))?;
         if new.customer.trim().is_empty() {
             return Err(Refusal::Malformed("customer is empty".to_owned()));
         }
         if new.items.is_empty() || new.items.len() > ITEMS_MAX {
-            return Err(Refusal::Malformed(format!("an order has 1 to {ITEMS_MAX} items")));
+            return Err(Refusal::Malformed(format!(
+                "an order has 1 to {ITEMS_MAX} items"
+            )));
         }
         if new.items.iter().any(|item| item.quantity == 0) {
             return Err(Refusal::Malformed("a quantity is at least 1".to_owned()));
@@ -141,7 +156,9 @@ mod tests {
     #[test]
     fn an_order_is_made_shipped_once_and_found() {
         let mut orders = Orders::default();
-        let order = orders.create(br#"{"customer":"ada","items":[{"article":"lamp","quantity":1}]}"#).unwrap();
+        let order = orders
+            .create(br#"{"customer":"ada","items":[{"article":"lamp","quantity":1}]}"#)
+            .unwrap();
         let id = order.id.to_string();
         assert_eq!(orders.ship(&id).unwrap().status, Status::Shipped);
         assert_eq!(orders.ship(&id), Err(Refusal::AlreadyShipped));
@@ -152,8 +169,20 @@ mod tests {
     #[test]
     fn bad_orders_change_nothing() {
         let mut orders = Orders::default();
-        for bad in ["", "{", "[]", r#"{"customer":"","items":[]}"#, r#"{"customer":"a","items":[]}"#, r#"{"customer":"a","items":[{"article":"b","quantity":0}]}"#, r#"{"customer":"a","items":[{"article":"b","quantity":-1}]}"#, r#"{"customer":"a","items":[{"article":"b","quantity":1}],"x":1}"#] {
-            assert!(matches!(orders.create(bad.as_bytes()), Err(Refusal::Malformed(_))), "{bad}");
+        for bad in [
+            "",
+            "{",
+            "[]",
+            r#"{"customer":"","items":[]}"#,
+            r#"{"customer":"a","items":[]}"#,
+            r#"{"customer":"a","items":[{"article":"b","quantity":0}]}"#,
+            r#"{"customer":"a","items":[{"article":"b","quantity":-1}]}"#,
+            r#"{"customer":"a","items":[{"article":"b","quantity":1}],"x":1}"#,
+        ] {
+            assert!(
+                matches!(orders.create(bad.as_bytes()), Err(Refusal::Malformed(_))),
+                "{bad}"
+            );
         }
         assert!(orders.list(None).is_empty());
         assert_eq!(orders.get("x"), Err(Refusal::NotFound));
