@@ -1,6 +1,10 @@
-use crate::model::Tx;
+//! A load balancer is active once each of its nodes serves.
+
+use crate::model::{Tx, elb};
 use fogbank_types::Timestamp;
 
-pub fn reconcile(_tx: &mut Tx) -> Option<Timestamp> {
+/// Nothing to wait for but the nodes' status rows.
+pub fn reconcile(tx: &mut Tx) -> Option<Timestamp> {
+    elb::load_balancers::activate_ready(tx);
     None
 }
