@@ -1,1 +1,20 @@
-//! See docs/architecture.md.
+//! The data plane of one host: what its kernel shall hold, and making it so.
+//!
+//! `compile` turns a snapshot into a `Program` (pure), `plan` finds what changed (pure), `apply`
+//! speaks netlink, `observe` reads what is there, `eval` sends one packet through a program, and
+//! `reference` says what AWS would do with it. The node calls `compile` and `Applier::reconcile`;
+//! `fogbank up` asks `apply::probe`; `dns` and `node` find namespaces through `names`.
+
+pub mod apply;
+pub mod compile;
+pub mod eval;
+pub mod names;
+mod observe;
+pub mod plan;
+pub mod program;
+pub mod reference;
+
+pub use apply::{Applier, ApplyError, Report};
+pub use compile::compile;
+pub use names::{eni_namespace, vpc_namespace};
+pub use program::{Alarm, Program};

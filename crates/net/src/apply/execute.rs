@@ -1,0 +1,389 @@
+//! Carries out steps, one after the other, on the applier's thread.
+//!
+//! A step that fails does not stop the others: it is reported and its place becomes stale. Only
+//! later steps at a place that could not be made or entered are skipped.
+
+#![allow(unsafe_code)]
+
+use super::netlink::{Refusal, Socket};
+use super::{ApplyError, conntrack, failed, namespace, nft, route};
+use crate::names;
+use crate::plan::{LinkOp, NftOp, Place, Step, Work};
+use crate::program::{Family, MAIN, Route, RouteKey, Veth};
+use fogbank_types::RegionConfig;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+/// How many namespaces of single interfaces stay open: each takes two descriptors.
+const OPEN_AT_ONCE: usize = 64;
+
+/// An open namespace with its sockets, made when first needed.
+pub(crate) struct Handle {
+    file: File,
+    sockets: HashMap<i32, Socket>,
+    indexes: HashMap<String, u32>,
+}
+
+/// Place, resource if it is not the place's own, and what went wrong.
+pub(crate) type Failed = (Place, Option<String>, String);
+
+pub(crate) struct Executor {
+    host: File,
+    handles: HashMap<Place, Handle>,
+    /// Where the thread is.
+    current: Place,
+    /// Namespaces that may be closed again, oldest first.
+    closable: Vec<Place>,
+    /// Routers: kept open.
+    edge: String,
+}
+
+impl Executor {
+    pub(crate) fn new(config: &RegionConfig) -> Result<Self, ApplyError> {
+        let host = namespace::current().map_err(failed("open the host's network namespace"))?;
+        Ok(Self {
+            host,
+            handles: HashMap::new(),
+            current: Place::Host,
+            closable: Vec::new(),
+            edge: names::edge_namespace(config),
+        })
+    }
+
+    /// Runs all steps and gives what failed.
+    pub(crate) fn run(&mut self, steps: &[Step]) -> Vec<Failed> {
+        let mut failures: Vec<Failed> = Vec::new();
+        let mut unreachable = BTreeSet::new();
+        for step in steps {
+            if unreachable.contains(&step.place) {
+                continue;
+            }
+            if let Err((resource, reason)) = self.step(step) {
+                tracing::warn!(place = %step.place, %reason, "a step failed");
+                if matches!(step.work, Work::CreateNamespace) {
+                    unreachable.insert(step.place.clone());
+                }
+                failures.push((step.place.clone(), resource, reason));
+            }
+            self.close_some(&step.place);
+        }
+        if let Err(error) = self.enter(&Place::Host) {
+            failures.push((Place::Host, None, format!("return to the host: {error}")));
+        }
+        // Only routers keep their sockets between programs.
+        for place in std::mem::take(&mut self.closable) {
+            self.handles.remove(&place);
+        }
+        failures
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), (Option<String>, String)> {
+        let place = &step.place;
+        let plain = |what: &str, result: io::Result<()>| {
+            result.map_err(|error| (None, format!("{what}: {error}")))
+        };
+        match &step.work {
+            Work::CreateNamespace => plain("create the namespace", self.create(place)),
+            Work::RemoveNamespace => plain("remove the namespace", self.remove(place)),
+            Work::Set { path, value } => {
+                plain(&format!("set {path} = {value:?}"), self.set(place, path, value))
+            }
+            Work::AddVeth { device, veth } => self.add_veth(place, device, veth).map_err(|error| {
+                (None, format!("make the pair {device} - {}: {error}", veth.peer.device))
+            }),
+            Work::RemoveVeth { device } => {
+                plain(&format!("remove device {device}"), self.remove_device(place, device))
+            }
+            Work::Links(operations) => self.links(place, operations),
+            Work::Firewall {
+                family,
+                table,
+                operations,
+            } => {
+                let socket = self
+                    .socket(place, libc::NETLINK_NETFILTER)
+                    .map_err(|error| (None, format!("open a netfilter socket: {error}")))?;
+                nft::transact(socket, *family, table, operations)
+                    .map_err(|error| (None, error.to_string()))
+            }
+            Work::Flush(addresses) => {
+                let flushed = self
+                    .socket(place, libc::NETLINK_NETFILTER)
+                    .and_then(|socket| conntrack::flush(socket, addresses));
+                plain("forget connections", flushed.map(|_| ()))
+            }
+        }
+    }
+
+    /// The open namespace; opens it if need be.
+    fn handle(&mut self, place: &Place) -> io::Result<&mut Handle> {
+        if !self.handles.contains_key(place) {
+            let file = match place {
+                Place::Host => self.host.try_clone()?,
+                Place::Named(name) => namespace::open(name)?,
+            };
+            self.adopt(place, file);
+        }
+        Ok(self
+            .handles
+            .get_mut(place)
+            .expect("it was put there just now"))
+    }
+
+    fn adopt(&mut self, place: &Place, file: File) {
+        let handle = Handle {
+            file,
+            sockets: HashMap::new(),
+            indexes: HashMap::new(),
+        };
+        self.handles.insert(place.clone(), handle);
+        if matches!(place, Place::Named(name) if *name != self.edge) {
+            self.closable.push(place.clone());
+        }
+    }
+
+    /// Keeps a namespace's sockets for the life of the executor: it is a router.
+    pub(crate) fn keep(&mut self, place: &Place) {
+        self.closable.retain(|other| other != place);
+    }
+
+    fn close_some(&mut self, busy: &Place) {
+        while self.closable.len() > OPEN_AT_ONCE {
+            let oldest = self.closable.remove(0);
+            if oldest == *busy || oldest == self.current {
+                self.closable.push(oldest);
+                return;
+            }
+            self.handles.remove(&oldest);
+        }
+    }
+
+    /// Closes everything, so that removed namespaces can go.
+    pub(crate) fn forget_all(&mut self) {
+        self.handles.clear();
+        self.closable.clear();
+    }
+
+    pub(crate) fn forget(&mut self, place: &Place) {
+        self.handles.remove(place);
+        self.closable.retain(|other| other != place);
+    }
+
+    /// Moves the thread.
+    pub(crate) fn enter(&mut self, place: &Place) -> io::Result<()> {
+        if self.current != *place {
+            namespace::enter(&self.handle(place)?.file)?;
+            self.current = place.clone();
+        }
+        Ok(())
+    }
+
+    /// The place's socket of that protocol.
+    pub(crate) fn socket(&mut self, place: &Place, protocol: i32) -> io::Result<&mut Socket> {
+        let missing = !self.handle(place)?.sockets.contains_key(&protocol);
+        if missing {
+            self.enter(place)?;
+            let socket = Socket::open(protocol)?;
+            self.handle(place)?.sockets.insert(protocol, socket);
+        }
+        let sockets = &mut self.handle(place)?.sockets;
+        Ok(sockets.get_mut(&protocol).expect("it was put there just now"))
+    }
+
+    fn routing(&mut self, place: &Place) -> io::Result<&mut Socket> {
+        self.socket(place, libc::NETLINK_ROUTE)
+    }
+
+    fn create(&mut self, place: &Place) -> io::Result<()> {
+        let Place::Named(name) = place else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let file = namespace::create(name)?;
+        self.current = place.clone();
+        self.adopt(place, file);
+        const LOOPBACK: u32 = 1;
+        only(self.routing(place)?.exchange(vec![route::set_up(LOOPBACK)])?)
+    }
+
+    fn remove(&mut self, place: &Place) -> io::Result<()> {
+        let Place::Named(name) = place else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        if self.current == *place {
+            self.enter(&Place::Host)?;
+        }
+        self.forget(place);
+        namespace::forget(name)
+    }
+
+    fn set(&mut self, place: &Place, path: &str, value: &str) -> io::Result<()> {
+        self.enter(place)?;
+        match namespace::set(path, value) {
+            // A kernel without IPv6 needs no setting to keep it out.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.starts_with("ipv6/") => {
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn index(&mut self, place: &Place, device: &str) -> io::Result<u32> {
+        if let Some(index) = self.handle(place)?.indexes.get(device) {
+            return Ok(*index);
+        }
+        self.enter(place)?;
+        let name = CString::new(device)?;
+        // SAFETY: the string is zero-terminated and live.
+        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+        if index == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.handle(place)?.indexes.insert(device.to_owned(), index);
+        Ok(index)
+    }
+
+    fn forget_index(&mut self, place: &Place, device: &str) {
+        if let Some(handle) = self.handles.get_mut(place) {
+            handle.indexes.remove(device);
+        }
+    }
+
+    fn add_veth(&mut self, place: &Place, device: &str, veth: &Veth) -> io::Result<()> {
+        let peer = match &veth.peer.namespace {
+            Some(name) => Place::Named(name.clone()),
+            None => Place::Host,
+        };
+        self.forget_index(place, device);
+        self.forget_index(&peer, &veth.peer.device);
+        let message = {
+            let file = self.handle(&peer)?.file.try_clone()?;
+            // The descriptor's number goes into the message and must live until it is sent.
+            let message = route::add_veth(device, veth, file.as_fd());
+            let sent = self.routing(place)?.exchange(vec![message.clone()])?;
+            (message, only(sent), file)
+        };
+        if let (message, Err(error), _file) = &message
+            && error.raw_os_error() == Some(libc::EEXIST)
+        {
+            // Remains of an earlier pair of the same name.
+            for (at, name) in [(place, device), (&peer, veth.peer.device.as_str())] {
+                self.remove_device(at, name)?;
+            }
+            only(self.routing(place)?.exchange(vec![message.clone()])?)?;
+        } else {
+            message.1?;
+        }
+        self.enter(place)?;
+        let proxy = if veth.proxy_arp { "1" } else { "0" };
+        namespace::set(&format!("ipv4/conf/{device}/proxy_arp"), proxy)?;
+        if veth.proxy_arp {
+            // The kernel's default is a random delay of up to 0.8 s before the first answer, and
+            // `neigh/default` cannot be set in a namespace.
+            namespace::set(&format!("ipv4/neigh/{device}/proxy_delay"), "0")?;
+        }
+        for (at, name) in [(&peer, veth.peer.device.as_str()), (place, device)] {
+            let index = self.index(at, name)?;
+            only(self.routing(at)?.exchange(vec![route::set_up(index)])?)?;
+        }
+        Ok(())
+    }
+
+    fn remove_device(&mut self, place: &Place, device: &str) -> io::Result<()> {
+        self.forget_index(place, device);
+        let index = match self.index(place, device) {
+            Ok(index) => index,
+            // Gone with its other end.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.forget_index(place, device);
+        only(self.routing(place)?.exchange(vec![route::remove_link(index)])?)
+    }
+
+    fn links(
+        &mut self,
+        place: &Place,
+        operations: &[LinkOp],
+    ) -> Result<(), (Option<String>, String)> {
+        let mut problems = Vec::new();
+        let mut sent = Vec::with_capacity(operations.len());
+        let mut messages = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let index = match route::device_of(operation) {
+                None => Ok(0),
+                Some(device) => self.index(place, device),
+            };
+            match index {
+                Ok(index) => {
+                    messages.push(route::encode(operation, index));
+                    sent.push(operation);
+                }
+                Err(_) if is_removal(operation) => {}
+                Err(error) => problems.push(format!("{operation:?}: {error}")),
+            }
+        }
+        let outcome = self
+            .routing(place)
+            .and_then(|socket| socket.exchange(messages))
+            .map_err(|error| (None, format!("change routes: {error}")))?;
+        for (operation, result) in sent.into_iter().zip(outcome) {
+            match result {
+                Err(refusal) if !route::already_so(operation, &refusal) => {
+                    problems.push(format!("{operation:?}: {refusal}"));
+                }
+                _ => {}
+            }
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err((None, problems.join("; ")))
+        }
+    }
+
+    /// Removes a firewall table if it is there.
+    pub(crate) fn remove_table(&mut self, place: &Place, table: &str) -> io::Result<()> {
+        let socket = self.socket(place, libc::NETLINK_NETFILTER)?;
+        let operations = [NftOp::AddTable, NftOp::DeleteTable];
+        nft::transact(socket, Family::V4, table, &operations).map_err(io::Error::other)
+    }
+
+    /// Link and routes on the host's side: first the route, then the link, the blackhole last.
+    pub(super) fn remove_host_side(&mut self, config: &RegionConfig) -> Result<(), ApplyError> {
+        let device = names::host_device(config);
+        self.remove_device(&Place::Host, &device)
+            .map_err(failed(format!("remove device {device}")))?;
+        let key = RouteKey {
+            table: MAIN,
+            destination: config.public_cidr,
+            metric: crate::compile::POOL_BLACKHOLE_METRIC,
+        };
+        let removal = LinkOp::RemoveRoute(key, Route::Blackhole);
+        self.links(&Place::Host, &[removal])
+            .map_err(|(_, reason)| ApplyError::Io {
+                what: "remove the pool's blackhole".to_owned(),
+                source: io::Error::other(reason),
+            })
+    }
+}
+
+fn is_removal(operation: &LinkOp) -> bool {
+    matches!(
+        operation,
+        LinkOp::RemoveAddress(_)
+            | LinkOp::RemoveNeighbour(..)
+            | LinkOp::RemoveRoute(..)
+            | LinkOp::RemoveRule(_)
+    )
+}
+
+/// The answer to a single message.
+fn only(outcome: Vec<Result<(), Refusal>>) -> io::Result<()> {
+    match outcome.into_iter().next() {
+        Some(Err(refusal)) => Err(io::Error::from_raw_os_error(refusal.errno)),
+        _ => Ok(()),
+    }
+}

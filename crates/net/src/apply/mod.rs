@@ -1,0 +1,307 @@
+//! Makes the kernel hold what a `Program` says. Effects only; what to do is decided by `plan`.
+//!
+//! One OS thread owns all of it: it moves between namespaces with `setns` and keeps one open socket
+//! per subsystem for each router (closing an nf_tables socket with pending work costs 13 ms).
+//! Callers talk to it over a channel, so nothing of this ever runs on an async worker.
+//!
+//! What must stay true: the applier keeps no state that it could not read back. After a restart it
+//! observes what is there, replaces each firewall in one transaction, corrects links and routes,
+//! and touches neither the namespaces nor the pairs of living interfaces.
+
+mod conntrack;
+pub(crate) mod execute;
+pub mod namespace;
+pub mod netlink;
+mod nft;
+mod probe;
+pub(crate) mod route;
+
+pub use nft::NftError;
+pub use probe::{Guarantee, probe};
+
+use crate::names;
+use crate::plan::{Place, plan};
+use crate::program::{Alarm, Program, Role};
+use execute::Executor;
+use fogbank_types::{Ipv4Cidr, RegionConfig};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Why the applier cannot work at all. What fails for single resources is in `Report`.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error("the public pool {pool} is in use on this host: route to {destination}{}", device.as_ref().map(|d| format!(" by device {d}")).unwrap_or_default())]
+    PoolInUse {
+        pool: Ipv4Cidr,
+        destination: Ipv4Cidr,
+        device: Option<String>,
+    },
+    #[error("the public pool {0} is too small: at least /28 is needed")]
+    PoolTooSmall(Ipv4Cidr),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+    #[error("the applier's thread has ended")]
+    Gone,
+}
+
+pub(crate) fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> ApplyError {
+    let what = what.into();
+    move |source| ApplyError::Io { what, source }
+}
+
+/// What became of a program.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    pub duration: Duration,
+    /// How many steps it took; 0 if all was so already.
+    pub steps: usize,
+    /// Left out by the compiler.
+    pub alarms: Vec<Alarm>,
+    /// Refused by the kernel. The rest was applied; the next `reconcile` tries these again.
+    pub failures: Vec<Failure>,
+}
+
+/// Something that could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The ENI's or VPC's id, `edge` or `host`.
+    pub resource: String,
+    /// Operation, object and the kernel's answer.
+    pub reason: String,
+}
+
+enum Job {
+    Reconcile(Box<Program>, oneshot::Sender<Result<Report, ApplyError>>),
+    Teardown(oneshot::Sender<Result<(), ApplyError>>),
+}
+
+/// Handle of the applier's thread; the thread ends with the last clone and leaves the kernel as it is.
+#[derive(Clone)]
+pub struct Applier {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Applier {
+    /// Starts the thread in the caller's network namespace, which becomes the host's.
+    pub fn start(config: &RegionConfig) -> Result<Self, ApplyError> {
+        if config.public_cidr.length() > 28 {
+            return Err(ApplyError::PoolTooSmall(config.public_cidr));
+        }
+        let (jobs, queue) = mpsc::channel();
+        let (ready, started) = mpsc::channel();
+        let config = config.clone();
+        std::thread::Builder::new()
+            .name("applier".to_owned())
+            .spawn(move || match Worker::new(config) {
+                Ok(worker) => {
+                    let _ = ready.send(Ok(()));
+                    worker.serve(&queue);
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            })
+            .map_err(failed("start the applier's thread"))?;
+        started.recv().map_err(|_| ApplyError::Gone)??;
+        Ok(Self { jobs })
+    }
+
+    /// Makes the kernel hold `program`. Programs are applied in the order of the calls.
+    pub async fn reconcile(&self, program: Program) -> Result<Report, ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Reconcile(Box::new(program), reply))?;
+        answer.await.map_err(|_| ApplyError::Gone)?
+    }
+
+    /// The same, for callers without a runtime.
+    pub fn reconcile_blocking(&self, program: Program) -> Result<Report, ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Reconcile(Box::new(program), reply))?;
+        answer.blocking_recv().map_err(|_| ApplyError::Gone)?
+    }
+
+    /// Removes everything of this instance. A later `reconcile` builds it anew.
+    pub async fn teardown(&self) -> Result<(), ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Teardown(reply))?;
+        answer.await.map_err(|_| ApplyError::Gone)?
+    }
+
+    fn send(&self, job: Job) -> Result<(), ApplyError> {
+        self.jobs.send(job).map_err(|_| ApplyError::Gone)
+    }
+}
+
+/// The thread's own state.
+struct Worker {
+    config: RegionConfig,
+    executor: Executor,
+    /// What the kernel holds, except in `stale` places.
+    applied: Program,
+    stale: BTreeSet<Place>,
+    /// Nothing was looked at yet.
+    fresh: bool,
+}
+
+impl Worker {
+    fn new(config: RegionConfig) -> Result<Self, ApplyError> {
+        let mut executor = Executor::new(&config)?;
+        crate::observe::check_pool(&mut executor, &config)?;
+        Ok(Self {
+            config,
+            executor,
+            applied: Program::default(),
+            stale: BTreeSet::new(),
+            fresh: true,
+        })
+    }
+
+    fn serve(mut self, queue: &mpsc::Receiver<Job>) {
+        while let Ok(job) = queue.recv() {
+            // A caller that went away does not want the answer.
+            match job {
+                Job::Reconcile(program, reply) => {
+                    let _ = reply.send(self.reconcile(*program));
+                }
+                Job::Teardown(reply) => {
+                    self.executor.forget_all();
+                    self.applied = Program::default();
+                    self.stale.clear();
+                    self.fresh = true;
+                    let _ = reply.send(teardown(&self.config));
+                }
+            }
+        }
+    }
+
+    fn reconcile(&mut self, program: Program) -> Result<Report, ApplyError> {
+        let begun = Instant::now();
+        if self.fresh {
+            self.stale = self.everything()?;
+            self.fresh = false;
+            if program.host.tables.is_empty() {
+                remove_host_table(&mut self.executor, &self.config)?;
+            }
+        }
+        self.observe_stale(&program);
+        let steps = plan(&self.applied, &program, &self.stale);
+        let outcome = self.executor.run(&steps);
+        let alarms = program.alarms.clone();
+        let failures = outcome
+            .into_iter()
+            .map(|(place, resource, reason)| {
+                let resource =
+                    resource.unwrap_or_else(|| resource_of(&program, &self.applied, &place));
+                self.stale.insert(place);
+                Failure { resource, reason }
+            })
+            .collect();
+        self.applied = program;
+        Ok(Report {
+            duration: begun.elapsed(),
+            steps: steps.len(),
+            alarms,
+            failures,
+        })
+    }
+
+    /// All places of this instance that exist.
+    fn everything(&self) -> Result<BTreeSet<Place>, ApplyError> {
+        let names = namespace::names(&self.config.namespace(""))
+            .map_err(failed(format!("list {}", names::NAMESPACES_DIR)))?;
+        let mut places: BTreeSet<Place> = names.into_iter().map(Place::Named).collect();
+        places.insert(Place::Host);
+        Ok(places)
+    }
+
+    /// Reads what is in the stale places into `applied`; those that are not there are made anew.
+    fn observe_stale(&mut self, program: &Program) {
+        let mut still_stale = BTreeSet::new();
+        for place in std::mem::take(&mut self.stale) {
+            let found =
+                crate::observe::observe(&mut self.executor, &self.config, &place, program);
+            match (&place, found) {
+                (Place::Host, Some(found)) => self.applied.host = found,
+                (Place::Host, None) => self.applied.host = Default::default(),
+                (Place::Named(name), Some(found)) => {
+                    self.applied.namespaces.insert(name.clone(), found);
+                }
+                (Place::Named(name), None) => {
+                    self.executor.forget(&place);
+                    self.applied.namespaces.remove(name);
+                    // A name without a namespace: a crash between the file and the mount.
+                    let _ = namespace::forget(name);
+                }
+            }
+            still_stale.insert(place);
+        }
+        // The planner needs to know them; failures of this run are added to an empty set.
+        self.stale = still_stale;
+    }
+}
+
+fn resource_of(program: &Program, before: &Program, place: &Place) -> String {
+    let Place::Named(name) = place else {
+        return "host".to_owned();
+    };
+    let namespace = program
+        .namespaces
+        .get(name)
+        .or_else(|| before.namespaces.get(name));
+    match namespace.map(|namespace| &namespace.role) {
+        Some(Role::Vpc(id)) => id.to_string(),
+        Some(Role::Eni(id)) => id.to_string(),
+        Some(Role::Edge) => "edge".to_owned(),
+        Some(Role::Host) | None => name.clone(),
+    }
+}
+
+fn remove_host_table(executor: &mut Executor, config: &RegionConfig) -> Result<(), ApplyError> {
+    executor
+        .remove_table(&Place::Host, &names::host_table(config))
+        .map_err(failed("remove the host's firewall table"))
+}
+
+/// Removes everything of this instance, by exact name: namespaces with all that is in them, the
+/// host's link, routes and firewall table. What other owners made is not touched.
+pub fn teardown(config: &RegionConfig) -> Result<(), ApplyError> {
+    // In a thread of its own: the caller's must not be moved between namespaces.
+    let config = config.clone();
+    std::thread::scope(|scope| {
+        scope
+            .spawn(move || {
+                let mut executor = Executor::new(&config)?;
+                let own = config.namespace("");
+                let all = namespace::names(&own)
+                    .map_err(failed(format!("list {}", names::NAMESPACES_DIR)))?;
+                executor.remove_host_side(&config)?;
+                for name in all {
+                    namespace::forget(&name)
+                        .map_err(failed(format!("remove namespace {name}")))?;
+                }
+                remove_host_table(&mut executor, &config)
+            })
+            .join()
+            .unwrap_or(Err(ApplyError::Gone))
+    })
+}
+
+/// Runs `work` on a thread of its own inside the namespace at `path`: sockets made there stay there.
+pub fn in_namespace<T: Send>(
+    path: &std::path::Path,
+    work: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    let file = std::fs::File::open(path)?;
+    std::thread::scope(|scope| {
+        scope
+            .spawn(move || {
+                namespace::enter(&file)?;
+                Ok(work())
+            })
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

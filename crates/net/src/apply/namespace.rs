@@ -1,0 +1,149 @@
+//! Network namespaces of the kernel: make, name, enter, forget; and their settings under `/proc/sys/net`.
+//!
+//! Called by the applier's thread alone: `unshare` and `setns` move the calling thread.
+//! A name is a file under `/run/netns` with the namespace mounted on it, as `ip netns` does it.
+
+#![allow(unsafe_code)]
+
+use crate::names::{NAMESPACES_DIR, namespace_path};
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// The namespace that the calling thread is in.
+pub fn current() -> io::Result<File> {
+    File::open(OWN)
+}
+
+/// Opens a named namespace; `NotFound` also when the file is there but nothing is mounted on it.
+pub fn open(name: &str) -> io::Result<File> {
+    let file = File::open(namespace_path(name))?;
+    // SAFETY: an all-zero statfs is a valid out-parameter and the descriptor is open.
+    let kind = unsafe {
+        let mut stat: libc::statfs = std::mem::zeroed();
+        if libc::fstatfs(file.as_raw_fd(), &raw mut stat) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        stat.f_type
+    };
+    const NSFS_MAGIC: i64 = 0x6e73_6673;
+    if kind as i64 == NSFS_MAGIC {
+        Ok(file)
+    } else {
+        Err(io::Error::from(io::ErrorKind::NotFound))
+    }
+}
+
+/// Moves the calling thread.
+pub fn enter(namespace: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open; only this thread's view of the network changes.
+    match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes a namespace, names it and leaves the calling thread in it.
+pub fn create(name: &str) -> io::Result<File> {
+    std::fs::create_dir_all(NAMESPACES_DIR)?;
+    let path = namespace_path(name);
+    File::create(&path)?;
+    // SAFETY: no pointers; only this thread moves.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        let error = io::Error::last_os_error();
+        let _ = std::fs::remove_file(&path);
+        return Err(error);
+    }
+    if let Err(error) = bind_mount(Path::new(OWN), &path) {
+        let _ = std::fs::remove_file(&path);
+        return Err(error);
+    }
+    current()
+}
+
+fn bind_mount(source: &Path, target: &Path) -> io::Result<()> {
+    let source = CString::new(source.as_os_str().as_bytes())?;
+    let target = CString::new(target.as_os_str().as_bytes())?;
+    // SAFETY: both strings are zero-terminated and live; the others may be null for a bind mount.
+    let done = unsafe {
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            std::ptr::null(),
+            libc::MS_BIND,
+            std::ptr::null(),
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Unmounts and removes the name. The namespace itself goes when its last process does; its
+/// devices go with it, without the 16 ms that deleting each by hand would take.
+pub fn forget(name: &str) -> io::Result<()> {
+    let path = namespace_path(name);
+    let target = CString::new(path.as_os_str().as_bytes())?;
+    // More than one mount can lie on a name after a crash between two runs.
+    loop {
+        // SAFETY: the string is zero-terminated and live.
+        if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } != 0 {
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EINVAL | libc::ENOENT) => break,
+                _ => return Err(error),
+            }
+        }
+    }
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The names that begin with `prefix`, mounted or not.
+pub fn names(prefix: &str) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(NAMESPACES_DIR) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry?.file_name().into_string()
+            && name.starts_with(prefix)
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Writes a setting of the namespace that the calling thread is in. `path` is relative to `/proc/sys/net`.
+pub fn set(path: &str, value: &str) -> io::Result<()> {
+    std::fs::write(format!("/proc/sys/net/{path}"), value)
+}
+
+/// Reads a setting of the namespace that the calling thread is in.
+pub fn get(path: &str) -> io::Result<String> {
+    Ok(std::fs::read_to_string(format!("/proc/sys/net/{path}"))?
+        .trim()
+        .to_owned())
+}
+
+/// Moves the calling thread into a fresh namespace without a name.
+pub fn isolate() -> io::Result<()> {
+    // SAFETY: no pointers; only this thread moves.
+    match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

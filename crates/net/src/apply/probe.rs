@@ -1,0 +1,142 @@
+//! Which guarantees this host can give, tried out in a namespace of its own.
+//!
+//! `fogbank up` prints one line for each; none of it touches the host's own namespace.
+
+use super::netlink::{Message, Socket};
+use super::{namespace, nft, route};
+use crate::names;
+use crate::plan::NftOp;
+use crate::program::{
+    Action, Base, Direction, End, Family, Hook, Match, Peer, Rule, Set, TrafficKind, Veth,
+};
+use std::io;
+use std::os::fd::AsFd;
+
+/// One line of `fogbank up`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guarantee {
+    pub name: &'static str,
+    pub given: bool,
+    /// What it rests on, or why it cannot be given.
+    pub detail: String,
+}
+
+/// Tries namespaces, veth pairs, nftables and connection tracking. Takes a few milliseconds.
+pub fn probe() -> Vec<Guarantee> {
+    let tried = std::thread::scope(|scope| scope.spawn(try_out).join());
+    tried.unwrap_or_else(|_| vec![guarantee("network", "", Err(io::Error::other("probe ended")))])
+}
+
+fn guarantee(name: &'static str, what: &str, outcome: io::Result<()>) -> Guarantee {
+    match outcome {
+        Ok(()) => Guarantee {
+            name,
+            given: true,
+            detail: what.to_owned(),
+        },
+        Err(error) => Guarantee {
+            name,
+            given: false,
+            detail: format!("{what}: {error}"),
+        },
+    }
+}
+
+fn try_out() -> Vec<Guarantee> {
+    let isolation = namespace::isolate();
+    let reachable = isolation.is_ok();
+    let mut all = vec![guarantee(
+        "isolation",
+        "network namespaces (needs root)",
+        isolation,
+    )];
+    if !reachable {
+        return all;
+    }
+    all.push(guarantee("interfaces", "veth pairs", try_veth()));
+    all.push(guarantee(
+        "firewall",
+        "nftables with range sets, verdict maps and NAT",
+        try_nftables(),
+    ));
+    all.push(guarantee(
+        "connections",
+        "connection tracking",
+        try_conntrack(),
+    ));
+    all
+}
+
+fn try_veth() -> io::Result<()> {
+    let here = namespace::current()?;
+    let mut socket = Socket::open(libc::NETLINK_ROUTE)?;
+    let veth = Veth {
+        mac: names::ROUTER_MAC,
+        mtu: 9001,
+        proxy_arp: true,
+        peer: Peer {
+            namespace: None,
+            device: "probe1".to_owned(),
+            mac: names::EDGE_MAC,
+        },
+    };
+    let made = socket.exchange(vec![route::add_veth("probe0", &veth, here.as_fd())])?;
+    match made.into_iter().next() {
+        Some(Ok(())) => namespace::set("ipv4/neigh/probe0/proxy_delay", "0"),
+        Some(Err(refusal)) => Err(io::Error::from_raw_os_error(refusal.errno)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn try_nftables() -> io::Result<()> {
+    let mut socket = Socket::open(libc::NETLINK_NETFILTER)?;
+    let text = |name: &str| name.to_owned();
+    let base = |hook, nat| {
+        Some(Base {
+            hook,
+            nat,
+            priority: 0,
+        })
+    };
+    let add_set = |name: &str, shape| NftOp::AddSet {
+        name: text(name),
+        shape,
+    };
+    let rule = |chain: &str, matches: Vec<Match>, action| NftOp::AddRule {
+        chain: text(chain),
+        rule: Rule::new(matches, action),
+    };
+    let ports = Match::Traffic {
+        end: End::Source,
+        set: text("ports"),
+        kind: TrafficKind::Ports,
+    };
+    let verdict_of = Action::VerdictOf {
+        direction: Direction::In,
+        map: text("verdicts"),
+    };
+    let operations = [
+        NftOp::AddTable,
+        NftOp::AddChain {
+            name: text("forward"),
+            base: base(Hook::Forward, false),
+        },
+        NftOp::AddChain {
+            name: text("postrouting"),
+            base: base(Hook::Postrouting, true),
+        },
+        add_set("ports", Set::Ports(Default::default())),
+        add_set("verdicts", Set::Verdicts(Default::default())),
+        add_set("addresses", Set::Translations(Default::default())),
+        rule("forward", vec![Match::Established, ports], verdict_of),
+        rule("postrouting", vec![], Action::SourceNat(text("addresses"))),
+    ];
+    nft::transact(&mut socket, Family::V4, "probe", &operations).map_err(io::Error::other)
+}
+
+fn try_conntrack() -> io::Result<()> {
+    const LIST: u16 = 1 << 8 | 1;
+    let mut socket = Socket::open(libc::NETLINK_NETFILTER)?;
+    socket.dump(Message::new(LIST, 0, &[2, 0, 0, 0]))?;
+    namespace::get("netfilter/nf_conntrack_tcp_timeout_established").map(|_| ())
+}

@@ -1,0 +1,431 @@
+//! rtnetlink: links, addresses, neighbours, routes and rules of a `Program` as messages, and lists of
+//! what is there. Constants are those of `linux/rtnetlink.h` and its neighbours.
+
+use super::netlink::{CREATE, EXCLUSIVE, Message, REPLACE, Refusal, Socket, attributes};
+use crate::plan::LinkOp;
+use crate::program::{Address, Route, RouteKey, RoutingRule, RuleAction, Veth};
+use fogbank_types::{Ipv4Cidr, MacAddr};
+use std::collections::HashMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
+const GET_LINK: u16 = 18;
+const NEW_ADDRESS: u16 = 20;
+const DELETE_ADDRESS: u16 = 21;
+const GET_ADDRESS: u16 = 22;
+const NEW_ROUTE: u16 = 24;
+const DELETE_ROUTE: u16 = 25;
+const GET_ROUTE: u16 = 26;
+const NEW_NEIGHBOUR: u16 = 28;
+const DELETE_NEIGHBOUR: u16 = 29;
+const GET_NEIGHBOUR: u16 = 30;
+const NEW_RULE: u16 = 32;
+const DELETE_RULE: u16 = 33;
+const GET_RULE: u16 = 34;
+
+const V4: u8 = 2;
+const UP: u32 = 1;
+/// Our mark on routes: the "who made it" number, as `ip route` shows it (`proto 240`).
+const OURS: u8 = 240;
+const KERNEL: u8 = 2;
+const UNICAST: u8 = 1;
+const BLACKHOLE: u8 = 6;
+const SCOPE_LINK: u8 = 253;
+const ON_LINK: u32 = 4;
+const PERMANENT: u16 = 0x80;
+const RULE_LOOKUP: u8 = 1;
+const RULE_BLACKHOLE: u8 = 6;
+
+/// Devices by name, in one namespace.
+pub type Devices = HashMap<String, Device>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub index: u32,
+    pub mac: Option<MacAddr>,
+    pub mtu: u32,
+    pub up: bool,
+}
+
+fn link_header(index: u32, flags: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+/// Makes a pair, both ends down; the other end in the namespace of `peer`.
+pub fn add_veth(device: &str, veth: &Veth, peer: BorrowedFd<'_>) -> Message {
+    let mut m = Message::new(NEW_LINK, CREATE | EXCLUSIVE, &link_header(0, 0));
+    m.text(3, device).u32(4, veth.mtu).attribute(1, &veth.mac.0);
+    m.nest(18, |info| {
+        info.text(1, "veth").nest(2, |data| {
+            data.nest(1, |other| {
+                other.raw(&link_header(0, 0));
+                other
+                    .text(3, &veth.peer.device)
+                    .u32(4, veth.mtu)
+                    .attribute(1, &veth.peer.mac.0)
+                    .u32(28, peer.as_raw_fd() as u32);
+            });
+        });
+    });
+    m
+}
+
+pub fn set_up(index: u32) -> Message {
+    Message::new(NEW_LINK, 0, &link_header(index, UP))
+}
+
+pub fn remove_link(index: u32) -> Message {
+    Message::new(DELETE_LINK, 0, &link_header(index, 0))
+}
+
+/// Which device an operation needs.
+pub fn device_of(operation: &LinkOp) -> Option<&str> {
+    match operation {
+        LinkOp::AddAddress(a) | LinkOp::RemoveAddress(a) => Some(&a.device),
+        LinkOp::AddNeighbour(device, ..) | LinkOp::RemoveNeighbour(device, _) => Some(device),
+        LinkOp::AddRoute(_, route) | LinkOp::RemoveRoute(_, route) => match route {
+            Route::Device(device) | Route::Via { device, .. } => Some(device),
+            Route::Blackhole => None,
+        },
+        LinkOp::AddRule(_) | LinkOp::RemoveRule(_) => None,
+    }
+}
+
+/// `index` is that of the operation's device, or 0.
+pub fn encode(operation: &LinkOp, index: u32) -> Message {
+    match operation {
+        LinkOp::AddAddress(address) => {
+            address_message(NEW_ADDRESS, CREATE | REPLACE, address, index)
+        }
+        LinkOp::RemoveAddress(address) => address_message(DELETE_ADDRESS, 0, address, index),
+        LinkOp::AddNeighbour(_, address, mac) => {
+            let mut m = neighbour_message(NEW_NEIGHBOUR, CREATE | REPLACE, *address, index);
+            m.attribute(2, &mac.0);
+            m
+        }
+        LinkOp::RemoveNeighbour(_, address) => {
+            neighbour_message(DELETE_NEIGHBOUR, 0, *address, index)
+        }
+        LinkOp::AddRoute(key, route) => route_message(NEW_ROUTE, CREATE | REPLACE, key, route, index),
+        LinkOp::RemoveRoute(key, route) => route_message(DELETE_ROUTE, 0, key, route, index),
+        LinkOp::AddRule(rule) => rule_message(NEW_RULE, CREATE | EXCLUSIVE, rule),
+        LinkOp::RemoveRule(rule) => rule_message(DELETE_RULE, 0, rule),
+    }
+}
+
+/// Whether the refusal says that things are already as they shall be.
+pub fn already_so(operation: &LinkOp, refusal: &Refusal) -> bool {
+    match operation {
+        LinkOp::AddRule(_) => refusal.errno == libc::EEXIST,
+        LinkOp::RemoveAddress(_)
+        | LinkOp::RemoveNeighbour(..)
+        | LinkOp::RemoveRoute(..)
+        | LinkOp::RemoveRule(_) => [
+            libc::ENOENT,
+            libc::ESRCH,
+            libc::ENODEV,
+            libc::EADDRNOTAVAIL,
+        ]
+        .contains(&refusal.errno),
+        _ => false,
+    }
+}
+
+fn address_message(kind: u16, flags: u16, address: &Address, index: u32) -> Message {
+    let mut header = [V4, address.length, 0, 0, 0, 0, 0, 0];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    let mut m = Message::new(kind, flags, &header);
+    m.attribute(1, &address.address.octets())
+        .attribute(2, &address.address.octets());
+    m
+}
+
+fn neighbour_message(kind: u16, flags: u16, address: Ipv4Addr, index: u32) -> Message {
+    let mut header = [0; 12];
+    header[0] = V4;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..10].copy_from_slice(&PERMANENT.to_ne_bytes());
+    let mut m = Message::new(kind, flags, &header);
+    m.attribute(1, &address.octets());
+    m
+}
+
+fn route_message(kind: u16, flags: u16, key: &RouteKey, route: &Route, index: u32) -> Message {
+    let (route_type, scope, route_flags) = match route {
+        Route::Blackhole => (BLACKHOLE, 0, 0),
+        Route::Device(_) => (UNICAST, SCOPE_LINK, 0),
+        Route::Via { .. } => (UNICAST, 0, ON_LINK),
+    };
+    let small_table = u8::try_from(key.table).unwrap_or(0);
+    let mut header = [0; 12];
+    header[..8].copy_from_slice(&[
+        V4,
+        key.destination.length(),
+        0,
+        0,
+        small_table,
+        OURS,
+        scope,
+        route_type,
+    ]);
+    header[8..12].copy_from_slice(&route_flags.to_ne_bytes());
+    let mut m = Message::new(kind, flags, &header);
+    m.attribute(1, &key.destination.base().octets());
+    m.u32(15, key.table);
+    if key.metric != 0 {
+        m.u32(6, key.metric);
+    }
+    if let Route::Via {
+        gateway, source, ..
+    } = route
+    {
+        m.attribute(5, &gateway.octets());
+        if let Some(source) = source {
+            m.attribute(7, &source.octets());
+        }
+    }
+    if *route != Route::Blackhole {
+        m.u32(4, index);
+    }
+    m
+}
+
+fn rule_message(kind: u16, flags: u16, rule: &RoutingRule) -> Message {
+    let (action, table) = match rule.action {
+        RuleAction::Lookup(table) => (RULE_LOOKUP, table),
+        RuleAction::Blackhole => (RULE_BLACKHOLE, 0),
+    };
+    let mut header = [0; 12];
+    header[0] = V4;
+    header[2] = rule.from.map_or(0, |from| from.length());
+    header[4] = u8::try_from(table).unwrap_or(0);
+    header[7] = action;
+    let mut m = Message::new(kind, flags, &header);
+    if let Some(from) = rule.from.filter(|from| from.length() > 0) {
+        m.attribute(2, &from.base().octets());
+    }
+    if let Some(device) = &rule.device {
+        m.text(3, device);
+    }
+    m.u32(6, rule.priority);
+    if table != 0 {
+        m.u32(15, table);
+    }
+    m
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    match bytes {
+        [a, b, c, d, ..] => u32::from_ne_bytes([*a, *b, *c, *d]),
+        _ => 0,
+    }
+}
+
+fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
+    match bytes {
+        [a, b, c, d] => Some(Ipv4Addr::new(*a, *b, *c, *d)),
+        _ => None,
+    }
+}
+
+fn mac(bytes: &[u8]) -> Option<MacAddr> {
+    bytes.try_into().ok().map(MacAddr)
+}
+
+fn name(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .trim_end_matches('\0')
+        .to_owned()
+}
+
+/// All devices of the socket's namespace.
+pub fn devices(socket: &mut Socket) -> io::Result<Devices> {
+    let entries = socket.dump(Message::new(GET_LINK, 0, &link_header(0, 0)))?;
+    let mut devices = Devices::new();
+    for entry in entries.iter().filter(|entry| entry.len() >= 16) {
+        let mut device = Device {
+            index: word(&entry[4..8]),
+            mac: None,
+            mtu: 0,
+            up: word(&entry[8..12]) & UP != 0,
+        };
+        let mut device_name = String::new();
+        for (kind, value) in attributes(&entry[16..]) {
+            match kind {
+                1 => device.mac = mac(value),
+                3 => device_name = name(value),
+                4 => device.mtu = word(value),
+                _ => {}
+            }
+        }
+        devices.insert(device_name, device);
+    }
+    Ok(devices)
+}
+
+/// IPv4 addresses, without the loopback's own.
+pub fn addresses(socket: &mut Socket, devices: &Devices) -> io::Result<Vec<Address>> {
+    let by_index = by_index(devices);
+    let header = [V4, 0, 0, 0, 0, 0, 0, 0];
+    let entries = socket.dump(Message::new(GET_ADDRESS, 0, &header))?;
+    let mut found = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.len() >= 8) {
+        let local = attributes(&entry[8..])
+            .find(|(kind, _)| *kind == 2)
+            .and_then(|(_, value)| ipv4(value));
+        let device = by_index.get(&word(&entry[4..8]));
+        if let (Some(address), Some(device)) = (local, device)
+            && !address.is_loopback()
+        {
+            found.push(Address {
+                device: (*device).to_owned(),
+                address,
+                length: entry[1],
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn by_index(devices: &Devices) -> HashMap<u32, &str> {
+    devices
+        .iter()
+        .map(|(name, device)| (device.index, name.as_str()))
+        .collect()
+}
+
+/// Permanent neighbours.
+pub fn neighbours(
+    socket: &mut Socket,
+    devices: &Devices,
+) -> io::Result<Vec<(String, Ipv4Addr, MacAddr)>> {
+    let by_index = by_index(devices);
+    let mut header = [0; 12];
+    header[0] = V4;
+    let entries = socket.dump(Message::new(GET_NEIGHBOUR, 0, &header))?;
+    let mut found = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.len() >= 12) {
+        if u16::from_ne_bytes([entry[8], entry[9]]) & PERMANENT == 0 {
+            continue;
+        }
+        let (mut address, mut link) = (None, None);
+        for (kind, value) in attributes(&entry[12..]) {
+            match kind {
+                1 => address = ipv4(value),
+                2 => link = mac(value),
+                _ => {}
+            }
+        }
+        let device = by_index.get(&word(&entry[4..8]));
+        if let (Some(address), Some(link), Some(device)) = (address, link, device) {
+            found.push(((*device).to_owned(), address, link));
+        }
+    }
+    Ok(found)
+}
+
+/// A route as it is in the kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundRoute {
+    pub key: RouteKey,
+    /// `None`: of a kind that we never make.
+    pub route: Option<Route>,
+    pub device: Option<String>,
+    pub ours: bool,
+}
+
+/// Routes of all tables, without those that the kernel makes by itself.
+pub fn routes(socket: &mut Socket, devices: &Devices) -> io::Result<Vec<FoundRoute>> {
+    const LOCAL_TABLE: u32 = 255;
+    let by_index = by_index(devices);
+    let mut header = [0; 12];
+    header[0] = V4;
+    let entries = socket.dump(Message::new(GET_ROUTE, 0, &header))?;
+    let mut found = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.len() >= 12) {
+        let (length, protocol, kind) = (entry[1], entry[5], entry[7]);
+        let mut table = u32::from(entry[4]);
+        let mut destination = Ipv4Addr::UNSPECIFIED;
+        let (mut gateway, mut source, mut device, mut metric) = (None, None, None, 0);
+        for (attribute, value) in attributes(&entry[12..]) {
+            match attribute {
+                1 => destination = ipv4(value).unwrap_or(destination),
+                4 => device = by_index.get(&word(value)).map(|d| (*d).to_owned()),
+                5 => gateway = ipv4(value),
+                6 => metric = word(value),
+                7 => source = ipv4(value),
+                15 => table = word(value),
+                _ => {}
+            }
+        }
+        if protocol == KERNEL || table == LOCAL_TABLE {
+            continue;
+        }
+        let Some(destination) = Ipv4Cidr::containing(destination, length) else {
+            continue;
+        };
+        let route = match (kind, gateway, device.clone()) {
+            (BLACKHOLE, _, _) => Some(Route::Blackhole),
+            (UNICAST, None, Some(device)) => Some(Route::Device(device)),
+            (UNICAST, Some(gateway), Some(device)) => Some(Route::Via {
+                gateway,
+                device,
+                source,
+            }),
+            _ => None,
+        };
+        found.push(FoundRoute {
+            key: RouteKey {
+                table,
+                destination,
+                metric,
+            },
+            route,
+            device,
+            ours: protocol == OURS,
+        });
+    }
+    Ok(found)
+}
+
+/// Routing rules, without the three that every namespace begins with.
+pub fn rules(socket: &mut Socket) -> io::Result<Vec<RoutingRule>> {
+    let mut header = [0; 12];
+    header[0] = V4;
+    let entries = socket.dump(Message::new(GET_RULE, 0, &header))?;
+    let mut found = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.len() >= 12) {
+        let mut table = u32::from(entry[4]);
+        let (mut from, mut device, mut priority) = (None, None, 0);
+        for (attribute, value) in attributes(&entry[12..]) {
+            match attribute {
+                2 => from = ipv4(value).and_then(|a| Ipv4Cidr::containing(a, entry[2])),
+                3 => device = Some(name(value)),
+                6 => priority = word(value),
+                15 => table = word(value),
+                _ => {}
+            }
+        }
+        if matches!(priority, 0 | 32766 | 32767) {
+            continue;
+        }
+        let action = match entry[7] {
+            RULE_LOOKUP => RuleAction::Lookup(table),
+            _ => RuleAction::Blackhole,
+        };
+        found.push(RoutingRule {
+            priority,
+            from,
+            device,
+            action,
+        });
+    }
+    Ok(found)
+}

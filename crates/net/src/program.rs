@@ -1,0 +1,323 @@
+//! What the kernel of this host shall hold: namespaces, links, addresses, routes, firewall tables.
+//!
+//! `compile` makes a `Program` from a snapshot, `plan` compares two, `apply` makes the kernel so,
+//! `eval` sends one packet through it. Nothing here knows AWS; nothing here does I/O. The vocabulary
+//! is only as large as the compiler needs, so that `eval` and `apply` can both be complete.
+//!
+//! What must stay true: a `Program` says everything about the namespaces that it names (an object
+//! in such a namespace that it does not name shall not be there), except for the host's own
+//! namespace, of which it says only what is ours.
+
+use fogbank_types::{EniId, Ipv4Cidr, MacAddr, VpcId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+/// The whole desired state of one host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Program {
+    /// Our things in the namespace that the node runs in.
+    pub host: Namespace,
+    /// By name, as under `/run/netns`.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// What could not be compiled and was left out on the narrow side.
+    pub alarms: Vec<Alarm>,
+}
+
+/// Something that the operator must know: it was left out, so less is allowed than was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alarm {
+    /// The resource's id.
+    pub resource: String,
+    pub reason: String,
+}
+
+/// Whose namespace it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    #[default]
+    Host,
+    Edge,
+    Vpc(VpcId),
+    Eni(EniId),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Namespace {
+    pub role: Role,
+    /// Files under `/proc/sys/net`, relative, and what is written to them before anything else.
+    pub sysctls: BTreeMap<String, String>,
+    /// By the name of the end that lies here; the other end is made with it.
+    pub veths: BTreeMap<String, Veth>,
+    pub addresses: BTreeSet<Address>,
+    pub neighbours: BTreeMap<(String, Ipv4Addr), MacAddr>,
+    pub routes: BTreeMap<RouteKey, Route>,
+    pub rules: BTreeSet<RoutingRule>,
+    /// Firewall tables by name.
+    pub tables: BTreeMap<String, Table>,
+    /// Addresses that have connections here, and whose they are. When an address goes or changes
+    /// hands, its tracked connections are forgotten, so that the next owner inherits none.
+    pub connections: BTreeMap<Ipv4Addr, String>,
+}
+
+/// A pair of devices. Both ends are up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Veth {
+    pub mac: MacAddr,
+    pub mtu: u32,
+    pub peer: Peer,
+    /// Answer ARP for whatever is routed elsewhere.
+    pub proxy_arp: bool,
+}
+
+/// The other end of a pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// `None`: the host's namespace.
+    pub namespace: Option<String>,
+    pub device: String,
+    pub mac: MacAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    pub device: String,
+    pub address: Ipv4Addr,
+    pub length: u8,
+}
+
+/// `MAIN` and `LOCAL` are the kernel's own tables.
+pub type TableId = u32;
+pub const MAIN: TableId = 254;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RouteKey {
+    pub table: TableId,
+    pub destination: Ipv4Cidr,
+    /// Lower wins.
+    pub metric: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Dropped without a word.
+    Blackhole,
+    /// The destination is on that link.
+    Device(String),
+    /// Through a neighbour, which need not lie in a connected network.
+    Via {
+        gateway: Ipv4Addr,
+        device: String,
+        /// Source of packets made in this namespace.
+        source: Option<Ipv4Addr>,
+    },
+}
+
+/// Policy routing; all conditions hold. Lower priorities first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RoutingRule {
+    pub priority: u32,
+    pub from: Option<Ipv4Cidr>,
+    pub device: Option<String>,
+    pub action: RuleAction,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RuleAction {
+    Lookup(TableId),
+    Blackhole,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+/// One nftables table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    pub family: Family,
+    pub sets: BTreeMap<String, Set>,
+    pub chains: BTreeMap<String, Chain>,
+}
+
+impl Table {
+    pub fn new(family: Family) -> Self {
+        Self {
+            family,
+            sets: BTreeMap::new(),
+            chains: BTreeMap::new(),
+        }
+    }
+}
+
+/// A named set or map. Elements of the three range kinds never overlap (the kernel refuses that).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Set {
+    Addresses(BTreeSet<Ipv4Addr>),
+    Devices(BTreeSet<String>),
+    /// Which addresses belong to which device.
+    Bindings(BTreeSet<(String, Ipv4Addr)>),
+    /// Peer block, protocol, destination ports.
+    Ports(BTreeSet<(Ipv4Cidr, u8, Range)>),
+    /// Peer block, ICMP type * 256 + code.
+    Icmp(BTreeSet<(Ipv4Cidr, Range)>),
+    /// Peer block, protocol numbers.
+    Protocols(BTreeSet<(Ipv4Cidr, Range)>),
+    Translations(BTreeMap<Ipv4Addr, Ipv4Addr>),
+    Verdicts(BTreeMap<String, Verdict>),
+}
+
+/// Inclusive.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Range {
+    pub from: u16,
+    pub to: u16,
+}
+
+impl Range {
+    pub const ALL: Self = Self {
+        from: 0,
+        to: u16::MAX,
+    };
+
+    pub fn contains(self, value: u16) -> bool {
+        (self.from..=self.to).contains(&value)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain {
+    /// `None`: only reached by a jump.
+    pub base: Option<Base>,
+    pub rules: Vec<Rule>,
+}
+
+/// Where a chain hangs. Accepting ends only this chain: a later one at the same hook may still drop.
+/// The policy is always to accept, and a chain that shall drop ends in a rule that does: the kernel
+/// hangs up a new chain before its rules act, and a policy to drop would lose packets meanwhile.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    pub hook: Hook,
+    pub nat: bool,
+    pub priority: i32,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Hook {
+    Prerouting,
+    Input,
+    Forward,
+    Output,
+    Postrouting,
+}
+
+/// All matches hold -> the action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub matches: Vec<Match>,
+    pub action: Action,
+}
+
+impl Rule {
+    pub fn new(matches: impl Into<Vec<Match>>, action: Action) -> Self {
+        Self {
+            matches: matches.into(),
+            action,
+        }
+    }
+}
+
+/// Which end of the packet.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    Source,
+    Destination,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Direction {
+    In,
+    Out,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// Part of a known connection or an error about one.
+    Established,
+    /// Not attributable to any connection.
+    Invalid,
+    Device {
+        direction: Direction,
+        name: String,
+        equal: bool,
+    },
+    DeviceIn {
+        direction: Direction,
+        set: String,
+        member: bool,
+    },
+    AddressIn {
+        end: End,
+        set: String,
+        member: bool,
+    },
+    /// In: device and source are in that `Bindings` set; out: device and destination.
+    Bound {
+        direction: Direction,
+        set: String,
+    },
+    Block {
+        end: End,
+        block: Ipv4Cidr,
+        inside: bool,
+    },
+    Protocol {
+        number: u8,
+        equal: bool,
+    },
+    /// Destination port of TCP or UDP; comes after a `Protocol`.
+    Ports(Range),
+    /// Type * 256 + code; comes after a `Protocol`.
+    Icmp(Range),
+    /// A `Ports`, `Icmp` or `Protocols` set, with the peer's address at that end.
+    Traffic {
+        end: End,
+        set: String,
+        kind: TrafficKind,
+    },
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TrafficKind {
+    Ports,
+    Icmp,
+    Protocols,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Do(Verdict),
+    /// The device's entry in a `Verdicts` map; no entry: go on.
+    VerdictOf {
+        direction: Direction,
+        map: String,
+    },
+    /// Source by a `Translations` map; no entry: go on.
+    SourceNat(String),
+    DestinationNat(String),
+    /// Source becomes this address, at an unpredictable port of 1024 to 65535.
+    SourceNatTo(Ipv4Addr),
+    /// Source becomes the address of the device it leaves by.
+    Masquerade,
+    /// Drop and answer with a TCP reset.
+    ResetTcp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Accept,
+    Drop,
+    Return,
+    Jump(String),
+}

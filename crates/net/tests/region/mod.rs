@@ -1,0 +1,313 @@
+//! Regions for tests, row by row, without the control plane.
+#![allow(dead_code)]
+
+use fogbank_types::ec2::*;
+use fogbank_types::*;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+pub const HOST: &str = "here";
+
+pub fn config(instance: &str) -> RegionConfig {
+    RegionConfig {
+        instance: instance.to_owned(),
+        host: HOST.to_owned(),
+        data_dir: "/nonexistent".into(),
+        run_dir: "/nonexistent".into(),
+        endpoint: "127.0.0.1:4566".parse().unwrap(),
+        dns: "127.0.0.1:4553".parse().unwrap(),
+        account: "000000000000".to_owned(),
+        public_cidr: cidr("198.18.0.0/16"),
+        internet: InternetAccess::None,
+        speed: 1.0,
+        ephemeral: true,
+    }
+}
+
+pub fn cidr(text: &str) -> Ipv4Cidr {
+    text.parse().unwrap()
+}
+
+pub fn ip(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+pub fn scope() -> Scope {
+    Scope::new("000000000000", "us-east-1")
+}
+
+/// A snapshot under construction; ids count up.
+#[derive(Clone, Default)]
+pub struct Region {
+    pub snapshot: Snapshot,
+    next: u128,
+}
+
+impl Region {
+    pub fn put<T: Row>(&mut self, row: T) {
+        T::table_mut(&mut self.snapshot).insert(Arc::new(row), 1);
+    }
+
+    pub fn remove<T: Row>(&mut self, row: &T) {
+        T::table_mut(&mut self.snapshot).remove(&row.key());
+    }
+
+    fn number(&mut self) -> u128 {
+        self.next += 1;
+        // Spread, so that tails differ in more than the last digit.
+        self.next << 4 | 0xa
+    }
+
+    /// With its main route table, default network ACL, and nothing else.
+    pub fn vpc(&mut self, block: &str) -> Vpc {
+        let vpc = Vpc {
+            scope: scope(),
+            vpc_id: VpcId::from_bits(self.number()),
+            cidr_block: cidr(block),
+            cidr_associations: vec![VpcCidrAssociation {
+                association_id: VpcCidrAssociationId::from_bits(self.number()),
+                cidr_block: cidr(block),
+                state: CidrState::Associated,
+            }],
+            dhcp_options_id: None,
+            instance_tenancy: "default".to_owned(),
+            is_default: false,
+            enable_dns_support: true,
+            enable_dns_hostnames: true,
+            enable_network_address_usage_metrics: false,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        self.put(vpc.clone());
+        let mut table = self.route_table(&vpc);
+        table.associations.push(RouteTableAssociation {
+            association_id: RouteTableAssociationId::from_bits(self.number()),
+            subnet_id: None,
+        });
+        self.put(table);
+        let all = |egress| entry(100, egress, true, Traffic::All, "0.0.0.0/0");
+        let mut acl = self.acl(&vpc, vec![all(true), all(false)]);
+        acl.is_default = true;
+        self.put(acl);
+        vpc
+    }
+
+    pub fn subnet(&mut self, vpc: &Vpc, block: &str) -> Subnet {
+        let subnet = Subnet {
+            scope: scope(),
+            subnet_id: SubnetId::from_bits(self.number()),
+            vpc_id: vpc.vpc_id.clone(),
+            cidr_block: cidr(block),
+            zone: "us-east-1a".to_owned(),
+            default_for_az: false,
+            map_public_ip_on_launch: false,
+            enable_dns64: false,
+            private_dns_hostname_type: "ip-name".to_owned(),
+            enable_resource_name_dns_a_record: false,
+            enable_resource_name_dns_aaaa_record: false,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        self.put(subnet.clone());
+        subnet
+    }
+
+    pub fn route_table(&mut self, vpc: &Vpc) -> RouteTable {
+        let table = RouteTable {
+            scope: scope(),
+            route_table_id: RouteTableId::from_bits(self.number()),
+            vpc_id: vpc.vpc_id.clone(),
+            routes: Vec::new(),
+            associations: Vec::new(),
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        self.put(table.clone());
+        table
+    }
+
+    /// A table of its own for the subnet, with these routes.
+    pub fn routes(&mut self, vpc: &Vpc, subnet: &Subnet, routes: &[(&str, RouteTarget)]) -> RouteTable {
+        let mut table = self.route_table(vpc);
+        table.associations.push(RouteTableAssociation {
+            association_id: RouteTableAssociationId::from_bits(self.number()),
+            subnet_id: Some(subnet.subnet_id.clone()),
+        });
+        table.routes = routes
+            .iter()
+            .map(|(destination, target)| Route {
+                destination: cidr(destination),
+                target: target.clone(),
+            })
+            .collect();
+        self.put(table.clone());
+        table
+    }
+
+    pub fn gateway(&mut self, vpc: &Vpc) -> InternetGatewayId {
+        let id = InternetGatewayId::from_bits(self.number());
+        self.put(InternetGateway {
+            scope: scope(),
+            internet_gateway_id: id.clone(),
+            attached_vpc: Some(vpc.vpc_id.clone()),
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        });
+        id
+    }
+
+    pub fn group(&mut self, vpc: &Vpc, rules: Vec<(bool, Traffic, RulePeer)>) -> SecurityGroup {
+        let id = SecurityGroupId::from_bits(self.number());
+        let mut group = SecurityGroup {
+            scope: scope(),
+            group_id: id.clone(),
+            vpc_id: vpc.vpc_id.clone(),
+            name: id.to_string(),
+            description: String::new(),
+            rules: Vec::new(),
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        group.rules = rules
+            .into_iter()
+            .map(|(egress, traffic, peer)| self.rule(egress, traffic, peer))
+            .collect();
+        self.put(group.clone());
+        group
+    }
+
+    pub fn rule(&mut self, egress: bool, traffic: Traffic, peer: RulePeer) -> SecurityGroupRule {
+        SecurityGroupRule {
+            rule_id: SecurityGroupRuleId::from_bits(self.number()),
+            egress,
+            traffic,
+            peer,
+            description: None,
+            tags: Tags::new(),
+        }
+    }
+
+    pub fn acl(&mut self, vpc: &Vpc, entries: Vec<NetworkAclEntry>) -> NetworkAcl {
+        let acl = NetworkAcl {
+            scope: scope(),
+            network_acl_id: NetworkAclId::from_bits(self.number()),
+            vpc_id: vpc.vpc_id.clone(),
+            is_default: false,
+            entries,
+            associations: Vec::new(),
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        self.put(acl.clone());
+        acl
+    }
+
+    pub fn guard(&mut self, mut acl: NetworkAcl, subnet: &Subnet) -> NetworkAcl {
+        acl.associations.push(NetworkAclAssociation {
+            association_id: NetworkAclAssociationId::from_bits(self.number()),
+            subnet_id: subnet.subnet_id.clone(),
+        });
+        self.put(acl.clone());
+        acl
+    }
+
+    /// The interface with host number `n` of the subnet.
+    pub fn eni(&mut self, subnet: &Subnet, n: u64, groups: &[&SecurityGroup]) -> Eni {
+        let number = self.number();
+        let low = (number as u32).to_be_bytes();
+        let eni = Eni {
+            scope: scope(),
+            eni_id: EniId::from_bits(number),
+            vpc_id: subnet.vpc_id.clone(),
+            subnet_id: subnet.subnet_id.clone(),
+            zone: subnet.zone.clone(),
+            mac: MacAddr([0x0a, 0xff, low[0], low[1], low[2], low[3]]),
+            private_ip: subnet.cidr_block.nth(n).unwrap(),
+            secondary_ips: Vec::new(),
+            auto_public_ip: None,
+            groups: groups.iter().map(|g| g.group_id.clone()).collect(),
+            description: String::new(),
+            source_dest_check: true,
+            owner: EniOwner::Task(format!("task-{number}")),
+            host: Some(HOST.to_owned()),
+            attachment_id: None,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        self.put(eni.clone());
+        eni
+    }
+
+    /// An Elastic IP on the interface's primary address.
+    pub fn elastic(&mut self, eni: &Eni, public_ip: &str) -> ElasticIp {
+        let address = ElasticIp {
+            scope: scope(),
+            allocation_id: AllocationId::from_bits(self.number()),
+            public_ip: ip(public_ip),
+            association: Some(AddressAssociation {
+                association_id: AddressAssociationId::from_bits(self.number()),
+                eni_id: eni.eni_id.clone(),
+                private_ip: eni.private_ip,
+            }),
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        self.put(address.clone());
+        address
+    }
+
+    pub fn nat(&mut self, subnet: &Subnet, n: u64, public_ip: &str) -> (NatGateway, Eni) {
+        let mut eni = self.eni(subnet, n, &[]);
+        let id = NatGatewayId::from_bits(self.number());
+        eni.owner = EniOwner::NatGateway(id.clone());
+        eni.source_dest_check = false;
+        self.put(eni.clone());
+        let elastic = self.elastic(&eni, public_ip);
+        let gateway = NatGateway {
+            scope: scope(),
+            nat_gateway_id: id,
+            vpc_id: subnet.vpc_id.clone(),
+            subnet_id: subnet.subnet_id.clone(),
+            state: NatGatewayState::Available,
+            allocation_id: Some(elastic.allocation_id),
+            association_id: elastic.association.map(|a| a.association_id),
+            eni_id: Some(eni.eni_id.clone()),
+            private_ip: Some(eni.private_ip),
+            public_ip: Some(ip(public_ip)),
+            private_connectivity: false,
+            failure: None,
+            client_token: None,
+            created_at: Timestamp(0),
+            deleted_at: None,
+            tags: Tags::new(),
+        };
+        self.put(gateway.clone());
+        (gateway, eni)
+    }
+}
+
+pub fn entry(number: u16, egress: bool, allow: bool, traffic: Traffic, block: &str) -> NetworkAclEntry {
+    NetworkAclEntry {
+        number,
+        egress,
+        allow,
+        traffic,
+        cidr_block: cidr(block),
+    }
+}
+
+pub fn tcp(from: u16, to: u16) -> Traffic {
+    Traffic::Tcp(PortRange::new(from, to).unwrap())
+}
+
+pub fn udp(from: u16, to: u16) -> Traffic {
+    Traffic::Udp(PortRange::new(from, to).unwrap())
+}
+
+pub fn anyone() -> RulePeer {
+    RulePeer::Ipv4(Ipv4Cidr::ANY)
+}
+
+pub fn out_to_all() -> (bool, Traffic, RulePeer) {
+    (true, Traffic::All, anyone())
+}
