@@ -5,6 +5,7 @@
 //! <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -19,6 +20,9 @@ use crate::scalar;
 use crate::schema::{Kind, Schema};
 use crate::value::Value;
 
+/// PutLogEvents takes 10,000 events, the most of any list.
+const MAX_CONTAINERS: usize = 30_000;
+
 /// Reads a body as the input of an operation. No body at all is an empty object.
 pub fn decode(schema: &Schema, body: &[u8]) -> Result<Value, Malformed> {
     let body = if body.trim_ascii().is_empty() {
@@ -27,10 +31,14 @@ pub fn decode(schema: &Schema, body: &[u8]) -> Result<Value, Malformed> {
         body
     };
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = Seed(schema)
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| Malformed::Syntax(error.to_string()))?;
+    let left = Cell::new(MAX_CONTAINERS);
+    let value = Seed {
+        schema,
+        left: &left,
+    }
+    .deserialize(&mut reader)
+    .and_then(|value| reader.end().map(|()| value))
+    .map_err(|error| Malformed::Syntax(error.to_string()))?;
     if value.is_null() {
         return Err(Malformed::Syntax("null is no request".to_owned()));
     }
@@ -38,20 +46,35 @@ pub fn decode(schema: &Schema, body: &[u8]) -> Result<Value, Malformed> {
 }
 
 /// Reads one value of a schema; `null` is an absent one.
-struct Seed<'s>(&'s Schema);
+struct Seed<'s> {
+    schema: &'s Schema,
+    /// How many containers the request may still have.
+    left: &'s Cell<usize>,
+}
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
-        if matches!(self.0.kind, Kind::Document) {
+        if matches!(self.schema.kind, Kind::Document) {
             return serde_json::Value::deserialize(reader).map(Value::Document);
         }
-        reader.deserialize_any(Reader(self.0))
+        reader.deserialize_any(Reader(self.schema, self.left))
     }
 }
 
-struct Reader<'s>(&'s Schema);
+struct Reader<'s>(&'s Schema, &'s Cell<usize>);
+
+/// `{}` is two bytes and a structure of fifty members two kilobytes: their number is bounded.
+fn take_container<E: Error>(left: &Cell<usize>) -> Result<(), E> {
+    match left.get().checked_sub(1) {
+        Some(fewer) => {
+            left.set(fewer);
+            Ok(())
+        }
+        None => Err(E::custom("more objects and arrays than any request has")),
+    }
+}
 
 /// What AWS's JSON services say of a value in the wrong place.
 fn misplaced<E: Error>(found: &str, schema: &Schema) -> E {
@@ -144,8 +167,13 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let Kind::List { element, .. } = self.0.kind else {
             return Err(misplaced("START_ARRAY", self.0));
         };
+        take_container(self.1)?;
+        let seed = || Seed {
+            schema: element,
+            left: self.1,
+        };
         let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(Seed(element))? {
+        while let Some(item) = list.next_element_seed(seed())? {
             if item.is_null() {
                 return Err(A::Error::custom("null in a list"));
             }
@@ -155,6 +183,11 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        take_container(self.1)?;
+        let seed = |schema| Seed {
+            schema,
+            left: self.1,
+        };
         match self.0.kind {
             Kind::Structure(members) => {
                 let mut values = vec![Value::Null; members.len()];
@@ -168,14 +201,14 @@ impl<'de> Visitor<'de> for Reader<'_> {
                     if std::mem::replace(&mut seen[at], true) {
                         return Err(A::Error::custom(format_args!("{} stands twice", key.0)));
                     }
-                    values[at] = object.next_value_seed(Seed(members[at].schema))?;
+                    values[at] = object.next_value_seed(seed(members[at].schema))?;
                 }
                 Ok(Value::Structure(values))
             }
             Kind::Map { value, .. } => {
                 let mut map = BTreeMap::new();
                 while let Some(key) = object.next_key::<String>()? {
-                    let item = object.next_value_seed(Seed(value))?;
+                    let item = object.next_value_seed(seed(value))?;
                     if item.is_null() {
                         return Err(A::Error::custom("null in a map"));
                     }

@@ -9,6 +9,8 @@ mod golden;
 mod json;
 mod malformed;
 mod query;
+#[cfg(test)]
+mod refusals;
 mod reply;
 mod rest;
 mod route;
