@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""A host for one scenario: a network and mount namespace of its own, and regions on it.
+
+Started by run.py under unshare. Prepares the namespace (loopback up, /run empty), loads the scenario and calls its
+`scenario(host)`. When that returns, everything of fogbank must be gone from the kernel; what is left is an error. Ends
+only the processes that it started.
+"""
+import argparse, contextlib, importlib.util, json, os, pathlib, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SERVICES = "sts ec2 elbv2 ecs ecr route53 iam logs".split()
+
+
+def sh(*command, check=True):
+    return subprocess.run(command, check=check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
+def wait(what, probe, seconds=20):
+    """Polls until the probe gives something true; gives that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.01)
+
+
+def equal(what, found, expected):
+    assert found == expected, f"{what}: found {found!r}, expected {expected!r}"
+
+
+def error_code(call, **arguments):
+    """The AWS error code that the call is refused with, or None."""
+    try:
+        call(**arguments)
+    except ClientError as e:
+        return e.response["Error"]["Code"]
+
+
+def connect(ip, port=80, timeout=2):
+    """'ok', 'refused' or 'timeout': what becomes of a TCP connection."""
+    try:
+        socket.create_connection((ip, port), timeout).close()
+        return "ok"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError:
+        return "timeout"
+
+
+def http_get(ip, path="/", host="x", port=80, timeout=5):
+    """(status, body); status 0 when no answer came."""
+    try:
+        with socket.create_connection((ip, port), timeout) as s:
+            s.settimeout(timeout)
+            s.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            data = b""
+            while chunk := s.recv(65536):
+                data += chunk
+        head, _, body = data.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode(errors="replace").strip()
+    except (OSError, IndexError, ValueError) as e:
+        return 0, type(e).__name__
+
+
+class Region:
+    """`fogbank up` and clients for it."""
+
+    def __init__(self, host, options=(), instance=None, data=None, environment=None):
+        self.host, self.instance = host, instance or host.instance
+        self.command = [host.fogbank, "up", "--instance", self.instance]
+        self.command += ["--data", data] if data else ["--ephemeral"]
+        self.command += list(options)
+        self.environment = environment
+        self.endpoint, self.dns = "http://127.0.0.1:4566", ("127.0.0.1", 4553)
+        self.process = None
+
+    def start(self):
+        started = time.monotonic()
+        self.log = open(os.path.join(self.host.folder, f"{self.instance}.log"), "ab")
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=self.log, text=True,
+                                        env={**os.environ, "FOGBANK_LOG": "info", **(self.environment or {})})
+        self.lines = []
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if line.startswith("ready"):
+                self.ready_ms = (time.monotonic() - started) * 1000
+                # Nobody reads on; a full pipe must not stop it.
+                threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True).start()
+                return self
+        raise AssertionError(f"no region: exit {self.process.wait()}\n" + "\n".join(self.lines) + "\n" + self.logs())
+
+    def logs(self, lines=60):
+        with open(os.path.join(self.host.folder, f"{self.instance}.log"), errors="replace") as log:
+            return "".join(log.readlines()[-lines:])
+
+    def stop(self, how=signal.SIGTERM, seconds=60):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(seconds)
+        return self.process.returncode if self.process else None
+
+    def client(self, service, region="us-east-1", key="test"):
+        return boto3.Session(key, "secret", region_name=region).client(
+            service, endpoint_url=self.endpoint, config=Config(retries={"max_attempts": 0, "total_max_attempts": 1}, read_timeout=120))
+
+    def clients(self, *services):
+        return [self.client(service) for service in services or SERVICES]
+
+    def cli(self, *arguments, check=True):
+        return sh(self.host.fogbank, *arguments, "--instance", self.instance, check=check)
+
+    def status(self):
+        return json.loads(self.cli("status", "--json"))
+
+    def pid(self, name):
+        return int(pathlib.Path(f"/run/fogbank/{self.instance}/{name}.pid").read_text().split()[0])
+
+    def resolve(self, name, kind=1):
+        """(rcode, [addresses or raw data]) of one UDP query."""
+        query = struct.pack(">HHHHHH", 7, 0x0100, 1, 0, 0, 0)
+        query += b"".join(bytes([len(p)]) + p.encode() for p in name.rstrip(".").split(".")) + b"\0" + struct.pack(">HH", kind, 1)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(2)
+            s.sendto(query, self.dns)
+            try:
+                reply = s.recv(4096)
+            except socket.timeout:
+                return None, []
+        answers, at = [], len(query)
+        for _ in range(struct.unpack(">H", reply[6:8])[0]):
+            while reply[at] and reply[at] < 0xC0:
+                at += reply[at] + 1
+            at += 1 if reply[at] == 0 else 2
+            found, _, _, length = struct.unpack(">HHIH", reply[at:at + 10])
+            if found == kind:
+                data = reply[at + 10:at + 10 + length]
+                answers.append(socket.inet_ntoa(data) if kind == 1 else data)
+            at += 10 + length
+        return reply[3] & 15, answers
+
+
+class Host:
+    """What a scenario gets."""
+
+    def __init__(self, fogbank, instance):
+        self.fogbank, self.instance = fogbank, instance
+        self.folder = tempfile.mkdtemp(prefix="fogbank-test-")
+        self.regions = []
+
+    @contextlib.contextmanager
+    def region(self, *options, **settings):
+        """A region that is down and leaves nothing in the kernel when the block ends."""
+        before = self.kernel()
+        region = Region(self, options, **settings)
+        self.regions.append(region)
+        try:
+            yield region.start()
+        except BaseException:
+            print("--- the region's log\n" + region.logs())
+            raise
+        finally:
+            code = region.stop()
+        equal("exit code of fogbank up", code, 0)
+        self.same_kernel(before)
+
+    def kernel(self):
+        """What fogbank could leave behind on this host."""
+        cgroups = [line for line in sh("find", "/sys/fs/cgroup", "-type", "d", "-path", f"*fogbank/{self.instance}*", check=False).splitlines() if line.startswith("/")]
+        mounts = [line.split()[1] for line in open("/proc/self/mounts")]
+        processes = []
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with contextlib.suppress(OSError):
+                    words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0")
+                    if b"fogbank" in words[0] and any(self.instance.encode() in w for w in words[1:]):
+                        processes.append(b" ".join(words).decode(errors="replace"))
+        return {"namespaces": sh("ip", "netns", "list"), "links": sorted(l["ifname"] for l in json.loads(sh("ip", "-j", "link"))),
+                "routes": sh("ip", "route", "show", "table", "all"), "rules": sh("ip", "rule"), "nftables": sh("nft", "list", "ruleset"),
+                "mounts": sorted(mounts), "cgroups": cgroups, "processes": sorted(processes), "run": sorted(os.listdir("/run"))}
+
+    def same_kernel(self, before):
+        # A namespace that was given up dies a moment later, with its links.
+        deadline = time.monotonic() + 5
+        while (after := self.kernel()) != before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for what, found in after.items():
+            if what == "run":
+                found, before[what] = [n for n in found if n not in ("netns", "fogbank")], [n for n in before[what] if n not in ("netns", "fogbank")]
+            equal(f"left in the kernel: {what}", found, before[what])
+
+    def architecture(self, region, *arguments):
+        """Runs the acceptance program; gives its output. None where it is not on this machine."""
+        program = ROOT.parent / "shared/acceptance/architecture.py"
+        if not program.exists():
+            print(f"note: {program} is not on this machine; the scenario goes without it")
+            return None
+        done = subprocess.run([sys.executable, str(program), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+        assert done.returncode == 0 and ", 0 failed" in done.stdout, done.stdout
+        return done.stdout
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--fogbank", required=True)
+    arguments.add_argument("--instance", required=True)
+    arguments.add_argument("scenario")
+    args = arguments.parse_args()
+    sh("ip", "link", "set", "lo", "up")
+    sh("mount", "-t", "tmpfs", "tmpfs", "/run")
+    os.mkdir("/run/netns")
+    sys.modules["host"] = sys.modules["__main__"]
+    spec = importlib.util.spec_from_file_location("scenario", args.scenario)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    spec.loader.exec_module(module)
+    host = Host(args.fogbank, args.instance)
+    try:
+        module.scenario(host)
+    finally:
+        for region in host.regions:
+            if region.stop() is None:
+                continue
+        shutil.rmtree(host.folder, ignore_errors=True)
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Runs every scenario of tests/scenarios against the given program, each in namespaces of its own.
+
+    run.py --fogbank target/release/fogbank [NAME ...]
+
+A scenario is a Python file with a function `scenario(host)`; see host.py for what a host is. Each runs in its own
+network and mount namespace, so scenarios cannot meet each other or the machine; two at a time. Prints each scenario's
+output when it ends; the last line is 'N passed, N failed'.
+"""
+import argparse, concurrent.futures, os, pathlib, subprocess, sys, time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def run(name, fogbank, number, limit):
+    started = time.monotonic()
+    command = ["unshare", "--net", "--mount", "--propagation", "private", sys.executable, str(HERE / "host.py"),
+               "--fogbank", fogbank, "--instance", f"t{os.getpid() % 10000}x{number:x}"[:8], str(HERE / "scenarios" / f"{name}.py")]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit, text=True, errors="replace")
+        output, good = done.stdout, done.returncode == 0
+    except subprocess.TimeoutExpired as e:
+        output, good = (e.stdout or b"").decode(errors="replace") + f"\nnot done after {limit} s", False
+    return name, good, output, time.monotonic() - started
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--fogbank", required=True)
+    arguments.add_argument("--jobs", type=int, default=2)
+    arguments.add_argument("--limit", type=float, default=420, help="seconds for one scenario")
+    arguments.add_argument("names", nargs="*")
+    args = arguments.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("scenarios need root")
+    names = args.names or sorted(p.stem for p in (HERE / "scenarios").glob("*.py"))
+    fogbank = os.path.abspath(args.fogbank)
+    failed = []
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        runs = [pool.submit(run, name, fogbank, number, args.limit) for number, name in enumerate(names)]
+        for each in concurrent.futures.as_completed(runs):
+            name, good, output, seconds = each.result()
+            print(f"--- {name}: {'passed' if good else 'FAILED'} in {seconds:.1f} s", flush=True)
+            lines = output.splitlines()
+            print("\n".join("    " + line for line in (lines if not good else lines[-4:])), flush=True)
+            if not good:
+                failed.append(name)
+    print(f"{len(names) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
