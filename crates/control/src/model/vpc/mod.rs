@@ -1,1 +1,33 @@
-//! See docs/architecture.md.
+//! EC2's networks: VPCs, subnets, routes, gateways, addresses, groups, interfaces.
+//!
+//! Called by `api/ec2`, by the models of load balancers and tasks (interfaces, public addresses), and by reconcilers.
+//! What must stay true: subnets of a VPC are disjoint and inside its blocks; an address belongs to one interface; a
+//! VPC has one main route table, one default ACL, one default group and at most one internet gateway; a subnet has
+//! one ACL and at most one explicit route table. A refusal leaves the working copy as it was.
+
+pub mod addresses;
+pub mod dhcp_options;
+pub mod enis;
+pub mod ids;
+pub mod internet_gateways;
+pub mod nat_gateways;
+pub mod network_acls;
+pub mod permissions;
+pub mod quotas;
+pub mod refusal;
+pub mod route_tables;
+pub mod routes;
+pub mod security_group_rules;
+pub mod security_groups;
+pub mod subnets;
+pub mod tags;
+pub mod vpcs;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testing;
+
+pub use enis::NewEni;
+pub use quotas::{QUOTAS, Quotas};
+pub use refusal::{Refusal, ResourceKind};
