@@ -497,6 +497,11 @@ impl Shape for {name} {{
                 .map(|shape| format!("&ERRORS[{}]", errors[shape]))
                 .collect::<Vec<_>>()
                 .join(", ");
+            let root = text(&operation["input"], "locationName");
+            assert!(
+                root.is_none_or(|root| root == input),
+                "{name}: the codecs take the input's name for its root element"
+            );
             let http = &operation["http"];
             writeln!(
                 out,

@@ -134,6 +134,7 @@ fn hostile_forms_are_refused() {
         "Action=DescribeVpcs&Filter.0.Name=x",
         "Action=DescribeVpcs&Filter.01.Name=x",
         "Action=DescribeVpcs&Filter.-1.Name=x",
+        "Action=DescribeVpcs&Action=DeleteVpc",
         "Action=DescribeVpcs&Filter=x",
         "Action=DescribeVpcs&Filter.1=x",
         "Action=DescribeVpcs&Filter.1.Name.1=x",
@@ -373,6 +374,7 @@ fn malformed_xml_is_refused() {
         "<a b></a>".to_owned(),
         "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>".to_owned(),
         "<a>".repeat(100_000),
+        "<OtherRequest/>".to_owned(),
         wrap("<ChangeBatch><Changes><Other/></Changes></ChangeBatch>"),
         wrap("<ChangeBatch/><ChangeBatch/>"),
         wrap(

@@ -5,6 +5,7 @@
 use http::HeaderMap;
 
 use crate::Malformed;
+use crate::malformed::shorten;
 use crate::query;
 use crate::scalar::{self, Text};
 use crate::schema::{Location, Member, Operation, Service};
@@ -57,12 +58,20 @@ pub fn decode(
         .iter()
         .any(|member| member.location == Location::Body);
     let mut input = if in_body && !body.trim_ascii().is_empty() {
-        xml::decode(operation.input, &xml::parse(body)?, "")?
+        let root = xml::parse(body)?;
+        if root.name != operation.input.name {
+            return Err(Malformed::Syntax(format!(
+                "the root element is {}, not {}",
+                shorten(&root.name),
+                operation.input.name
+            )));
+        }
+        xml::decode(operation.input, &root, "")?
     } else {
         Value::Structure(vec![Value::Null; members.len()])
     };
     let Value::Structure(values) = &mut input else {
-        return Err(Malformed::Syntax("the input is no structure".to_owned()));
+        return Err(Malformed::Syntax("the input is not a structure".to_owned()));
     };
     let names: Vec<&str> = operation.uri.split('/').filter_map(label).collect();
     for (member, value) in members.iter().zip(values) {

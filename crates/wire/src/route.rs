@@ -352,6 +352,9 @@ impl Request<'_> {
                 if self.parts.method == Method::POST {
                     form.extend(query::parse_form(self.body)?);
                 }
+                if form.iter().filter(|(key, _)| key == "Action").count() > 1 {
+                    return Err(Malformed::Twice("Action".to_owned()).into());
+                }
                 let name = query::find(&form, "Action").unwrap_or("").to_owned();
                 let version = query::find(&form, "Version");
                 // Classic load balancing has the same signing name and another version.
