@@ -53,17 +53,23 @@ pub fn run(process: Process) -> Result<()> {
         Process::Node { config } => {
             crate::logging::start("node");
             let config = read_config(&config)?;
-            runtime()?.block_on(fogbank_node::run(config)).context("node")
+            runtime()?
+                .block_on(fogbank_node::run(config))
+                .context("node")
         }
         Process::Dns { config } => {
             crate::logging::start("dns");
             let config = read_config(&config)?;
-            runtime()?.block_on(fogbank_edge::dns::run(config)).context("dns")
+            runtime()?
+                .block_on(fogbank_edge::dns::run(config))
+                .context("dns")
         }
         Process::Alb { config, eni } => {
             crate::logging::start("alb");
             let config = read_config(&config)?;
-            runtime()?.block_on(fogbank_edge::http::run(config, &eni)).context("alb")
+            runtime()?
+                .block_on(fogbank_edge::http::run(config, &eni))
+                .context("alb")
         }
         Process::Shim { bundle } => {
             crate::logging::start("shim");
@@ -78,18 +84,27 @@ fn control(config: RegionConfig) -> Result<()> {
         let store: Arc<dyn Store> = if config.ephemeral {
             Arc::new(Memory::new())
         } else {
-            Arc::new(Embedded::open(&config.data_dir.join("store.redb")).context("cannot open the store")?)
+            Arc::new(
+                Embedded::open(&config.data_dir.join("store.redb"))
+                    .context("cannot open the store")?,
+            )
         };
-        fogbank_control::server::run(config, store).await.context("control")
+        fogbank_control::server::run(config, store)
+            .await
+            .context("control")
     })
 }
 
 /// One thread drives a process; what blocks goes to the blocking pool.
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 fn read_config(path: &Path) -> Result<RegionConfig> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is not a region's configuration", path.display()))
+    serde_json::from_slice(&text)
+        .with_context(|| format!("{} is not a region's configuration", path.display()))
 }

@@ -11,14 +11,22 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub fn run(arguments: &RegionArguments) -> Result<()> {
     let run_dir = arguments.run_dir();
     let Some(supervisor) = PidFile::new(&run_dir, "up").living() else {
-        bail!("no region '{}' is running on this host (looked in {})", arguments.instance, run_dir.display());
+        bail!(
+            "no region '{}' is running on this host (looked in {})",
+            arguments.instance,
+            run_dir.display()
+        );
     };
     supervisor.terminate()?;
     let start = Instant::now();
     let mut said = false;
     while supervisor.is_alive() {
         if start.elapsed() > PATIENCE {
-            bail!("the region did not stop within {} s; its supervisor is process {}", PATIENCE.as_secs(), supervisor.pid);
+            bail!(
+                "the region did not stop within {} s; its supervisor is process {}",
+                PATIENCE.as_secs(),
+                supervisor.pid
+            );
         }
         if !said && start.elapsed() > Duration::from_secs(2) {
             eprintln!("waiting for tasks to stop ...");

@@ -18,7 +18,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body, or an error that holds it.
@@ -26,7 +29,11 @@ impl Answer {
         if (200..300).contains(&self.status) {
             return Ok(self);
         }
-        bail!("{what}: the region answers {}: {}", self.status, String::from_utf8_lossy(&self.body).trim())
+        bail!(
+            "{what}: the region answers {}: {}",
+            self.status,
+            String::from_utf8_lossy(&self.body).trim()
+        )
     }
 }
 
@@ -43,7 +50,8 @@ pub fn send(
         .with_context(|| format!("no region answers at {endpoint}; is `fogbank up` running?"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
         head.push_str(&format!("host: {endpoint}\r\n"));
     }
@@ -52,15 +60,32 @@ pub fn send(
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
-    std::io::copy(&mut body.take(length), &mut stream).context("the region closed the connection")?;
+    std::io::copy(&mut body.take(length), &mut stream)
+        .context("the region closed the connection")?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).context("the region's answer broke off")?;
+    stream
+        .take(ANSWER_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .context("the region's answer broke off")?;
     parse(&answer).context("the region's answer is not HTTP")
 }
 
 /// Sends a request with a small body.
-pub fn call(endpoint: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
-    send(endpoint, method, path, headers, &mut &body[..], body.len() as u64)
+pub fn call(
+    endpoint: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer> {
+    send(
+        endpoint,
+        method,
+        path,
+        headers,
+        &mut &body[..],
+        body.len() as u64,
+    )
 }
 
 fn parse(answer: &[u8]) -> Option<Answer> {
@@ -73,16 +98,30 @@ fn parse(answer: &[u8]) -> Option<Answer> {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let body = &answer[end + 4..];
-    let chunked = headers.iter().any(|(n, v)| n == "transfer-encoding" && v.eq_ignore_ascii_case("chunked"));
-    let body = if chunked { unchunk(body)? } else { body.to_vec() };
-    Some(Answer { status, headers, body })
+    let chunked = headers
+        .iter()
+        .any(|(n, v)| n == "transfer-encoding" && v.eq_ignore_ascii_case("chunked"));
+    let body = if chunked {
+        unchunk(body)?
+    } else {
+        body.to_vec()
+    };
+    Some(Answer {
+        status,
+        headers,
+        body,
+    })
 }
 
 fn unchunk(mut body: &[u8]) -> Option<Vec<u8>> {
     let mut whole = Vec::new();
     loop {
         let line = body.windows(2).position(|w| w == b"\r\n")?;
-        let size = std::str::from_utf8(&body[..line]).ok()?.split(';').next()?.trim();
+        let size = std::str::from_utf8(&body[..line])
+            .ok()?
+            .split(';')
+            .next()?
+            .trim();
         let size = usize::from_str_radix(size, 16).ok()?;
         body = &body[line + 2..];
         if size == 0 {
@@ -100,7 +139,10 @@ mod tests {
     #[test]
     fn answers_are_read_with_and_without_chunks() {
         let plain = parse(b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\nno").unwrap();
-        assert_eq!((plain.status, plain.header("a"), plain.body.as_slice()), (404, Some("b"), &b"no"[..]));
+        assert_eq!(
+            (plain.status, plain.header("a"), plain.body.as_slice()),
+            (404, Some("b"), &b"no"[..])
+        );
         let chunked = parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n1;x\r\nd\r\n0\r\n\r\n").unwrap();
         assert_eq!(chunked.body, b"abcd");
         assert!(parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nabc").is_none());

@@ -16,14 +16,21 @@ pub fn load(arguments: &ImageLoadArguments) -> Result<()> {
     let blobs = BlobStore::open(folder.path()).context("cannot make a temporary folder")?;
     let loaded = archive::load(&blobs, &arguments.file, &Platform::host())
         .with_context(|| format!("cannot load {}", arguments.file.display()))?;
-    let push = Push { config: &config, blobs: &blobs, aws_region: &arguments.aws_region };
+    let push = Push {
+        config: &config,
+        blobs: &blobs,
+        aws_region: &arguments.aws_region,
+    };
     for image in &loaded {
         let names = match &arguments.name {
             Some(name) => vec![name.clone()],
             None => image.tags.clone(),
         };
         if names.is_empty() {
-            bail!("the archive gives the image {} no name; give one with --name REPOSITORY:TAG", image.manifest);
+            bail!(
+                "the archive gives the image {} no name; give one with --name REPOSITORY:TAG",
+                image.manifest
+            );
         }
         for name in names {
             let (repository, tag) = split_name(&name);
@@ -61,7 +68,10 @@ struct Push<'a> {
 
 impl Push<'_> {
     fn host(&self) -> String {
-        format!("{}.dkr.ecr.{}.amazonaws.com", self.config.account, self.aws_region)
+        format!(
+            "{}.dkr.ecr.{}.amazonaws.com",
+            self.config.account, self.aws_region
+        )
     }
 
     fn ensure_repository(&self, repository: &str) -> Result<()> {
@@ -78,11 +88,16 @@ impl Push<'_> {
             &[
                 ("authorization", &credential),
                 ("content-type", "application/x-amz-json-1.1"),
-                ("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.CreateRepository"),
+                (
+                    "x-amz-target",
+                    "AmazonEC2ContainerRegistry_V20150921.CreateRepository",
+                ),
             ],
             body.as_bytes(),
         )?;
-        if answer.status == 400 && String::from_utf8_lossy(&answer.body).contains("RepositoryAlreadyExistsException") {
+        if answer.status == 400
+            && String::from_utf8_lossy(&answer.body).contains("RepositoryAlreadyExistsException")
+        {
             return Ok(());
         }
         answer.success("making the repository").map(drop)
@@ -90,14 +105,20 @@ impl Push<'_> {
 
     /// A manifest with all it names, or an index with all its manifests that the archive holds.
     fn document(&self, repository: &str, digest: &Digest, reference: &str) -> Result<()> {
-        let bytes = self.blobs.read(digest, MANIFEST_BYTES_MAX)?.context("the manifest is missing")?;
+        let bytes = self
+            .blobs
+            .read(digest, MANIFEST_BYTES_MAX)?
+            .context("the manifest is missing")?;
         let media_type = match Document::parse(&bytes)? {
             Document::Manifest(manifest) => {
                 self.blob(repository, &manifest.config.digest)?;
                 for layer in &manifest.layers {
                     self.blob(repository, &layer.digest)?;
                 }
-                or_default(manifest.media_type, "application/vnd.oci.image.manifest.v1+json")
+                or_default(
+                    manifest.media_type,
+                    "application/vnd.oci.image.manifest.v1+json",
+                )
             }
             Document::Index(index) => {
                 for entry in &index.manifests {
@@ -109,18 +130,35 @@ impl Push<'_> {
             }
         };
         let path = format!("/v2/{repository}/manifests/{reference}");
-        self.call("PUT", &path, &media_type, &bytes)?.success("storing the manifest").map(drop)
+        self.call("PUT", &path, &media_type, &bytes)?
+            .success("storing the manifest")
+            .map(drop)
     }
 
     fn blob(&self, repository: &str, digest: &Digest) -> Result<()> {
-        let known = self.call("HEAD", &format!("/v2/{repository}/blobs/{digest}"), "application/octet-stream", b"")?;
+        let known = self.call(
+            "HEAD",
+            &format!("/v2/{repository}/blobs/{digest}"),
+            "application/octet-stream",
+            b"",
+        )?;
         if known.status == 200 {
             return Ok(());
         }
-        let (mut file, size) = self.blobs.file(digest)?.with_context(|| format!("the archive lacks {digest}"))?;
-        let start = self.call("POST", &format!("/v2/{repository}/blobs/uploads/"), "application/octet-stream", b"")?;
+        let (mut file, size) = self
+            .blobs
+            .file(digest)?
+            .with_context(|| format!("the archive lacks {digest}"))?;
+        let start = self.call(
+            "POST",
+            &format!("/v2/{repository}/blobs/uploads/"),
+            "application/octet-stream",
+            b"",
+        )?;
         let start = start.success("starting an upload")?;
-        let location = start.header("location").context("the registry gives no place for the upload")?;
+        let location = start
+            .header("location")
+            .context("the registry gives no place for the upload")?;
         let path = match location.split_once("://") {
             Some((_, rest)) => &rest[rest.find('/').unwrap_or(rest.len())..],
             None => location,
@@ -131,7 +169,11 @@ impl Push<'_> {
             self.config.endpoint,
             "PUT",
             &format!("{path}{joint}digest={digest}"),
-            &[("host", &host), ("content-type", "application/octet-stream"), ("authorization", "Basic QVdTOm5vbmU=")],
+            &[
+                ("host", &host),
+                ("content-type", "application/octet-stream"),
+                ("authorization", "Basic QVdTOm5vbmU="),
+            ],
             &mut file,
             size,
         )?
@@ -139,15 +181,29 @@ impl Push<'_> {
         .map(drop)
     }
 
-    fn call(&self, method: &str, path: &str, media_type: &str, body: &[u8]) -> Result<http::Answer> {
+    fn call(
+        &self,
+        method: &str,
+        path: &str,
+        media_type: &str,
+        body: &[u8],
+    ) -> Result<http::Answer> {
         let host = self.host();
-        let headers = [("host", host.as_str()), ("content-type", media_type), ("authorization", "Basic QVdTOm5vbmU=")];
+        let headers = [
+            ("host", host.as_str()),
+            ("content-type", media_type),
+            ("authorization", "Basic QVdTOm5vbmU="),
+        ];
         http::call(self.config.endpoint, method, path, &headers, body)
     }
 }
 
 fn or_default(text: String, default: &str) -> String {
-    if text.is_empty() { default.to_owned() } else { text }
+    if text.is_empty() {
+        default.to_owned()
+    } else {
+        text
+    }
 }
 
 /// Lists images by repository.
@@ -160,7 +216,11 @@ pub fn list(arguments: &StatusArguments) -> Result<()> {
         return Ok(());
     }
     for image in snapshot.images.all() {
-        let tags = if image.image_tags.is_empty() { "<untagged>".to_owned() } else { image.image_tags.join(",") };
+        let tags = if image.image_tags.is_empty() {
+            "<untagged>".to_owned()
+        } else {
+            image.image_tags.join(",")
+        };
         println!(
             "{}.dkr.ecr.{}.amazonaws.com/{}:{tags}  {}  {:.1} MB",
             image.scope.account,
@@ -183,10 +243,18 @@ mod tests {
             ("api:1", "api", "1"),
             ("api", "api", "latest"),
             ("team/api:2", "team/api", "2"),
-            ("docker.io/library/busybox:latest", "library/busybox", "latest"),
+            (
+                "docker.io/library/busybox:latest",
+                "library/busybox",
+                "latest",
+            ),
             ("localhost:5000/api", "api", "latest"),
         ] {
-            assert_eq!(split_name(name), (repository.to_owned(), tag.to_owned()), "{name}");
+            assert_eq!(
+                split_name(name),
+                (repository.to_owned(), tag.to_owned()),
+                "{name}"
+            );
         }
     }
 }

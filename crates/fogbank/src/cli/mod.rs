@@ -113,7 +113,9 @@ pub struct StatusArguments {
 #[derive(Subcommand)]
 enum ImageCommand {
     /// Load an image archive (docker save, OCI) into the region's registry
-    #[command(after_help = "Examples:\n  docker save api:1 -o api.tar && sudo fogbank image load api.tar\n  sudo fogbank image load image.tar --name api:2")]
+    #[command(
+        after_help = "Examples:\n  docker save api:1 -o api.tar && sudo fogbank image load api.tar\n  sudo fogbank image load image.tar --name api:2"
+    )]
     Load(ImageLoadArguments),
     /// List the images of the region's registry
     Ls(StatusArguments),
@@ -141,7 +143,12 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Image(ImageCommand::Load(arguments)) => image::load(&arguments),
         Command::Image(ImageCommand::Ls(arguments)) => image::list(&arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "fogbank", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "fogbank",
+                &mut std::io::stdout(),
+            );
             Ok(())
         }
         Command::Process(process) => processes::run(process),
@@ -155,7 +162,8 @@ impl UpArguments {
             ip.is_loopback(),
             "--endpoint {ip} is not a loopback address: requests are not authenticated yet, so the region would be open to the network"
         );
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read this host's name")?;
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .context("cannot read this host's name")?;
         let data = match (self.data, self.ephemeral) {
             (Some(data), _) => data,
             (None, true) => up::run_dir(&self.region.instance).join("data"),
@@ -166,7 +174,8 @@ impl UpArguments {
                 run_dir: self.region.run_dir(),
                 instance: self.region.instance,
                 host: host.trim().to_owned(),
-                data_dir: std::path::absolute(&data).with_context(|| format!("--data {}", data.display()))?,
+                data_dir: std::path::absolute(&data)
+                    .with_context(|| format!("--data {}", data.display()))?,
                 endpoint: self.endpoint,
                 dns: self.dns,
                 account: self.account,
@@ -182,12 +191,23 @@ impl UpArguments {
 
 fn account(text: &str) -> Result<String, String> {
     let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-    if good { Ok(text.to_owned()) } else { Err("an account id has twelve digits".to_owned()) }
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("an account id has twelve digits".to_owned())
+    }
 }
 
 fn instance(text: &str) -> Result<String, String> {
-    let good = (1..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
-    if good { Ok(text.to_owned()) } else { Err("1 to 8 characters of a-z and 0-9".to_owned()) }
+    let good = (1..=8).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 8 characters of a-z and 0-9".to_owned())
+    }
 }
 
 fn public_cidr(text: &str) -> Result<Ipv4Cidr, String> {
@@ -256,7 +276,13 @@ mod tests {
     #[test]
     fn an_ephemeral_region_keeps_its_data_with_its_sockets() {
         let settings = up(&["--ephemeral", "--instance", "t1"]).unwrap();
-        assert_eq!(settings.config.data_dir, PathBuf::from("/run/fogbank/t1/data"));
-        assert_eq!(up(&[]).unwrap().config.data_dir, PathBuf::from("/var/lib/fogbank/main"));
+        assert_eq!(
+            settings.config.data_dir,
+            PathBuf::from("/run/fogbank/t1/data")
+        );
+        assert_eq!(
+            up(&[]).unwrap().config.data_dir,
+            PathBuf::from("/var/lib/fogbank/main")
+        );
     }
 }

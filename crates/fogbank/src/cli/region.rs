@@ -20,7 +20,9 @@ pub fn config(arguments: &RegionArguments) -> Result<RegionConfig> {
 
 /// All rows as they stand now.
 pub fn snapshot(config: &RegionConfig) -> Result<Snapshot> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (entries, revision) = runtime
         .block_on(async {
             let store = Client::connect(config.store_socket());
@@ -28,7 +30,10 @@ pub fn snapshot(config: &RegionConfig) -> Result<Snapshot> {
         })
         .context("the region's control process does not answer")?
         .context("cannot read the region's state")?;
-    let mut snapshot = Snapshot { revision, ..Snapshot::default() };
+    let mut snapshot = Snapshot {
+        revision,
+        ..Snapshot::default()
+    };
     for entry in entries {
         snapshot.apply(&entry.key, Some(&entry.value), entry.revision)?;
     }

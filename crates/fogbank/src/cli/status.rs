@@ -8,10 +8,14 @@ use std::collections::BTreeSet;
 pub fn run(arguments: &StatusArguments) -> Result<()> {
     let config = region::config(&arguments.region)?;
     let snapshot = region::snapshot(&config)?;
-    let counters = http::call(config.endpoint, "GET", "/_fogbank/status", &[], b"")?.success("status")?;
+    let counters =
+        http::call(config.endpoint, "GET", "/_fogbank/status", &[], b"")?.success("status")?;
     let counters: serde_json::Value = serde_json::from_slice(&counters.body)?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&as_json(&config, &snapshot, counters))?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&as_json(&config, &snapshot, counters))?
+        );
     } else {
         print!("{}", Tree::of(&config, &snapshot, &counters));
     }
@@ -22,9 +26,17 @@ fn is_status(kind: &str) -> bool {
     kind.starts_with("status-")
 }
 
-fn as_json(config: &RegionConfig, snapshot: &Snapshot, counters: serde_json::Value) -> serde_json::Value {
-    let counts: serde_json::Map<_, _> =
-        snapshot.counts().into_iter().filter(|(kind, _)| !is_status(kind)).map(|(kind, n)| (kind.to_owned(), n.into())).collect();
+fn as_json(
+    config: &RegionConfig,
+    snapshot: &Snapshot,
+    counters: serde_json::Value,
+) -> serde_json::Value {
+    let counts: serde_json::Map<_, _> = snapshot
+        .counts()
+        .into_iter()
+        .filter(|(kind, _)| !is_status(kind))
+        .map(|(kind, n)| (kind.to_owned(), n.into()))
+        .collect();
     let hosts: Vec<_> = snapshot.host_statuses.all().collect();
     serde_json::json!({
         "config": config,
@@ -49,8 +61,16 @@ impl std::fmt::Display for Tree {
 
 impl Tree {
     fn of(config: &RegionConfig, snapshot: &Snapshot, counters: &serde_json::Value) -> Self {
-        let mut tree = Self { text: String::new() };
-        tree.line(0, &format!("fogbank '{}'  endpoint http://{}  dns {}", config.instance, config.endpoint, config.dns));
+        let mut tree = Self {
+            text: String::new(),
+        };
+        tree.line(
+            0,
+            &format!(
+                "fogbank '{}'  endpoint http://{}  dns {}",
+                config.instance, config.endpoint, config.dns
+            ),
+        );
         for host in snapshot.host_statuses.all() {
             tree.line(1, &format!("host {}  revision {}", host.host, host.applied));
             for alarm in &host.alarms {
@@ -67,11 +87,18 @@ impl Tree {
             .chain(snapshot.log_groups.all().map(|g| g.scope.clone()))
             .collect();
         for scope in &scopes {
-            tree.line(1, &format!("region {} of account {}", scope.region, scope.account));
+            tree.line(
+                1,
+                &format!("region {} of account {}", scope.region, scope.account),
+            );
             tree.region(snapshot, scope);
         }
         tree.zones(snapshot);
-        let counts: Vec<_> = snapshot.counts().into_iter().filter(|(kind, _)| !is_status(kind)).collect();
+        let counts: Vec<_> = snapshot
+            .counts()
+            .into_iter()
+            .filter(|(kind, _)| !is_status(kind))
+            .collect();
         if counts.is_empty() {
             tree.line(1, "empty");
         }
@@ -93,21 +120,49 @@ impl Tree {
     fn region(&mut self, snapshot: &Snapshot, scope: &Scope) {
         for vpc in snapshot.vpcs.in_scope(scope) {
             let blocks: Vec<_> = vpc.blocks().map(|b| b.to_string()).collect();
-            self.line(2, &format!("{}{}  {}", vpc.vpc_id, name_of(&vpc.tags), blocks.join(" ")));
-            for gateway in snapshot.internet_gateways.in_scope(scope).filter(|g| g.attached_vpc.as_ref() == Some(&vpc.vpc_id)) {
-                self.line(3, &format!("{}  internet gateway", gateway.internet_gateway_id));
+            self.line(
+                2,
+                &format!("{}{}  {}", vpc.vpc_id, name_of(&vpc.tags), blocks.join(" ")),
+            );
+            for gateway in snapshot
+                .internet_gateways
+                .in_scope(scope)
+                .filter(|g| g.attached_vpc.as_ref() == Some(&vpc.vpc_id))
+            {
+                self.line(
+                    3,
+                    &format!("{}  internet gateway", gateway.internet_gateway_id),
+                );
             }
             self.subnets(snapshot, vpc);
         }
         for balancer in snapshot.load_balancers.in_scope(scope) {
             self.load_balancer(snapshot, balancer);
         }
-        for cluster in snapshot.clusters.in_scope(scope).filter(|c| c.status == "ACTIVE") {
+        for cluster in snapshot
+            .clusters
+            .in_scope(scope)
+            .filter(|c| c.status == "ACTIVE")
+        {
             self.cluster(snapshot, cluster);
         }
         for (what, names) in [
-            ("repositories", snapshot.repositories.in_scope(scope).map(|r| r.name.clone()).collect::<Vec<_>>()),
-            ("log groups", snapshot.log_groups.in_scope(scope).map(|g| g.name.clone()).collect()),
+            (
+                "repositories",
+                snapshot
+                    .repositories
+                    .in_scope(scope)
+                    .map(|r| r.name.clone())
+                    .collect::<Vec<_>>(),
+            ),
+            (
+                "log groups",
+                snapshot
+                    .log_groups
+                    .in_scope(scope)
+                    .map(|g| g.name.clone())
+                    .collect(),
+            ),
         ] {
             if !names.is_empty() {
                 self.line(2, &format!("{what}: {}", names.join(" ")));
@@ -116,7 +171,11 @@ impl Tree {
     }
 
     fn subnets(&mut self, snapshot: &Snapshot, vpc: &ec2::Vpc) {
-        let mut subnets: Vec<_> = snapshot.subnets.in_scope(&vpc.scope).filter(|s| s.vpc_id == vpc.vpc_id).collect();
+        let mut subnets: Vec<_> = snapshot
+            .subnets
+            .in_scope(&vpc.scope)
+            .filter(|s| s.vpc_id == vpc.vpc_id)
+            .collect();
         subnets.sort_by_key(|s| (&s.zone, s.cidr_block));
         let mut zone = "";
         for subnet in subnets {
@@ -125,26 +184,63 @@ impl Tree {
                 self.line(3, &format!("zone {zone}"));
             }
             let public = snapshot.route_table_of(subnet).is_some_and(|table| {
-                table.routes.iter().any(|r| matches!(r.target, ec2::RouteTarget::InternetGateway(_)))
+                table
+                    .routes
+                    .iter()
+                    .any(|r| matches!(r.target, ec2::RouteTarget::InternetGateway(_)))
             });
             let kind = if public { "public" } else { "private" };
-            self.line(4, &format!("{}{}  {}  {kind}", subnet.subnet_id, name_of(&subnet.tags), subnet.cidr_block));
-            for eni in snapshot.enis.in_scope(&vpc.scope).filter(|e| e.subnet_id == subnet.subnet_id) {
-                let public_ip = snapshot.public_ip(eni, eni.private_ip).map(|ip| format!(" = {ip}")).unwrap_or_default();
-                self.line(5, &format!("{}{public_ip}  {}", eni.private_ip, user_of(&eni.owner)));
+            self.line(
+                4,
+                &format!(
+                    "{}{}  {}  {kind}",
+                    subnet.subnet_id,
+                    name_of(&subnet.tags),
+                    subnet.cidr_block
+                ),
+            );
+            for eni in snapshot
+                .enis
+                .in_scope(&vpc.scope)
+                .filter(|e| e.subnet_id == subnet.subnet_id)
+            {
+                let public_ip = snapshot
+                    .public_ip(eni, eni.private_ip)
+                    .map(|ip| format!(" = {ip}"))
+                    .unwrap_or_default();
+                self.line(
+                    5,
+                    &format!("{}{public_ip}  {}", eni.private_ip, user_of(&eni.owner)),
+                );
             }
         }
     }
 
     fn load_balancer(&mut self, snapshot: &Snapshot, balancer: &elb::LoadBalancer) {
-        self.line(2, &format!("load balancer {}  {:?}  http://{}", balancer.name, balancer.state, balancer.dns_name));
-        for listener in snapshot.listeners.in_scope(&balancer.scope).filter(|l| l.load_balancer_arn == balancer.arn) {
+        self.line(
+            2,
+            &format!(
+                "load balancer {}  {:?}  http://{}",
+                balancer.name, balancer.state, balancer.dns_name
+            ),
+        );
+        for listener in snapshot
+            .listeners
+            .in_scope(&balancer.scope)
+            .filter(|l| l.load_balancer_arn == balancer.arn)
+        {
             self.line(3, &format!("{} :{}", listener.protocol, listener.port));
         }
         for group in snapshot.target_groups.in_scope(&balancer.scope) {
-            let verdicts: Vec<_> =
-                snapshot.target_health.in_scope(&balancer.scope).filter(|h| h.target_group_arn == group.arn).collect();
-            let ours = balancer.zones.iter().any(|z| verdicts.iter().any(|v| v.eni_id == z.eni_id));
+            let verdicts: Vec<_> = snapshot
+                .target_health
+                .in_scope(&balancer.scope)
+                .filter(|h| h.target_group_arn == group.arn)
+                .collect();
+            let ours = balancer
+                .zones
+                .iter()
+                .any(|z| verdicts.iter().any(|v| v.eni_id == z.eni_id));
             if !ours {
                 continue;
             }
@@ -153,24 +249,56 @@ impl Tree {
                 let healthy = verdicts
                     .iter()
                     .flat_map(|v| &v.targets)
-                    .filter(|t| (t.ip, t.port) == (target.ip, target.port) && t.health == status::Health::Healthy)
+                    .filter(|t| {
+                        (t.ip, t.port) == (target.ip, target.port)
+                            && t.health == status::Health::Healthy
+                    })
                     .count();
-                let draining = if target.draining_since.is_some() { ", draining" } else { "" };
-                self.line(4, &format!("{}:{}  healthy for {healthy} of {} nodes{draining}", target.ip, target.port, verdicts.len()));
+                let draining = if target.draining_since.is_some() {
+                    ", draining"
+                } else {
+                    ""
+                };
+                self.line(
+                    4,
+                    &format!(
+                        "{}:{}  healthy for {healthy} of {} nodes{draining}",
+                        target.ip,
+                        target.port,
+                        verdicts.len()
+                    ),
+                );
             }
         }
     }
 
     fn cluster(&mut self, snapshot: &Snapshot, cluster: &ecs::Cluster) {
         self.line(2, &format!("cluster {}", cluster.name));
-        for service in snapshot.services.in_scope(&cluster.scope).filter(|s| s.cluster == cluster.name) {
+        for service in snapshot
+            .services
+            .in_scope(&cluster.scope)
+            .filter(|s| s.cluster == cluster.name)
+        {
             if service.status != ecs::ServiceStatus::Inactive {
-                self.line(3, &format!("service {}  wants {}", service.name, service.desired_count));
+                self.line(
+                    3,
+                    &format!("service {}  wants {}", service.name, service.desired_count),
+                );
             }
         }
-        for task in snapshot.tasks.in_scope(&cluster.scope).filter(|t| t.cluster == cluster.name && t.stopped_at.is_none()) {
-            let phase = snapshot.task_statuses.get(&task.scope, &task.id).map(|s| format!("{:?}", s.phase).to_lowercase());
-            let address = snapshot.enis.get(&task.scope, &task.eni_id).map(|e| e.private_ip.to_string());
+        for task in snapshot
+            .tasks
+            .in_scope(&cluster.scope)
+            .filter(|t| t.cluster == cluster.name && t.stopped_at.is_none())
+        {
+            let phase = snapshot
+                .task_statuses
+                .get(&task.scope, &task.id)
+                .map(|s| format!("{:?}", s.phase).to_lowercase());
+            let address = snapshot
+                .enis
+                .get(&task.scope, &task.eni_id)
+                .map(|e| e.private_ip.to_string());
             self.line(
                 3,
                 &format!(
@@ -197,23 +325,37 @@ impl Tree {
                     Some(alias) => format!("alias {}", alias.dns_name),
                     None => record.values.join(" "),
                 };
-                self.line(2, &format!("{} {}  {value}", record.name, record.record_type));
+                self.line(
+                    2,
+                    &format!("{} {}  {value}", record.name, record.record_type),
+                );
             }
         }
     }
 }
 
 fn name_of(tags: &fogbank_types::Tags) -> String {
-    tags.get("Name").map(|name| format!(" ({name})")).unwrap_or_default()
+    tags.get("Name")
+        .map(|name| format!(" ({name})"))
+        .unwrap_or_default()
 }
 
 fn user_of(owner: &ec2::EniOwner) -> String {
-    let tail = |arn: &str| arn.rsplit_once('/').map_or(arn, |(_, tail)| tail).chars().take(8).collect::<String>();
+    let tail = |arn: &str| {
+        arn.rsplit_once('/')
+            .map_or(arn, |(_, tail)| tail)
+            .chars()
+            .take(8)
+            .collect::<String>()
+    };
     match owner {
         ec2::EniOwner::Caller => "interface".to_owned(),
         ec2::EniOwner::Task(arn) => format!("task {}", tail(arn)),
         ec2::EniOwner::LoadBalancer(arn) => {
-            format!("load balancer node of {}", arn.split('/').nth(2).unwrap_or(arn))
+            format!(
+                "load balancer node of {}",
+                arn.split('/').nth(2).unwrap_or(arn)
+            )
         }
         ec2::EniOwner::NatGateway(id) => id.to_string(),
     }

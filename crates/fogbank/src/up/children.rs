@@ -35,8 +35,17 @@ struct One {
 
 impl Children {
     pub fn new(config: &RegionConfig, config_path: &Path) -> Self {
-        let one = |name| One { name, child: None, started: Instant::now(), backoff: BACKOFF };
-        Self { config_path: config_path.to_owned(), run_dir: config.run_dir.clone(), all: NAMES.map(one).into() }
+        let one = |name| One {
+            name,
+            child: None,
+            started: Instant::now(),
+            backoff: BACKOFF,
+        };
+        Self {
+            config_path: config_path.to_owned(),
+            run_dir: config.run_dir.clone(),
+            all: NAMES.map(one).into(),
+        }
     }
 
     /// Ends processes of a supervisor that was killed: they hold the store and the sockets. Tasks and load balancers
@@ -46,7 +55,11 @@ impl Children {
             let Some(living) = PidFile::new(&self.run_dir, name).living() else {
                 continue;
             };
-            tracing::warn!(name, pid = living.pid, "ending a process that an earlier region left");
+            tracing::warn!(
+                name,
+                pid = living.pid,
+                "ending a process that an earlier region left"
+            );
             living.terminate()?;
             let start = Instant::now();
             while living.is_alive() {
@@ -92,7 +105,11 @@ impl Children {
             .all
             .iter_mut()
             .enumerate()
-            .filter_map(|(index, one)| one.child.as_mut().map(|child| (index, Box::pin(child.wait()))))
+            .filter_map(|(index, one)| {
+                one.child
+                    .as_mut()
+                    .map(|child| (index, Box::pin(child.wait())))
+            })
             .collect();
         std::future::poll_fn(|context| {
             for (index, wait) in &mut waits {
@@ -110,7 +127,9 @@ impl Children {
         let (index, status) = self.next_exit().await;
         let name = self.all[index].name;
         match status {
-            Ok(status) => anyhow!("{name} ended while the region started ({status}); its message stands above"),
+            Ok(status) => anyhow!(
+                "{name} ended while the region started ({status}); its message stands above"
+            ),
             Err(error) => anyhow!("cannot wait for {name}: {error}"),
         }
     }
@@ -143,7 +162,10 @@ impl Children {
                 // It may be gone by now, which is what we want.
                 let _ = living.terminate();
             }
-            if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
+            if tokio::time::timeout(STOP_LIMIT, child.wait())
+                .await
+                .is_err()
+            {
                 tracing::warn!(name, "did not stop; killing it");
                 let _ = child.kill().await;
             }

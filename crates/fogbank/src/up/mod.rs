@@ -41,14 +41,19 @@ pub fn run(settings: Settings) -> Result<()> {
     crate::logging::start("up");
     let start = Instant::now();
     if !rustix::process::geteuid().is_root() {
-        bail!("a region needs root for namespaces, nftables and cgroups; start it with: sudo fogbank up");
+        bail!(
+            "a region needs root for namespaces, nftables and cgroups; start it with: sudo fogbank up"
+        );
     }
     let config = &settings.config;
     for dir in [&config.data_dir, &config.run_dir] {
         make_dir(dir)?;
     }
     let _locks = (lock(&config.data_dir)?, lock(&config.run_dir)?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     let outcome = runtime.block_on(supervise(&settings, start));
     if config.ephemeral && !settings.keep_tasks {
         remove_ephemeral(config);
@@ -70,7 +75,8 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
     PidFile::new(&config.run_dir, "up").write(std::process::id() as i32)?;
     let config_path = config.run_dir.join("region.json");
     let text = serde_json::to_vec_pretty(config).context("the configuration does not encode")?;
-    std::fs::write(&config_path, text).with_context(|| format!("cannot write {}", config_path.display()))?;
+    std::fs::write(&config_path, text)
+        .with_context(|| format!("cannot write {}", config_path.display()))?;
 
     let mut children = Children::new(config, &config_path);
     children.stop_leftovers().await?;
@@ -84,7 +90,12 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
         take_down(settings, &mut children).await;
         return Err(error);
     }
-    println!("ready in {} ms  endpoint http://{}  dns {}", start.elapsed().as_millis(), config.endpoint, config.dns);
+    println!(
+        "ready in {} ms  endpoint http://{}  dns {}",
+        start.elapsed().as_millis(),
+        config.endpoint,
+        config.dns
+    );
 
     let keep = tokio::select! {
         _ = terminate.recv() => settings.keep_tasks,
@@ -101,7 +112,14 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
     } else {
         println!("stopping ...");
         take_down(settings, &mut children).await;
-        println!("down{}", if config.ephemeral { "" } else { "; the state is kept" });
+        println!(
+            "down{}",
+            if config.ephemeral {
+                ""
+            } else {
+                "; the state is kept"
+            }
+        );
     }
     PidFile::new(&config.run_dir, "up").remove();
     Ok(())
@@ -122,13 +140,24 @@ async fn take_down(settings: &Settings, children: &mut Children) {
 async fn wait_until_ready(config: &RegionConfig, children: &mut Children) -> Result<()> {
     let reported = async {
         let store: Arc<dyn Store> = Arc::new(Client::connect(config.store_socket()));
-        let mut follower = Follower::with_prefixes(store, vec![kind::<status::HostStatus>(), kind::<status::DnsStatus>()]);
+        let mut follower = Follower::with_prefixes(
+            store,
+            vec![kind::<status::HostStatus>(), kind::<status::DnsStatus>()],
+        );
         let mut missing = vec![kind::<status::HostStatus>(), kind::<status::DnsStatus>()];
         while !missing.is_empty() {
             let batch = follower.next().await;
-            missing.retain(|prefix| !batch.events.iter().any(|e| e.key.starts_with(prefix) && e.value.is_some()));
+            missing.retain(|prefix| {
+                !batch
+                    .events
+                    .iter()
+                    .any(|e| e.key.starts_with(prefix) && e.value.is_some())
+            });
         }
-        while tokio::net::TcpStream::connect(config.endpoint).await.is_err() {
+        while tokio::net::TcpStream::connect(config.endpoint)
+            .await
+            .is_err()
+        {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
@@ -168,10 +197,24 @@ fn lock(dir: &Path) -> Result<File> {
 
 /// Nothing of an ephemeral region is left. A folder that was there with other things in it stays.
 fn remove_ephemeral(config: &RegionConfig) {
-    for name in ["blobs", "layers", "logs", "tasks", "uploads", "store.redb", "lock"] {
+    for name in [
+        "blobs",
+        "layers",
+        "logs",
+        "tasks",
+        "uploads",
+        "store.redb",
+        "lock",
+    ] {
         let path = config.data_dir.join(name);
-        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        if let Err(error) = removed && error.kind() != std::io::ErrorKind::NotFound {
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        if let Err(error) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
             tracing::warn!(path = %path.display(), %error, "cannot remove");
         }
     }

@@ -17,20 +17,26 @@ pub struct Living {
 
 impl PidFile {
     pub fn new(run_dir: &Path, name: &str) -> Self {
-        Self { path: run_dir.join(format!("{name}.pid")) }
+        Self {
+            path: run_dir.join(format!("{name}.pid")),
+        }
     }
 
     /// Writes down a process that is running now.
     pub fn write(&self, pid: i32) -> Result<()> {
         let start = start_time(pid).with_context(|| format!("process {pid} is gone"))?;
-        std::fs::write(&self.path, format!("{pid} {start}\n")).with_context(|| format!("cannot write {}", self.path.display()))
+        std::fs::write(&self.path, format!("{pid} {start}\n"))
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     /// The process, if that very one still runs.
     pub fn living(&self) -> Option<Living> {
         let text = std::fs::read_to_string(&self.path).ok()?;
         let (pid, start) = text.trim().split_once(' ')?;
-        let living = Living { pid: pid.parse().ok()?, start_time: start.parse().ok()? };
+        let living = Living {
+            pid: pid.parse().ok()?,
+            start_time: start.parse().ok()?,
+        };
         living.is_alive().then_some(living)
     }
 
@@ -58,7 +64,8 @@ impl Living {
             return Ok(());
         }
         let pid = rustix::process::Pid::from_raw(self.pid).context("pid 0")?;
-        rustix::process::kill_process(pid, signal).with_context(|| format!("cannot signal process {}", self.pid))
+        rustix::process::kill_process(pid, signal)
+            .with_context(|| format!("cannot signal process {}", self.pid))
     }
 }
 
