@@ -149,7 +149,9 @@ impl Connection {
                 self.timer.set(idle_timeout);
             }
             let filled = self.inbox.filled();
-            if filled[before..].contains(&b'\n') || filled.len() > UNREAD_HEAD_BYTES {
+            // What can't be HTTP (a TLS hello) is known from its first bytes.
+            let is_news = before == 0 || filled[before..].contains(&b'\n');
+            if is_news || filled.len() > UNREAD_HEAD_BYTES {
                 self.routes = self.entered.worker.routes();
                 if let Some(verdict) = self.decide() {
                     return verdict;

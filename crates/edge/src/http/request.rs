@@ -143,20 +143,17 @@ fn read_with<'h, 'b>(
     }
 }
 
-/// 505 for an HTTP version we don't speak, 400 for what is no version at all.
+/// 505 for an HTTP version we don't speak, 400 for what is no request line with a version at all.
 fn version_refusal(bytes: &[u8]) -> Refusal {
     let line = bytes
         .split(|&byte| byte == b'\n')
         .find(|line| line.len() > 1)
         .unwrap_or_default();
-    let last = line
-        .trim_ascii()
-        .rsplit(|&byte| byte == b' ')
-        .next()
-        .unwrap_or_default();
-    match last {
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut words = line.split(|&byte| byte == b' ');
+    match (words.nth(2), words.next()) {
+        (Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
+            if major.is_ascii_digit() && minor.is_ascii_digit() && *major != b'1' =>
         {
             Refusal {
                 status: 505,

@@ -279,3 +279,6 @@ pub fn used_groups(listeners: &[Listener]) -> impl Iterator<Item = usize> + '_ {
             .flat_map(Action::groups)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! The load balancer over real sockets on loopback: clients that write bytes by hand, origins that answer by
+//! script.
+
+mod bed;
+mod errors;
+mod forwarding;
+mod health;
+mod process;
+mod tables;
