@@ -4,3 +4,5 @@
 //! from the store and can be rebuilt from it; tasks outlive the agent and are adopted, not restarted.
 
 pub mod oci;
+pub mod sandbox;
+pub mod shim;

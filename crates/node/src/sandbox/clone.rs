@@ -1,0 +1,143 @@
+//! The one system call that makes a container's first process.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+/// Beyond the 32 bits that the libc crate's type has for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// The new process as its parent sees it.
+pub struct Child {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+}
+
+/// Clones into new mount, pid, ipc and uts namespaces (and a network namespace unless one is joined later), into the given
+/// group of the unified cgroup hierarchy if there is one, and runs `body` there. The child never returns from here.
+pub fn container(
+    unified: Option<BorrowedFd<'_>>,
+    joins_network: bool,
+    body: impl FnOnce() -> u8,
+) -> Result<Child, Errno> {
+    let mut flags = libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_PIDFD;
+    if !joins_network {
+        flags |= libc::CLONE_NEWNET;
+    }
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: clone_args is plain old data for which all zeroes are the kernel's defaults.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = flags as u64;
+    arguments.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    if let Some(group) = unified {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = group.as_raw_fd() as u64;
+    }
+    // SAFETY: no CLONE_VM and no stack given, so this is a fork: the child has its own copy of all memory and goes on
+    // right here. `arguments` and `pidfd` are alive and of the sizes named. The process is single-threaded (this
+    // module's callers guarantee it), so no lock can be held by a thread that the child lacks.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            std::ptr::from_mut(&mut arguments),
+            size_of::<libc::clone_args>(),
+        )
+    };
+    match pid {
+        0 => {
+            // A panic must not unwind into the caller's frames, which belong to the parent.
+            let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(127);
+            // SAFETY: _exit runs no destructors and no exit handlers, which are the parent's to run.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+        pid if pid > 0 => {
+            let pid = i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .expect("the kernel gives positive pids");
+            // SAFETY: with CLONE_PIDFD the kernel stored a new descriptor there, and nobody else owns it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Child { pid, pidfd })
+        }
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+    }
+}
+
+/// Unshares the cgroup namespace, so that the group the caller is in looks like the root.
+pub fn unshare_cgroup() -> Result<(), Errno> {
+    // SAFETY: unlike CLONE_FILES, a cgroup namespace has no influence on the validity of descriptors or memory.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }
+}
+
+/// Gives the calling, single-threaded process a mount namespace of its own.
+pub fn unshare_mounts() -> Result<(), Errno> {
+    // SAFETY: a mount namespace has no influence on the validity of descriptors or memory.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
+}
+
+/// The signal of this number; one that doesn't exist becomes SIGTERM.
+pub fn signal(number: i32) -> Signal {
+    if !(1..=64).contains(&number) {
+        return Signal::TERM;
+    }
+    // SAFETY: the number is in the kernel's range. Real-time signals that libc reserves for itself are only ever sent from
+    // here to programs of containers, never to this process.
+    unsafe { Signal::from_raw_unchecked(number) }
+}
+
+/// Sets every signal back to its default: ignored ones would stay ignored through exec (Rust ignores SIGPIPE), and an
+/// empty mask.
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL is a valid disposition; refusals (SIGKILL, SIGSTOP, glibc's own) are of no interest.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: `set` is initialised by sigemptyset before it is read.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Marks every descriptor from 3 on close-on-exec, whoever opened it.
+pub fn close_on_exec() -> Result<(), Errno> {
+    // SAFETY: the flag only marks descriptors; none is closed before exec.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    }
+}
+
+/// Puts the three streams in their places, which also clears their close-on-exec.
+pub fn place_streams(streams: &super::Streams) -> Result<(), Errno> {
+    for (stream, place) in [
+        (&streams.stdin, 0),
+        (&streams.stdout, 1),
+        (&streams.stderr, 2),
+    ] {
+        // SAFETY: the source is open; the target is one of the standard descriptors, which Rust never owns as OwnedFd.
+        let done = unsafe { libc::dup2(stream.as_raw_fd(), place) };
+        if done < 0 {
+            return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! What a container's first process does before it becomes its program.
+//!
+//! Runs in the child after clone. Any failure travels as text through a close-on-exec pipe; when exec succeeds the pipe
+//! closes by itself, and that silence is how the parent knows.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{Gid, Uid};
+use rustix::process::{Resource, Rlimit, Signal};
+
+use super::account::{self, Account};
+use super::cgroup::Entry;
+use super::filter::Filter;
+use super::spec::{ContainerSpec, Ulimit};
+use super::{SandboxError, Streams, capability, clone, mounts};
+
+/// Docker's search path for images that set none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// All that the child needs, opened by its parent.
+pub struct Setup<'a> {
+    pub spec: &'a ContainerSpec,
+    pub folder: &'a Path,
+    pub netns: Option<OwnedFd>,
+    pub entry: &'a Entry,
+    pub streams: Streams,
+    pub filter: Filter,
+}
+
+/// A failure on its way to the parent.
+enum Failure {
+    /// The image's or the task definition's fault.
+    Refused(String),
+    Host(String, io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(text) => write!(f, "refused\n{text}"),
+            Self::Host(operation, error) => write!(
+                f,
+                "{}\n{operation}",
+                error.raw_os_error().unwrap_or(libc::EIO)
+            ),
+        }
+    }
+}
+
+fn host<E: Into<io::Error>>(operation: impl Into<String>) -> impl FnOnce(E) -> Failure {
+    let operation = operation.into();
+    move |error| Failure::Host(operation, error.into())
+}
+
+/// Becomes the container's program, or writes why not and gives the exit code.
+pub fn run(setup: Setup<'_>, errors: BorrowedFd<'_>) -> u8 {
+    let Err(failure) = become_container(setup);
+    // Nobody else can be told if the parent is gone.
+    if let Ok(errors) = errors.try_clone_to_owned() {
+        let _ = fs::File::from(errors).write_all(failure.to_string().as_bytes());
+    }
+    127
+}
+
+/// What the parent makes of the text.
+pub fn reported(text: &str) -> SandboxError {
+    match text.split_once('\n') {
+        Some(("refused", reason)) => SandboxError::Refused(reason.to_owned()),
+        Some((errno, operation)) => SandboxError::System {
+            operation: operation.to_owned(),
+            source: io::Error::from_raw_os_error(errno.parse().unwrap_or(libc::EIO)),
+        },
+        None => SandboxError::System {
+            operation: "start the container's process".to_owned(),
+            source: io::Error::other("it ended without a word"),
+        },
+    }
+}
+
+fn become_container(setup: Setup<'_>) -> Result<Infallible, Failure> {
+    let spec = setup.spec;
+    clone::reset_signals();
+    setup.entry.enter().map_err(host("enter the cgroup"))?;
+    clone::unshare_cgroup().map_err(host("unshare the cgroup namespace"))?;
+    if let Some(netns) = &setup.netns {
+        let kind = rustix::thread::LinkNameSpaceType::Network;
+        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(netns), Some(kind))
+            .map_err(host("enter the network namespace"))?;
+    }
+    rustix::process::setsid().map_err(host("start a session"))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    mounts::build(spec, setup.folder, setup.entry.shown())
+        .map_err(|(what, error)| Failure::Host(what, error))?;
+    rustix::system::sethostname(spec.hostname.as_bytes()).map_err(host("set the host name"))?;
+    for limit in &spec.ulimits {
+        set_limit(limit)?;
+    }
+    let account = find_account(&spec.user)?;
+    let program = prepare_program(spec, &account)?;
+    clone::place_streams(&setup.streams).map_err(host("place the streams"))?;
+    clone::close_on_exec().map_err(host("mark descriptors"))?;
+    drop_privileges(&account)?;
+    setup
+        .filter
+        .apply()
+        .map_err(|error| Failure::Host("apply the filter".to_owned(), io::Error::other(error)))?;
+    Err(execute(program, &spec.args[0]))
+}
+
+fn find_account(user: &str) -> Result<Account, Failure> {
+    let read = |path: &str| match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(Failure::Host(format!("read {path}"), error)),
+    };
+    account::resolve(user, &read("/etc/passwd")?, &read("/etc/group")?).map_err(Failure::Refused)
+}
+
+/// Finds the program and sets up its surroundings, so that nothing but exec is left after the filter.
+fn prepare_program(spec: &ContainerSpec, account: &Account) -> Result<Command, Failure> {
+    let name = spec
+        .args
+        .first()
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| Failure::Refused("no command specified".to_owned()))?;
+    let mut environment: Vec<(&str, &str)> = spec
+        .env
+        .iter()
+        .filter_map(|pair| pair.split_once('='))
+        .collect();
+    for (name, value) in [
+        ("PATH", DEFAULT_PATH),
+        ("HOME", &account.home),
+        ("HOSTNAME", &spec.hostname),
+    ] {
+        if !environment.iter().any(|(known, _)| *known == name) {
+            environment.push((name, value));
+        }
+    }
+    let search = environment
+        .iter()
+        .find(|(name, _)| *name == "PATH")
+        .map_or("", |(_, value)| *value);
+    let cwd = if spec.cwd.is_empty() { "/" } else { &spec.cwd };
+    // Docker makes a missing working folder.
+    match fs::create_dir_all(cwd) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Failure::Refused(format!(
+                "unable to create working directory {cwd:?}: {error}"
+            )));
+        }
+        _ => {}
+    }
+    rustix::process::chdir(cwd).map_err(|error| {
+        Failure::Refused(format!(
+            "unable to enter working directory {cwd:?}: {error}"
+        ))
+    })?;
+    let path = find_program(name, search)?;
+    let mut command = Command::new(path);
+    command
+        .arg0(name)
+        .args(&spec.args[1..])
+        .env_clear()
+        .envs(environment);
+    Ok(command)
+}
+
+/// As a shell looks for it: a name with a slash is a path, any other is looked for in PATH.
+fn find_program(name: &str, search: &str) -> Result<PathBuf, Failure> {
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    let is_program = |path: &PathBuf| {
+        fs::metadata(path)
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    search
+        .split(':')
+        .map(|folder| Path::new(if folder.is_empty() { "." } else { folder }).join(name))
+        .find(is_program)
+        // An absolute path: a relative one would be searched again.
+        .map(|path| {
+            if path.is_absolute() {
+                path
+            } else {
+                Path::new("./").join(path)
+            }
+        })
+        .ok_or_else(|| {
+            Failure::Refused(format!(
+                "exec: {name:?}: executable file not found in $PATH"
+            ))
+        })
+}
+
+fn drop_privileges(account: &Account) -> Result<(), Failure> {
+    capability::bound().map_err(host("cut the bounding set"))?;
+    let groups: Vec<Gid> = account
+        .groups
+        .iter()
+        .map(|group| Gid::from_raw(*group))
+        .collect();
+    let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
+    rustix::thread::set_thread_groups(&groups).map_err(host("set groups"))?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(host("set the group"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(host("set the user"))?;
+    capability::cut().map_err(host("cut capabilities"))?;
+    // A container without its shim has no log and no one to report to; the kernel ends it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(host("tie to the shim"))?;
+    rustix::thread::set_no_new_privs(true).map_err(host("forbid new privileges"))
+}
+
+fn execute(mut program: Command, name: &str) -> Failure {
+    let error = program.exec();
+    let reason = match error.raw_os_error() {
+        Some(libc::ENOENT) => "no such file or directory".to_owned(),
+        Some(libc::EACCES) => "permission denied".to_owned(),
+        Some(libc::ENOEXEC) => "exec format error".to_owned(),
+        Some(libc::EISDIR) => "is a directory".to_owned(),
+        _ => error.to_string(),
+    };
+    Failure::Refused(format!("exec: {name:?}: {reason}"))
+}
+
+fn set_limit(limit: &Ulimit) -> Result<(), Failure> {
+    let resource = match limit.name.as_str() {
+        "core" => Resource::Core,
+        "cpu" => Resource::Cpu,
+        "data" => Resource::Data,
+        "fsize" => Resource::Fsize,
+        "locks" => Resource::Locks,
+        "memlock" => Resource::Memlock,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "nofile" => Resource::Nofile,
+        "nproc" => Resource::Nproc,
+        "rss" => Resource::Rss,
+        "rtprio" => Resource::Rtprio,
+        "rttime" => Resource::Rttime,
+        "sigpending" => Resource::Sigpending,
+        "stack" => Resource::Stack,
+        other => return Err(Failure::Refused(format!("unknown ulimit {other:?}"))),
+    };
+    let value = |limit: i64| u64::try_from(limit).ok();
+    let new = Rlimit {
+        current: value(limit.soft),
+        maximum: value(limit.hard),
+    };
+    let have = rustix::process::getrlimit(resource);
+    let lower = |a: Option<u64>, b: Option<u64>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    // A host that holds us ourselves to less can only pass that on.
+    let held = Rlimit {
+        current: lower(new.current, have.maximum),
+        maximum: lower(new.maximum, have.maximum),
+    };
+    let set = match rustix::process::setrlimit(resource, new.clone()) {
+        Err(rustix::io::Errno::PERM) => rustix::process::setrlimit(resource, held),
+        other => other,
+    };
+    set.map_err(|error| Failure::Refused(format!("unable to set ulimit {}: {error}", limit.name)))
+}

@@ -1,0 +1,145 @@
+//! Containers: one process tree in its own namespaces, root, limits and filters.
+//!
+//! The shim calls [`start`] for each container of its task; nobody else does. What must stay true:
+//!
+//! - Every mount is made in the container's own mount namespace, so that none is left when its last process ends.
+//! - The root file system is `nodev`: device nodes that a container makes or an image brings open nothing, on cgroup v1, v2
+//!   and hybrid hosts alike. The six devices that programs expect are bound in one by one.
+//! - Order at the end: capabilities are cut, the user is set, no_new_privs, then the system call filter, then exec.
+//! - The caller is single-threaded: between clone and exec the child runs ordinary Rust code.
+//!
+//! Why this and not a runtime crate: docs/decisions/0003-containers.md.
+
+mod account;
+mod capability;
+pub mod cgroup;
+mod clone;
+mod filter;
+mod init;
+mod mounts;
+mod spec;
+mod syscalls;
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+pub use cgroup::{CgroupError, Group, Hierarchies, Limits};
+pub use clone::{signal, unshare_mounts};
+pub use spec::{BoundFile, ContainerSpec, Ulimit};
+
+/// Why a container did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The container's own fault: its program, user or folder. The text is for its owner.
+    #[error("{0}")]
+    Refused(String),
+    /// The host's fault.
+    #[error("{operation}")]
+    System {
+        operation: String,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+fn system(operation: impl Into<String>) -> impl FnOnce(Errno) -> SandboxError {
+    let operation = operation.into();
+    move |errno| SandboxError::System {
+        operation,
+        source: errno.into(),
+    }
+}
+
+/// What a container reads and writes.
+pub struct Streams {
+    pub stdin: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// A container whose program has been executed.
+#[derive(Debug)]
+pub struct Container {
+    pub pid: Pid,
+    /// Becomes readable when it exits.
+    pub pidfd: OwnedFd,
+}
+
+impl Container {
+    /// Signals its first process; one that is gone is fine.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match rustix::process::pidfd_send_signal(&self.pidfd, signal) {
+            Err(Errno::SRCH) => Ok(()),
+            other => other.map_err(io::Error::from),
+        }
+    }
+}
+
+/// Starts a container: `folder` holds its writable layer, `group` its limits. Returns when its program was executed.
+/// The calling process must be single-threaded and reap the child.
+pub fn start(
+    spec: &ContainerSpec,
+    folder: &Path,
+    group: &Group,
+    streams: Streams,
+) -> Result<Container, SandboxError> {
+    for name in ["upper", "work", "root", "lower"] {
+        std::fs::create_dir_all(folder.join(name)).map_err(|source| SandboxError::System {
+            operation: format!("make {}", folder.join(name).display()),
+            source,
+        })?;
+    }
+    let netns = match &spec.netns {
+        Some(path) => Some(
+            rustix::fs::open(
+                path,
+                OFlags::RDONLY | OFlags::CLOEXEC,
+                rustix::fs::Mode::empty(),
+            )
+            .map_err(system(format!("open network namespace {}", path.display())))?,
+        ),
+        None => None,
+    };
+    let filter = filter::compile()?;
+    let entry = group.entry()?;
+    let (errors, errors_in) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(system("make pipe"))?;
+    let setup = init::Setup {
+        spec,
+        folder,
+        netns,
+        entry: &entry,
+        streams,
+        filter,
+    };
+    let child = clone::container(entry.unified(), netns_is_shared(spec), || {
+        init::run(setup, errors_in.as_fd())
+    })
+    .map_err(system("clone the container's process"))?;
+    drop(errors_in);
+    let mut text = String::new();
+    let read = File::from(errors).take(1 << 16).read_to_string(&mut text);
+    if text.is_empty() && read.is_ok() {
+        return Ok(Container {
+            pid: child.pid,
+            pidfd: child.pidfd,
+        });
+    }
+    // It exits by itself after such a report; reaping it here keeps the caller's books simple.
+    let _ = rustix::process::waitid(
+        rustix::process::WaitId::PidFd(child.pidfd.as_fd()),
+        rustix::process::WaitIdOptions::EXITED,
+    );
+    Err(init::reported(&text))
+}
+
+fn netns_is_shared(spec: &ContainerSpec) -> bool {
+    spec.netns.is_some()
+}

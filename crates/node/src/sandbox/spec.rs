@@ -1,0 +1,42 @@
+//! What a container is to be; written by the agent into the task's bundle, read by the shim.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    pub name: String,
+    /// Folders of the unpacked layers, base first.
+    pub layers: Vec<PathBuf>,
+    pub args: Vec<String>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// Empty means `/`.
+    pub cwd: String,
+    /// `user`, `user:group`, names or numbers; empty means root.
+    pub user: String,
+    pub hostname: String,
+    /// Path of an existing network namespace; `None` gives an empty one of its own.
+    pub netns: Option<PathBuf>,
+    pub read_only_root: bool,
+    /// Files of the host that appear in the container.
+    pub files: Vec<BoundFile>,
+    pub ulimits: Vec<Ulimit>,
+}
+
+/// A file of the host, writable, at a path of the container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoundFile {
+    pub source: PathBuf,
+    pub target: PathBuf,
+}
+
+/// A resource limit by its Linux name without `RLIMIT_`, in lower case; -1 is unlimited.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ulimit {
+    pub name: String,
+    pub soft: i64,
+    pub hard: i64,
+}

@@ -1,0 +1,127 @@
+//! `fogbank shim --bundle <dir>`: the parent of one task's containers.
+//!
+//! The agent writes `task.json` into the bundle and starts a shim, detached; the shim starts the containers, copies their
+//! output to the log, waits for them and says what happened: live on `shim.sock`, for good in `state.json`. What must stay
+//! true:
+//!
+//! - It outlives the agent and everything else, and needs none of it.
+//! - `state.json` is replaced whole, and its last form is written before the shim ends.
+//! - When it ends by itself, no process and no cgroup of the task is left.
+//! - It is single-threaded: containers are cloned from it. It uses poll, not an async runtime, and stays small.
+
+mod client;
+mod output;
+mod server;
+mod state;
+mod supervise;
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::CWD;
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+
+pub use client::{Client, ClientError, connect, order_line, read_state};
+pub use state::{Cause, ContainerState, Order, Phase, TaskContainer, TaskSpec, TaskState};
+
+use crate::sandbox::{self, CgroupError};
+
+/// File in the bundle: what to run.
+pub const SPEC_FILE: &str = "task.json";
+/// File in the bundle: what came of it.
+pub const STATE_FILE: &str = "state.json";
+/// Socket in the bundle.
+pub const SOCKET: &str = "shim.sock";
+
+/// Why a shim can't do its work at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ShimError {
+    #[error("{operation} {path}")]
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{0} is not a task description")]
+    Spec(PathBuf, #[source] serde_json::Error),
+    #[error("{0}")]
+    System(&'static str, #[source] io::Error),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ShimError {
+    let path = path.to_path_buf();
+    move |source| ShimError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+/// Set for the second half of [`main`].
+const SEALED: &str = "FOGBANK_SHIM_SEALED";
+
+/// The program. `arguments` are those that come before `--bundle <dir>` when it executes itself again.
+pub fn main(arguments: &[&str], bundle: &Path) -> Result<(), ShimError> {
+    if std::env::var_os(SEALED).is_none() {
+        return Err(seal(arguments, bundle));
+    }
+    rustix::process::chdir(bundle).map_err(|error| failed("enter", bundle)(error.into()))?;
+    let text = fs::read(SPEC_FILE).map_err(failed("read", Path::new(SPEC_FILE)))?;
+    let spec: TaskSpec = serde_json::from_slice(&text)
+        .map_err(|error| ShimError::Spec(bundle.join(SPEC_FILE), error))?;
+    supervise::run(spec, bundle)
+}
+
+/// Executes itself again from a read-only mount, in a mount namespace of its own and a session of its own. A container's
+/// first process is this program until it executes the image's, and for that moment `/proc/self/exe` in the container
+/// leads to this file: it must not be writable there (the lesson of CVE-2019-5736). Only comes back with an error.
+fn seal(arguments: &[&str], bundle: &Path) -> ShimError {
+    let sealed = bundle.join("fogbank");
+    let made = (|| -> io::Result<()> {
+        // Fails harmlessly for a process group's leader, which is detached already.
+        let _ = rustix::process::setsid();
+        // Before the unshare: afterwards the running program's mount belongs to a namespace that isn't ours any more.
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = rustix::mount::open_tree(CWD, "/proc/self/exe", flags)?;
+        sandbox::unshare_mounts()?;
+        rustix::mount::mount_change(
+            "/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )?;
+        fs::write(&sealed, "")?;
+        rustix::mount::move_mount(
+            &tree,
+            "",
+            CWD,
+            &sealed,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )?;
+        rustix::mount::mount_remount(
+            &sealed,
+            MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV,
+            "",
+        )?;
+        Ok(())
+    })();
+    if let Err(source) = made {
+        return ShimError::System("seal the shim's program", source);
+    }
+    let mut again = Command::new(&sealed);
+    again
+        .args(arguments)
+        .arg("--bundle")
+        .arg(bundle)
+        .env_clear()
+        .env(SEALED, "1");
+    for name in ["RUST_LOG", "RUST_BACKTRACE"] {
+        if let Some(value) = std::env::var_os(name) {
+            again.env(name, value);
+        }
+    }
+    ShimError::System("execute the sealed shim", again.exec())
+}

@@ -1,0 +1,141 @@
+//! A container's output on its way to the log: bytes in, events out, a line each.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use fogbank_store::log::{MAX_EVENT_BYTES, Writer};
+use rustix::io::Errno;
+
+use super::supervise::now_ms;
+
+/// Where Docker's awslogs driver splits: an event's limit less what CloudWatch Logs counts on top.
+/// <https://docs.docker.com/engine/logging/drivers/awslogs/>
+const LINE_LIMIT_BYTES: usize = MAX_EVENT_BYTES - 26;
+const READ_BYTES: usize = 64 << 10;
+
+/// One of a container's output streams.
+pub struct Output {
+    pipe: Option<OwnedFd>,
+    partial: Vec<u8>,
+}
+
+impl Output {
+    /// Makes the pipe: our end, and the container's. Ours doesn't block.
+    pub fn make() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK)?;
+        Ok((
+            Self {
+                pipe: Some(ours),
+                partial: Vec::new(),
+            },
+            theirs,
+        ))
+    }
+
+    /// The pipe while it is open.
+    pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads what is there and writes the whole lines of it. At most a few buffers a call, so that one loud container
+    /// doesn't keep the shim from its other work.
+    pub fn copy(&mut self, log: Option<&mut Writer>) {
+        self.take(log, 16);
+    }
+
+    /// Reads until nothing is there and writes everything, the unfinished last line too.
+    pub fn finish(&mut self, mut log: Option<&mut Writer>) {
+        // A pipe holds at most a few buffers, and whoever still writes into it is dead by now.
+        self.take(log.as_deref_mut(), 1024);
+        self.pipe = None;
+        let rest = std::mem::take(&mut self.partial);
+        write_lines(log, std::iter::once(rest.as_slice()));
+    }
+
+    fn take(&mut self, mut log: Option<&mut Writer>, buffers: usize) {
+        let mut buffer = [0; READ_BYTES];
+        for _ in 0..buffers {
+            let Some(pipe) = &self.pipe else { return };
+            match rustix::io::read(pipe, &mut buffer) {
+                Ok(0) => self.pipe = None,
+                Ok(got) => {
+                    self.partial.extend_from_slice(&buffer[..got]);
+                    self.flush(log.as_deref_mut());
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => self.pipe = None,
+            }
+        }
+    }
+
+    fn flush(&mut self, log: Option<&mut Writer>) {
+        let end = match self.partial.iter().rposition(|byte| *byte == b'\n') {
+            Some(last) => last + 1,
+            None if self.partial.len() >= LINE_LIMIT_BYTES => self.partial.len(),
+            None => return,
+        };
+        write_lines(log, self.partial[..end].split(|byte| *byte == b'\n'));
+        self.partial.drain(..end);
+    }
+}
+
+/// Empty lines make no event: CloudWatch Logs takes none without a message.
+fn write_lines<'a>(log: Option<&mut Writer>, lines: impl Iterator<Item = &'a [u8]>) {
+    let Some(log) = log else { return };
+    let time = now_ms();
+    let events = lines
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .flat_map(|line| line.chunks(LINE_LIMIT_BYTES))
+        .map(|line| (time, line));
+    // A full disk costs log lines, never the task: as on Fargate in non-blocking mode.
+    if let Err(error) = log.append_all(time, events) {
+        tracing::warn!(%error, "log lines lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fogbank_store::log::{Query, Reader, Start};
+
+    fn logged(chunks: &[&[u8]]) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Writer::open(folder.path()).unwrap();
+        let (mut output, pipe) = Output::make().unwrap();
+        for chunk in chunks {
+            // Larger than the pipe: read as we write.
+            for part in chunk.chunks(4096) {
+                assert_eq!(rustix::io::write(&pipe, part).unwrap(), part.len());
+                output.copy(Some(&mut log));
+            }
+        }
+        drop(pipe);
+        output.finish(Some(&mut log));
+        let page = Reader::open(folder.path())
+            .unwrap()
+            .read(&Query::from(Start::Head))
+            .unwrap();
+        page.events
+            .into_iter()
+            .map(|event| String::from_utf8(event.message).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn lines_become_events() {
+        assert_eq!(
+            logged(&[b"one\ntw", b"o\r\n\n", b"unfinished"]),
+            ["one", "two", "unfinished"]
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_is_split() {
+        let long = vec![b'x'; LINE_LIMIT_BYTES + 10];
+        let lengths: Vec<usize> = logged(&[&long, b"\n"]).iter().map(String::len).collect();
+        assert_eq!(lengths.iter().sum::<usize>(), long.len());
+        assert!(lengths.len() >= 2 && lengths.iter().all(|length| *length <= LINE_LIMIT_BYTES));
+    }
+}
