@@ -17,10 +17,19 @@ pub struct Candidate {
 
 /// The candidates, best first. `tasks_by_zone` counts the group's tasks that run or will. Full subnets come last, so
 /// that the caller gets AWS's reason if there is no other.
-pub fn order(mut candidates: Vec<Candidate>, tasks_by_zone: &BTreeMap<String, usize>) -> Vec<Candidate> {
+pub fn order(
+    mut candidates: Vec<Candidate>,
+    tasks_by_zone: &BTreeMap<String, usize>,
+) -> Vec<Candidate> {
     let key = |c: &Candidate| {
         let load = tasks_by_zone.get(&c.zone).copied().unwrap_or(0);
-        (c.free_addresses == 0, load, c.zone.clone(), Reverse(c.free_addresses), c.subnet_id.clone())
+        (
+            c.free_addresses == 0,
+            load,
+            c.zone.clone(),
+            Reverse(c.free_addresses),
+            c.subnet_id.clone(),
+        )
     };
     // A zone with room counts once: its best subnet decides its place, not the order they were given in.
     candidates.sort_by_key(key);
@@ -33,14 +42,25 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidate(number: u128, zone: &str, free_addresses: usize) -> Candidate {
-        Candidate { subnet_id: SubnetId::from_bits(number), zone: zone.to_owned(), free_addresses }
+        Candidate {
+            subnet_id: SubnetId::from_bits(number),
+            zone: zone.to_owned(),
+            free_addresses,
+        }
     }
 
     #[test]
     fn the_zone_with_fewest_tasks_wins_then_the_subnet_with_most_room() {
-        let all = vec![candidate(1, "a", 10), candidate(2, "b", 5), candidate(3, "b", 6)];
+        let all = vec![
+            candidate(1, "a", 10),
+            candidate(2, "b", 5),
+            candidate(3, "b", 6),
+        ];
         let counts = BTreeMap::from([("a".to_owned(), 1)]);
-        let order: Vec<_> = order(all, &counts).into_iter().map(|c| c.subnet_id).collect();
+        let order: Vec<_> = order(all, &counts)
+            .into_iter()
+            .map(|c| c.subnet_id)
+            .collect();
         assert_eq!(order, [3, 2, 1].map(SubnetId::from_bits));
     }
 

@@ -1,0 +1,280 @@
+//! Service deployments and revisions: what Terraform's provider 6 waits on.
+
+use super::{invalid, page, show_network, show_strategy};
+use crate::api::{ApiError, Context};
+use crate::model::ecs::{Refusal, clusters, services};
+use fogbank_types::Snapshot;
+use fogbank_types::ecs::{Deployment, RolloutState, Service};
+use fogbank_wire::ecs as wire;
+use std::sync::Arc;
+
+/// The digits of `ecs-svc/<digits>`; the provider finds a deployment's revision by them.
+fn digits(deployment: &Deployment) -> &str {
+    deployment.id.rsplit('/').next().unwrap_or(&deployment.id)
+}
+
+pub fn deployment_arn(service: &Service, deployment: &Deployment) -> String {
+    let tail = format!(
+        "service-deployment/{}/{}/{}",
+        service.cluster,
+        service.name,
+        digits(deployment)
+    );
+    service.scope.arn("ecs", &tail)
+}
+
+fn revision_arn(service: &Service, deployment: &Deployment) -> String {
+    let tail = format!(
+        "service-revision/{}/{}/{}",
+        service.cluster,
+        service.name,
+        digits(deployment)
+    );
+    service.scope.arn("ecs", &tail)
+}
+
+/// The tasks of a deployment, in a service's description.
+pub fn current(
+    snapshot: &Snapshot,
+    service: &Service,
+    deployment: &Deployment,
+) -> wire::ServiceCurrentRevisionSummary {
+    let (running, pending) = services::counts(snapshot, service, Some(&deployment.id));
+    wire::ServiceCurrentRevisionSummary {
+        arn: Some(revision_arn(service, deployment)),
+        pending_task_count: Some(pending as i32),
+        requested_task_count: Some(if deployment.primary {
+            service.desired_count as i32
+        } else {
+            0
+        }),
+        running_task_count: Some(running as i32),
+    }
+}
+
+fn summary(
+    snapshot: &Snapshot,
+    service: &Service,
+    deployment: &Deployment,
+) -> wire::ServiceRevisionSummary {
+    let current = current(snapshot, service, deployment);
+    wire::ServiceRevisionSummary {
+        arn: current.arn,
+        pending_task_count: current.pending_task_count,
+        requested_task_count: current.requested_task_count,
+        running_task_count: current.running_task_count,
+        ..wire::ServiceRevisionSummary::default()
+    }
+}
+
+/// All that are known, newest first. A rollback is part of the deployment that it goes back from.
+fn known(service: &Service) -> impl Iterator<Item = &Deployment> {
+    service
+        .deployments
+        .iter()
+        .chain(&service.past_deployments)
+        .filter(|d| d.rollback_of.is_none())
+}
+
+/// The service and deployment that an ARN of either kind names.
+fn find(
+    snapshot: &Snapshot,
+    context: &Context,
+    kind: &str,
+    arn: &str,
+) -> Option<(Arc<Service>, Deployment)> {
+    let scope = context.scope();
+    let tail = arn.strip_prefix(&scope.arn("ecs", &format!("{kind}/")))?;
+    let (service, digits_wanted) = tail.rsplit_once('/')?;
+    let service = snapshot.services.get(&scope, service)?;
+    let mut all = service.deployments.iter().chain(&service.past_deployments);
+    let deployment = all.find(|d| digits(d) == digits_wanted)?.clone();
+    Some((service.clone(), deployment))
+}
+
+pub fn list(
+    context: &Context,
+    request: wire::ListServiceDeploymentsRequest,
+) -> Result<wire::ListServiceDeploymentsResponse, ApiError> {
+    let (snapshot, scope) = (context.snapshot(), context.scope());
+    let cluster = match (
+        request.cluster.as_deref(),
+        request.service.split('/').collect::<Vec<_>>().as_slice(),
+    ) {
+        // The ARN of a service names its cluster.
+        (None, [.., cluster, _]) if request.service.starts_with("arn:") => {
+            Some((*cluster).to_owned())
+        }
+        (given, _) => given.map(str::to_owned),
+    };
+    let cluster = clusters::find(&snapshot, &scope, cluster.as_deref())?;
+    let service =
+        services::find(&snapshot, cluster, &request.service).ok_or(Refusal::ServiceNotFound)?;
+    let wanted = |deployment: &&Deployment| {
+        let status = services::deployment_status(service, deployment);
+        let created = deployment.created_at;
+        let span = request.created_at.as_ref();
+        request
+            .status
+            .as_ref()
+            .is_none_or(|list| list.is_empty() || list.iter().any(|s| s == status))
+            && span
+                .and_then(|s| s.after)
+                .is_none_or(|after| created >= after)
+            && span
+                .and_then(|s| s.before)
+                .is_none_or(|before| created <= before)
+    };
+    let brief = |deployment: &Deployment| wire::ServiceDeploymentBrief {
+        cluster_arn: Some(cluster.arn.clone()),
+        created_at: Some(deployment.created_at),
+        finished_at: deployment.finished_at,
+        service_arn: Some(service.arn.clone()),
+        service_deployment_arn: Some(deployment_arn(service, deployment)),
+        started_at: Some(deployment.created_at),
+        status: Some(services::deployment_status(service, deployment).to_owned()),
+        status_reason: reason(deployment),
+        target_service_revision_arn: Some(revision_arn(service, deployment)),
+    };
+    let found: Vec<(String, wire::ServiceDeploymentBrief)> = known(service)
+        .filter(wanted)
+        .enumerate()
+        .map(|(place, deployment)| (format!("{place:08}"), brief(deployment)))
+        .collect();
+    let (found, next_token) = page(
+        found,
+        |item| item.0.clone(),
+        request.next_token,
+        request.max_results,
+    )?;
+    let found = found.into_iter().map(|item| item.1).collect();
+    Ok(wire::ListServiceDeploymentsResponse {
+        next_token,
+        service_deployments: Some(found),
+    })
+}
+
+fn reason(deployment: &Deployment) -> Option<String> {
+    (deployment.rollout_state == RolloutState::Failed).then(|| deployment.rollout_reason.clone())
+}
+
+pub fn describe(
+    context: &Context,
+    request: wire::DescribeServiceDeploymentsRequest,
+) -> Result<wire::DescribeServiceDeploymentsResponse, ApiError> {
+    if request.service_deployment_arns.len() > 20 {
+        return Err(invalid("serviceDeploymentArns can have at most 20 items."));
+    }
+    let snapshot = context.snapshot();
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for arn in &request.service_deployment_arns {
+        match find(&snapshot, context, "service-deployment", arn) {
+            Some((service, deployment)) => found.push(show(&snapshot, &service, &deployment)),
+            None => failures.push(super::failure(arn)),
+        }
+    }
+    Ok(wire::DescribeServiceDeploymentsResponse {
+        failures: Some(failures),
+        service_deployments: Some(found),
+    })
+}
+
+fn show(
+    snapshot: &Snapshot,
+    service: &Service,
+    deployment: &Deployment,
+) -> wire::ServiceDeployment {
+    let all: Vec<&Deployment> = known(service).collect();
+    let before = all
+        .iter()
+        .position(|d| d.id == deployment.id)
+        .and_then(|place| all.get(place + 1));
+    let back = service
+        .deployments
+        .iter()
+        .chain(&service.past_deployments)
+        .find(|d| d.rollback_of.as_ref() == Some(&deployment.id));
+    let (enabled, _) = service.circuit_breaker.unwrap_or((false, false));
+    let watch = match deployment.rollout_state {
+        _ if !enabled => "DISABLED",
+        RolloutState::InProgress => "MONITORING",
+        RolloutState::Completed => "MONITORING_COMPLETE",
+        RolloutState::Failed => "TRIGGERED",
+    };
+    wire::ServiceDeployment {
+        cluster_arn: Some(
+            service
+                .scope
+                .arn("ecs", &format!("cluster/{}", service.cluster)),
+        ),
+        created_at: Some(deployment.created_at),
+        deployment_circuit_breaker: Some(wire::ServiceDeploymentCircuitBreaker {
+            failure_count: Some((deployment.failed_tasks + deployment.failed_health_checks) as i32),
+            status: Some(watch.to_owned()),
+            threshold: Some(service.desired_count.div_ceil(2).clamp(3, 200) as i32),
+        }),
+        deployment_configuration: Some(super::services::show_configuration(service)),
+        finished_at: deployment.finished_at,
+        rollback: back.map(|back| wire::Rollback {
+            reason: Some(deployment.rollout_reason.clone()),
+            service_revision_arn: Some(revision_arn(service, back)),
+            started_at: Some(back.created_at),
+        }),
+        service_arn: Some(service.arn.clone()),
+        service_deployment_arn: Some(deployment_arn(service, deployment)),
+        source_service_revisions: Some(
+            before
+                .map(|d| summary(snapshot, service, d))
+                .into_iter()
+                .collect(),
+        ),
+        started_at: Some(deployment.created_at),
+        status: Some(services::deployment_status(service, deployment).to_owned()),
+        status_reason: reason(deployment),
+        target_service_revision: Some(summary(snapshot, service, deployment)),
+        updated_at: Some(deployment.updated_at),
+        ..wire::ServiceDeployment::default()
+    }
+}
+
+pub fn describe_revisions(
+    context: &Context,
+    request: wire::DescribeServiceRevisionsRequest,
+) -> Result<wire::DescribeServiceRevisionsResponse, ApiError> {
+    let snapshot = context.snapshot();
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for arn in &request.service_revision_arns {
+        match find(&snapshot, context, "service-revision", arn) {
+            Some((service, deployment)) => found.push(show_revision(&service, &deployment)),
+            None => failures.push(super::failure(arn)),
+        }
+    }
+    Ok(wire::DescribeServiceRevisionsResponse {
+        failures: Some(failures),
+        service_revisions: Some(found),
+    })
+}
+
+fn show_revision(service: &Service, deployment: &Deployment) -> wire::ServiceRevision {
+    wire::ServiceRevision {
+        capacity_provider_strategy: (!service.capacity_provider_strategy.is_empty())
+            .then(|| show_strategy(&service.capacity_provider_strategy)),
+        cluster_arn: Some(
+            service
+                .scope
+                .arn("ecs", &format!("cluster/{}", service.cluster)),
+        ),
+        created_at: Some(deployment.created_at),
+        launch_type: service.launch_type.clone(),
+        load_balancers: Some(super::services::show_load_balancers(
+            &deployment.load_balancers,
+        )),
+        network_configuration: Some(show_network(&deployment.network)),
+        platform_family: Some("Linux".to_owned()),
+        platform_version: Some(deployment.platform_version.clone()),
+        service_arn: Some(service.arn.clone()),
+        service_revision_arn: Some(revision_arn(service, deployment)),
+        task_definition: Some(deployment.task_definition_arn.clone()),
+        ..wire::ServiceRevision::default()
+    }
+}

@@ -1,0 +1,423 @@
+//! Services.
+
+use super::tasks::read_placement;
+use super::{
+    absent, empty, failure, included, invalid, not_offered, not_true, page, port, read_strategy,
+    read_tags, show_network, show_strategy, show_tags,
+};
+use crate::api::{ApiError, Context};
+use crate::model::ecs::services::{self, DeploymentConfiguration, NewService, ServiceUpdate};
+use crate::model::ecs::tasks::Capacity;
+use crate::model::ecs::{clusters, tags};
+use fogbank_types::Snapshot;
+use fogbank_types::ecs::{Deployment, RolloutState, Service, ServiceLoadBalancer, ServiceStatus};
+use fogbank_wire::ecs as wire;
+
+fn read_load_balancers(
+    list: Option<Vec<wire::LoadBalancer>>,
+) -> Result<Vec<ServiceLoadBalancer>, ApiError> {
+    let read = |item: wire::LoadBalancer| {
+        absent(
+            &item.advanced_configuration,
+            "loadBalancers.advancedConfiguration",
+        )?;
+        absent(
+            &item.load_balancer_name,
+            "loadBalancers.loadBalancerName (a Classic Load Balancer)",
+        )?;
+        Ok(ServiceLoadBalancer {
+            target_group_arn: item
+                .target_group_arn
+                .ok_or_else(|| invalid("targetGroupArn can not be blank."))?,
+            container_name: item
+                .container_name
+                .ok_or_else(|| invalid("Container name can not be blank."))?,
+            container_port: port(item.container_port, "containerPort")?,
+        })
+    };
+    list.unwrap_or_default().into_iter().map(read).collect()
+}
+
+fn read_configuration(
+    configuration: Option<wire::DeploymentConfiguration>,
+) -> Result<DeploymentConfiguration, ApiError> {
+    let Some(configuration) = configuration else {
+        return Ok(DeploymentConfiguration::default());
+    };
+    // A client that reads the service back sends the alarms it was shown, switched off.
+    if configuration
+        .alarms
+        .as_ref()
+        .is_some_and(|alarms| alarms.enable)
+    {
+        return Err(not_offered("deploymentConfiguration.alarms"));
+    }
+    if configuration
+        .bake_time_in_minutes
+        .is_some_and(|minutes| minutes != 0)
+    {
+        return Err(not_offered("deploymentConfiguration.bakeTimeInMinutes"));
+    }
+    absent(
+        &configuration.canary_configuration,
+        "deploymentConfiguration.canaryConfiguration",
+    )?;
+    absent(
+        &configuration.linear_configuration,
+        "deploymentConfiguration.linearConfiguration",
+    )?;
+    empty(
+        &configuration.lifecycle_hooks,
+        "deploymentConfiguration.lifecycleHooks",
+    )?;
+    if configuration
+        .strategy
+        .as_deref()
+        .is_some_and(|strategy| strategy != "ROLLING")
+    {
+        return Err(not_offered("a deployment strategy other than ROLLING"));
+    }
+    Ok(DeploymentConfiguration {
+        minimum_healthy_percent: configuration.minimum_healthy_percent,
+        maximum_percent: configuration.maximum_percent,
+        circuit_breaker: configuration
+            .deployment_circuit_breaker
+            .map(|breaker| (breaker.enable, breaker.rollback)),
+    })
+}
+
+fn check_controller(controller: &Option<wire::DeploymentController>) -> Result<(), ApiError> {
+    match controller {
+        Some(controller) if controller.r#type != "ECS" => {
+            Err(not_offered("a deployment controller other than ECS"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_service_connect(
+    configuration: &Option<wire::ServiceConnectConfiguration>,
+) -> Result<(), ApiError> {
+    not_true(
+        configuration.as_ref().map(|c| c.enabled),
+        "serviceConnectConfiguration",
+    )
+}
+
+pub fn create(
+    context: &Context,
+    request: wire::CreateServiceRequest,
+) -> Result<wire::CreateServiceResponse, ApiError> {
+    not_true(request.enable_execute_command, "enableExecuteCommand")?;
+    empty(&request.placement_constraints, "placementConstraints")?;
+    empty(&request.placement_strategy, "placementStrategy")?;
+    empty(&request.service_registries, "serviceRegistries")?;
+    empty(&request.volume_configurations, "volumeConfigurations")?;
+    empty(
+        &request.vpc_lattice_configurations,
+        "vpcLatticeConfigurations",
+    )?;
+    check_service_connect(&request.service_connect_configuration)?;
+    check_controller(&request.deployment_controller)?;
+    if request.scheduling_strategy.as_deref() == Some("DAEMON") {
+        return Err(invalid(
+            "The daemon scheduling strategy is not supported for Fargate.",
+        ));
+    }
+    if request.role.is_some() {
+        return Err(invalid(
+            "You cannot specify an IAM role for services that require a service linked role.",
+        ));
+    }
+    let new = NewService {
+        name: request.service_name,
+        cluster: request.cluster,
+        task_definition: request.task_definition,
+        desired_count: request.desired_count,
+        capacity: Capacity {
+            launch_type: request.launch_type,
+            strategy: read_strategy(request.capacity_provider_strategy),
+            platform_version: request.platform_version,
+        },
+        placement: read_placement(request.network_configuration),
+        load_balancers: read_load_balancers(request.load_balancers)?,
+        configuration: read_configuration(request.deployment_configuration)?,
+        health_check_grace_period_seconds: request.health_check_grace_period_seconds,
+        availability_zone_rebalancing: request.availability_zone_rebalancing,
+        enable_execute_command: false,
+        enable_ecs_managed_tags: request.enable_ecs_managed_tags == Some(true),
+        propagate_tags: request.propagate_tags,
+        client_token: request.client_token,
+        tags: read_tags(request.tags)?,
+    };
+    tags::check(&new.tags)?;
+    let scope = context.scope();
+    let service = context.write(|tx| Ok(services::create(tx, &scope, new.clone())?))?;
+    Ok(wire::CreateServiceResponse {
+        service: Some(show(&context.snapshot(), &service, true)),
+    })
+}
+
+pub fn update(
+    context: &Context,
+    request: wire::UpdateServiceRequest,
+) -> Result<wire::UpdateServiceResponse, ApiError> {
+    not_true(request.enable_execute_command, "enableExecuteCommand")?;
+    empty(&request.placement_constraints, "placementConstraints")?;
+    empty(&request.placement_strategy, "placementStrategy")?;
+    empty(&request.service_registries, "serviceRegistries")?;
+    empty(&request.volume_configurations, "volumeConfigurations")?;
+    empty(
+        &request.vpc_lattice_configurations,
+        "vpcLatticeConfigurations",
+    )?;
+    check_service_connect(&request.service_connect_configuration)?;
+    check_controller(&request.deployment_controller)?;
+    let update = ServiceUpdate {
+        name: request.service,
+        cluster: request.cluster,
+        task_definition: request.task_definition,
+        desired_count: request.desired_count,
+        strategy: request
+            .capacity_provider_strategy
+            .filter(|items| !items.is_empty())
+            .map(|items| read_strategy(Some(items))),
+        platform_version: request.platform_version,
+        placement: read_placement(request.network_configuration),
+        load_balancers: request
+            .load_balancers
+            .map(|list| read_load_balancers(Some(list)))
+            .transpose()?,
+        configuration: read_configuration(request.deployment_configuration)?,
+        health_check_grace_period_seconds: request.health_check_grace_period_seconds,
+        availability_zone_rebalancing: request.availability_zone_rebalancing,
+        enable_execute_command: request.enable_execute_command,
+        enable_ecs_managed_tags: request.enable_ecs_managed_tags,
+        propagate_tags: request.propagate_tags,
+        force_new_deployment: request.force_new_deployment == Some(true),
+    };
+    let scope = context.scope();
+    let service = context.write(|tx| Ok(services::update(tx, &scope, update.clone())?))?;
+    Ok(wire::UpdateServiceResponse {
+        service: Some(show(&context.snapshot(), &service, true)),
+    })
+}
+
+pub fn delete(
+    context: &Context,
+    request: wire::DeleteServiceRequest,
+) -> Result<wire::DeleteServiceResponse, ApiError> {
+    let scope = context.scope();
+    let force = request.force == Some(true);
+    let service = context.write(|tx| {
+        Ok(services::delete(
+            tx,
+            &scope,
+            request.cluster.as_deref(),
+            &request.service,
+            force,
+        )?)
+    })?;
+    Ok(wire::DeleteServiceResponse {
+        service: Some(show(&context.snapshot(), &service, true)),
+    })
+}
+
+pub fn describe(
+    context: &Context,
+    request: wire::DescribeServicesRequest,
+) -> Result<wire::DescribeServicesResponse, ApiError> {
+    let (snapshot, scope) = (context.snapshot(), context.scope());
+    let cluster = clusters::find(&snapshot, &scope, request.cluster.as_deref())?;
+    if request.services.is_empty() {
+        return Err(invalid("Services cannot be empty."));
+    }
+    if request.services.len() > 10 {
+        return Err(invalid("services can have at most 10 items."));
+    }
+    let with_tags = included(&request.include, "TAGS");
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for text in &request.services {
+        match services::find(&snapshot, cluster, text) {
+            Some(service) => found.push(show(&snapshot, service, with_tags)),
+            None if text.starts_with("arn:") => failures.push(failure(text)),
+            None => failures.push(failure(
+                &scope.arn("ecs", &format!("service/{}/{text}", cluster.name)),
+            )),
+        }
+    }
+    Ok(wire::DescribeServicesResponse {
+        failures: Some(failures),
+        services: Some(found),
+    })
+}
+
+pub fn list(
+    context: &Context,
+    request: wire::ListServicesRequest,
+) -> Result<wire::ListServicesResponse, ApiError> {
+    let (snapshot, scope) = (context.snapshot(), context.scope());
+    let cluster = clusters::find(&snapshot, &scope, request.cluster.as_deref())?;
+    let kind = |service: &Service| match &request.launch_type {
+        None => true,
+        wanted => *wanted == service.launch_type,
+    };
+    let arns = clusters::services(&snapshot, cluster)
+        .filter(|service| service.status != ServiceStatus::Inactive && kind(service))
+        .filter(|_| request.scheduling_strategy.as_deref() != Some("DAEMON"))
+        .filter(|_| request.resource_management_type.as_deref() != Some("ECS"))
+        .map(|service| service.arn.clone())
+        .collect();
+    let max = request.max_results.or(Some(10));
+    let (arns, next_token) = page(arns, String::clone, request.next_token, max)?;
+    Ok(wire::ListServicesResponse {
+        next_token,
+        service_arns: Some(arns),
+    })
+}
+
+pub fn show_load_balancers(list: &[ServiceLoadBalancer]) -> Vec<wire::LoadBalancer> {
+    let show = |item: &ServiceLoadBalancer| wire::LoadBalancer {
+        container_name: Some(item.container_name.clone()),
+        container_port: Some(i32::from(item.container_port)),
+        target_group_arn: Some(item.target_group_arn.clone()),
+        ..wire::LoadBalancer::default()
+    };
+    list.iter().map(show).collect()
+}
+
+pub fn show_configuration(service: &Service) -> wire::DeploymentConfiguration {
+    let (enable, rollback) = service.circuit_breaker.unwrap_or((false, false));
+    wire::DeploymentConfiguration {
+        bake_time_in_minutes: Some(0),
+        deployment_circuit_breaker: Some(wire::DeploymentCircuitBreaker { enable, rollback }),
+        maximum_percent: Some(service.maximum_percent as i32),
+        minimum_healthy_percent: Some(service.minimum_healthy_percent as i32),
+        strategy: Some("ROLLING".to_owned()),
+        ..wire::DeploymentConfiguration::default()
+    }
+}
+
+fn show_deployment(
+    snapshot: &Snapshot,
+    service: &Service,
+    deployment: &Deployment,
+) -> wire::Deployment {
+    let (running, pending) = services::counts(snapshot, service, Some(&deployment.id));
+    wire::Deployment {
+        capacity_provider_strategy: (!service.capacity_provider_strategy.is_empty())
+            .then(|| show_strategy(&service.capacity_provider_strategy)),
+        created_at: Some(deployment.created_at),
+        desired_count: Some(if deployment.primary {
+            service.desired_count as i32
+        } else {
+            0
+        }),
+        failed_tasks: Some((deployment.failed_tasks + deployment.failed_health_checks) as i32),
+        id: Some(deployment.id.clone()),
+        launch_type: service.launch_type.clone(),
+        network_configuration: Some(show_network(&deployment.network)),
+        pending_count: Some(pending as i32),
+        platform_family: Some("Linux".to_owned()),
+        platform_version: Some(deployment.platform_version.clone()),
+        rollout_state: Some(
+            match deployment.rollout_state {
+                RolloutState::InProgress => "IN_PROGRESS",
+                RolloutState::Completed => "COMPLETED",
+                RolloutState::Failed => "FAILED",
+            }
+            .to_owned(),
+        ),
+        rollout_state_reason: Some(deployment.rollout_reason.clone()),
+        running_count: Some(running as i32),
+        status: Some(
+            if deployment.primary {
+                "PRIMARY"
+            } else {
+                "ACTIVE"
+            }
+            .to_owned(),
+        ),
+        task_definition: Some(deployment.task_definition_arn.clone()),
+        updated_at: Some(deployment.updated_at),
+        ..wire::Deployment::default()
+    }
+}
+
+fn show(snapshot: &Snapshot, service: &Service, with_tags: bool) -> wire::Service {
+    let (running, pending) = services::counts(snapshot, service, None);
+    let events = service.events.iter().map(|event| wire::ServiceEvent {
+        created_at: Some(event.created_at),
+        id: Some(event.id.clone()),
+        message: Some(event.message.clone()),
+    });
+    let deployments = service
+        .deployments
+        .iter()
+        .map(|d| show_deployment(snapshot, service, d));
+    let primary = service.deployments.iter().find(|d| d.primary);
+    wire::Service {
+        availability_zone_rebalancing: Some(service.availability_zone_rebalancing.clone()),
+        capacity_provider_strategy: (!service.capacity_provider_strategy.is_empty())
+            .then(|| show_strategy(&service.capacity_provider_strategy)),
+        cluster_arn: Some(
+            service
+                .scope
+                .arn("ecs", &format!("cluster/{}", service.cluster)),
+        ),
+        created_at: Some(service.created_at),
+        created_by: Some(service.created_by.clone()),
+        current_service_deployment: primary
+            .filter(|d| d.rollout_state == RolloutState::InProgress)
+            .map(|d| super::deployments::deployment_arn(service, d)),
+        current_service_revisions: Some(
+            service
+                .deployments
+                .iter()
+                .map(|d| super::deployments::current(snapshot, service, d))
+                .collect(),
+        ),
+        deployment_configuration: Some(show_configuration(service)),
+        deployment_controller: Some(wire::DeploymentController {
+            r#type: "ECS".to_owned(),
+        }),
+        deployments: Some(deployments.collect()),
+        desired_count: Some(service.desired_count as i32),
+        enable_ecs_managed_tags: Some(service.enable_ecs_managed_tags),
+        enable_execute_command: Some(service.enable_execute_command),
+        events: Some(events.collect()),
+        health_check_grace_period_seconds: service
+            .health_check_grace_period_seconds
+            .or((!service.load_balancers.is_empty()).then_some(0))
+            .map(|seconds| seconds as i32),
+        launch_type: service.launch_type.clone(),
+        load_balancers: Some(show_load_balancers(&service.load_balancers)),
+        network_configuration: Some(show_network(&service.network)),
+        pending_count: Some(pending as i32),
+        placement_constraints: Some(Vec::new()),
+        placement_strategy: Some(Vec::new()),
+        platform_family: Some("Linux".to_owned()),
+        platform_version: Some(service.platform_version.clone()),
+        propagate_tags: Some(service.propagate_tags.clone()),
+        role_arn: Some(service.scope.global().arn(
+            "iam",
+            "role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS",
+        )),
+        running_count: Some(running as i32),
+        scheduling_strategy: Some("REPLICA".to_owned()),
+        service_arn: Some(service.arn.clone()),
+        service_name: Some(service.name.clone()),
+        service_registries: Some(Vec::new()),
+        status: Some(
+            match service.status {
+                ServiceStatus::Active => "ACTIVE",
+                ServiceStatus::Draining => "DRAINING",
+                ServiceStatus::Inactive => "INACTIVE",
+            }
+            .to_owned(),
+        ),
+        tags: with_tags.then(|| show_tags(&service.tags)),
+        task_definition: Some(service.task_definition_arn.clone()),
+        ..wire::Service::default()
+    }
+}
