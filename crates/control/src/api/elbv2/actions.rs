@@ -1,0 +1,268 @@
+//! Actions as shapes and as rows.
+
+use crate::model::elb::{Refusal, invalid, not_offered};
+use fogbank_types::elb::{ActionKind, WeightedGroup};
+use fogbank_wire::elbv2 as wire;
+
+type Row = fogbank_types::elb::Action;
+
+/// Ordered as they run.
+pub fn parse(actions: Vec<wire::Action>) -> Result<Vec<Row>, Refusal> {
+    let mut rows: Vec<Row> = actions.into_iter().map(parse_one).collect::<Result<_, _>>()?;
+    rows.sort_by_key(|row| row.order.unwrap_or(0));
+    Ok(rows)
+}
+
+fn parse_one(action: wire::Action) -> Result<Row, Refusal> {
+    let order = action.order;
+    let kind = match action.r#type.as_str() {
+        "forward" => {
+            forbid(&action, "forward")?;
+            parse_forward(action.target_group_arn, action.forward_config)?
+        }
+        "redirect" => {
+            forbid(&action, "redirect")?;
+            parse_redirect(action.redirect_config)?
+        }
+        "fixed-response" => {
+            forbid(&action, "fixed-response")?;
+            parse_fixed_response(action.fixed_response_config)?
+        }
+        kind @ ("authenticate-oidc" | "authenticate-cognito" | "jwt-validation") => {
+            return Err(not_offered(&format!("Action type '{kind}'")));
+        }
+        other => return Err(invalid(format!("Action type '{other}' is not valid"))),
+    };
+    Ok(Row { order, kind })
+}
+
+/// The configuration of another type must not be there.
+fn forbid(action: &wire::Action, kind: &str) -> Result<(), Refusal> {
+    let present = [
+        ("forward", action.forward_config.is_some() || action.target_group_arn.is_some()),
+        ("redirect", action.redirect_config.is_some()),
+        ("fixed-response", action.fixed_response_config.is_some()),
+        ("authenticate-oidc", action.authenticate_oidc_config.is_some()),
+        ("authenticate-cognito", action.authenticate_cognito_config.is_some()),
+        ("jwt-validation", action.jwt_validation_config.is_some()),
+    ];
+    match present.into_iter().find(|(other, there)| *there && *other != kind) {
+        Some((other, _)) => Err(invalid(format!(
+            "The configuration of '{other}' is not valid for an action with type '{kind}'"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn parse_forward(
+    single: Option<String>,
+    config: Option<wire::ForwardActionConfig>,
+) -> Result<ActionKind, Refusal> {
+    let config = config.unwrap_or_default();
+    let mut groups = Vec::new();
+    for tuple in config.target_groups.unwrap_or_default() {
+        let arn = tuple
+            .target_group_arn
+            .ok_or_else(|| invalid("A target group ARN must be specified"))?;
+        groups.push((arn, tuple.weight));
+    }
+    if let Some(single) = single {
+        match groups.as_slice() {
+            [] => groups.push((single, None)),
+            [(same, _)] if *same == single => {}
+            _ => {
+                return Err(invalid(
+                    "If both TargetGroupArn and ForwardConfig are specified, ForwardConfig must hold the same target group only",
+                ));
+            }
+        }
+    }
+    let several = groups.len() > 1;
+    let weighted = |(arn, weight): (String, Option<i32>)| {
+        let weight = match weight {
+            None if several => return Err(invalid(format!("A weight must be specified for target group '{arn}'"))),
+            weight => weight.unwrap_or(1),
+        };
+        let good = u32::try_from(weight).map_err(|_| {
+            invalid(format!(
+                "The weight '{weight}' of target group '{arn}' must be between '0' and '999' inclusive"
+            ))
+        })?;
+        Ok(WeightedGroup { target_group_arn: arn, weight: good })
+    };
+    let groups = groups.into_iter().map(weighted).collect::<Result<_, _>>()?;
+    let stickiness = config.target_group_stickiness_config.unwrap_or_default();
+    let stickiness_seconds = match stickiness.enabled {
+        Some(true) => Some(u32::try_from(stickiness.duration_seconds.unwrap_or(0)).unwrap_or(0)),
+        _ => None,
+    };
+    Ok(ActionKind::Forward { groups, stickiness_seconds })
+}
+
+fn parse_redirect(config: Option<wire::RedirectActionConfig>) -> Result<ActionKind, Refusal> {
+    let config = config
+        .ok_or_else(|| invalid("A redirect configuration must be specified for an action of type 'redirect'"))?;
+    let status = match config.status_code.as_str() {
+        "HTTP_301" => 301,
+        "HTTP_302" => 302,
+        other => {
+            return Err(invalid(format!(
+                "The redirect status code '{other}' must be 'HTTP_301' or 'HTTP_302'"
+            )));
+        }
+    };
+    Ok(ActionKind::Redirect {
+        status,
+        protocol: config.protocol,
+        host: config.host,
+        port: config.port,
+        path: config.path,
+        query: config.query,
+    })
+}
+
+fn parse_fixed_response(
+    config: Option<wire::FixedResponseActionConfig>,
+) -> Result<ActionKind, Refusal> {
+    let config = config.ok_or_else(|| {
+        invalid("A fixed response configuration must be specified for an action of type 'fixed-response'")
+    })?;
+    let code = &config.status_code;
+    let digits = code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit());
+    let status = code.parse().ok().filter(|_| digits).ok_or_else(|| {
+        invalid(format!("The fixed response status code '{code}' must be 2XX, 4XX or 5XX"))
+    })?;
+    let content_type = config.content_type.filter(|t| !t.is_empty());
+    Ok(ActionKind::FixedResponse { status, content_type, body: config.message_body })
+}
+
+/// As AWS lists them: a forward to one group has both forms, a redirect has all its parts.
+pub fn render(actions: &[Row]) -> Vec<wire::Action> {
+    actions.iter().map(render_one).collect()
+}
+
+fn render_one(action: &Row) -> wire::Action {
+    let plain = wire::Action { order: action.order, ..Default::default() };
+    match &action.kind {
+        ActionKind::Forward { groups, stickiness_seconds } => {
+            let single = match groups.as_slice() {
+                [group] => Some(group.target_group_arn.clone()),
+                _ => None,
+            };
+            let tuple = |group: &WeightedGroup| wire::TargetGroupTuple {
+                target_group_arn: Some(group.target_group_arn.clone()),
+                weight: Some(group.weight as i32),
+            };
+            let stickiness = wire::TargetGroupStickinessConfig {
+                duration_seconds: stickiness_seconds.map(|seconds| seconds as i32),
+                enabled: Some(stickiness_seconds.is_some()),
+            };
+            wire::Action {
+                r#type: "forward".to_owned(),
+                target_group_arn: single,
+                forward_config: Some(wire::ForwardActionConfig {
+                    target_groups: Some(groups.iter().map(tuple).collect()),
+                    target_group_stickiness_config: Some(stickiness),
+                }),
+                ..plain
+            }
+        }
+        ActionKind::Redirect { status, protocol, host, port, path, query } => {
+            let or = |part: &Option<String>, same: &str| {
+                Some(part.clone().unwrap_or_else(|| same.to_owned()))
+            };
+            wire::Action {
+                r#type: "redirect".to_owned(),
+                redirect_config: Some(wire::RedirectActionConfig {
+                    protocol: or(protocol, "#{protocol}"),
+                    host: or(host, "#{host}"),
+                    port: or(port, "#{port}"),
+                    path: or(path, "/#{path}"),
+                    query: or(query, "#{query}"),
+                    status_code: format!("HTTP_{status}"),
+                }),
+                ..plain
+            }
+        }
+        ActionKind::FixedResponse { status, content_type, body } => wire::Action {
+            r#type: "fixed-response".to_owned(),
+            fixed_response_config: Some(wire::FixedResponseActionConfig {
+                content_type: content_type.clone(),
+                message_body: body.clone(),
+                status_code: status.to_string(),
+            }),
+            ..plain
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn action(kind: &str) -> wire::Action {
+        wire::Action { r#type: kind.to_owned(), ..Default::default() }
+    }
+
+    #[test]
+    fn a_single_forward_comes_back_in_both_forms() {
+        let short = wire::Action { target_group_arn: Some("a".to_owned()), ..action("forward") };
+        let rendered = render(&parse(vec![short]).unwrap());
+        assert_eq!(rendered[0].target_group_arn.as_deref(), Some("a"));
+        let config = rendered[0].forward_config.as_ref().unwrap();
+        assert_eq!(config.target_groups.as_ref().unwrap()[0].weight, Some(1));
+        let again = render(&parse(rendered.clone()).unwrap());
+        assert_eq!(again, rendered);
+    }
+
+    #[test]
+    fn parts_of_a_redirect_that_stay_are_shown() {
+        let config = wire::RedirectActionConfig {
+            protocol: Some("HTTPS".to_owned()),
+            port: Some("443".to_owned()),
+            status_code: "HTTP_301".to_owned(),
+            ..Default::default()
+        };
+        let redirect = wire::Action { redirect_config: Some(config), ..action("redirect") };
+        let rendered = render(&parse(vec![redirect]).unwrap());
+        let config = rendered[0].redirect_config.clone().unwrap();
+        assert_eq!(config.path.as_deref(), Some("/#{path}"));
+        assert_eq!(config.status_code, "HTTP_301");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let tuple = |arn: &str, weight| wire::TargetGroupTuple {
+            target_group_arn: Some(arn.to_owned()),
+            weight,
+        };
+        let forward = |groups| wire::Action {
+            forward_config: Some(wire::ForwardActionConfig {
+                target_groups: Some(groups),
+                ..Default::default()
+            }),
+            ..action("forward")
+        };
+        let fixed = |status: &str| wire::Action {
+            fixed_response_config: Some(wire::FixedResponseActionConfig {
+                status_code: status.to_owned(),
+                ..Default::default()
+            }),
+            ..action("fixed-response")
+        };
+        for bad in [
+            action("redirect"),
+            action("fixed-response"),
+            action("authenticate-oidc"),
+            action("dance"),
+            fixed("teapot"),
+            fixed("+41"),
+            forward(vec![tuple("a", None), tuple("b", Some(1))]),
+            forward(vec![tuple("a", Some(-1))]),
+            wire::Action { target_group_arn: Some("b".to_owned()), ..forward(vec![tuple("a", None)]) },
+            wire::Action { target_group_arn: Some("b".to_owned()), ..fixed("200") },
+        ] {
+            assert!(parse(vec![bad.clone()]).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Conditions as shapes and as rows.
+
+use crate::model::elb::conditions::field;
+use crate::model::elb::{Refusal, invalid, not_offered};
+use fogbank_types::Ipv4Cidr;
+use fogbank_types::elb::Condition;
+use fogbank_wire::elbv2 as wire;
+
+pub fn parse(conditions: Vec<wire::RuleCondition>) -> Result<Vec<Condition>, Refusal> {
+    conditions.into_iter().map(parse_one).collect()
+}
+
+fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
+    let field = condition
+        .field
+        .clone()
+        .ok_or_else(|| invalid("A condition field must be specified"))?;
+    forbid(&condition, &field)?;
+    let wire::RuleCondition {
+        host_header_config,
+        http_header_config,
+        http_request_method_config,
+        path_pattern_config,
+        query_string_config,
+        source_ip_config,
+        regex_values,
+        values,
+        ..
+    } = condition;
+    if regex_values.is_some_and(|values| !values.is_empty()) {
+        return Err(regex());
+    }
+    match field.as_str() {
+        "host-header" => {
+            let config = host_header_config.map(|c| (c.values, c.regex_values));
+            Ok(Condition::HostHeader(either(&field, values, config)?))
+        }
+        "path-pattern" => {
+            let config = path_pattern_config.map(|c| (c.values, c.regex_values));
+            Ok(Condition::PathPattern(either(&field, values, config)?))
+        }
+        "http-request-method" => {
+            let config = http_request_method_config.map(|c| (c.values, None));
+            Ok(Condition::HttpRequestMethod(either(&field, values, config)?))
+        }
+        "http-header" => {
+            let config = http_header_config.ok_or_else(|| needed("HttpHeaderConfig"))?;
+            let name = config.http_header_name.ok_or_else(|| needed("HttpHeaderName"))?;
+            let values = either(&field, values, Some((config.values, config.regex_values)))?;
+            Ok(Condition::HttpHeader { name, values })
+        }
+        "query-string" => {
+            let config = query_string_config.ok_or_else(|| needed("QueryStringConfig"))?;
+            let pair = |pair: wire::QueryStringKeyValuePair| {
+                let value = pair.value.ok_or_else(|| needed("Value"))?;
+                Ok((pair.key, value))
+            };
+            let pairs = config.values.unwrap_or_default().into_iter().map(pair);
+            pairs.collect::<Result<_, Refusal>>().map(Condition::QueryString)
+        }
+        "source-ip" => {
+            let config = source_ip_config.map(|c| (c.values, None));
+            let blocks = either(&field, values, config)?;
+            let blocks = blocks.iter().map(|text| block(text)).collect::<Result<_, _>>()?;
+            Ok(Condition::SourceIp(blocks))
+        }
+        other => Err(invalid(format!("Condition field '{other}' is not valid"))),
+    }
+}
+
+fn needed(member: &str) -> Refusal {
+    invalid(format!("'{member}' must be specified for the condition"))
+}
+
+fn regex() -> Refusal {
+    not_offered("Matching by regular expression")
+}
+
+/// The configuration of another field must not be there.
+fn forbid(condition: &wire::RuleCondition, field: &str) -> Result<(), Refusal> {
+    let present = [
+        ("host-header", condition.host_header_config.is_some()),
+        ("path-pattern", condition.path_pattern_config.is_some()),
+        ("http-header", condition.http_header_config.is_some()),
+        ("http-request-method", condition.http_request_method_config.is_some()),
+        ("query-string", condition.query_string_config.is_some()),
+        ("source-ip", condition.source_ip_config.is_some()),
+    ];
+    match present.into_iter().find(|(other, there)| *there && *other != field) {
+        Some((other, _)) => Err(invalid(format!(
+            "The configuration of '{other}' is not valid for a condition with field '{field}'"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// `Values` or those of the configuration; both only if they are the same, as AWS's own answers are.
+fn either(
+    field: &str,
+    values: Option<Vec<String>>,
+    config: Option<(Option<Vec<String>>, Option<Vec<String>>)>,
+) -> Result<Vec<String>, Refusal> {
+    let (configured, regex_values) = config.unwrap_or_default();
+    if regex_values.is_some_and(|values| !values.is_empty()) {
+        return Err(regex());
+    }
+    let plain = values.filter(|values| !values.is_empty());
+    let configured = configured.filter(|values| !values.is_empty());
+    match (plain, configured) {
+        (Some(plain), Some(configured)) if plain != configured => Err(invalid(format!(
+            "Condition values of '{field}' may be specified either in 'Values' or in its configuration"
+        ))),
+        (plain, configured) => Ok(configured.or(plain).unwrap_or_default()),
+    }
+}
+
+fn block(text: &str) -> Result<Ipv4Cidr, Refusal> {
+    if text.contains(':') {
+        return Err(not_offered("An IPv6 address block in a 'source-ip' condition"));
+    }
+    text.parse().map_err(|_| {
+        invalid(format!("Condition value '{text}' of 'source-ip' must be a valid CIDR"))
+    })
+}
+
+/// As AWS lists them: host and path have both `Values` and their configuration.
+pub fn render(conditions: &[Condition]) -> Vec<wire::RuleCondition> {
+    conditions.iter().map(render_one).collect()
+}
+
+fn render_one(condition: &Condition) -> wire::RuleCondition {
+    let plain = wire::RuleCondition {
+        field: Some(field(condition).to_owned()),
+        ..Default::default()
+    };
+    match condition {
+        Condition::HostHeader(values) => wire::RuleCondition {
+            values: Some(values.clone()),
+            host_header_config: Some(wire::HostHeaderConditionConfig {
+                values: Some(values.clone()),
+                ..Default::default()
+            }),
+            ..plain
+        },
+        Condition::PathPattern(values) => wire::RuleCondition {
+            values: Some(values.clone()),
+            path_pattern_config: Some(wire::PathPatternConditionConfig {
+                values: Some(values.clone()),
+                ..Default::default()
+            }),
+            ..plain
+        },
+        Condition::HttpHeader { name, values } => wire::RuleCondition {
+            http_header_config: Some(wire::HttpHeaderConditionConfig {
+                http_header_name: Some(name.clone()),
+                values: Some(values.clone()),
+                ..Default::default()
+            }),
+            ..plain
+        },
+        Condition::HttpRequestMethod(values) => wire::RuleCondition {
+            http_request_method_config: Some(wire::HttpRequestMethodConditionConfig {
+                values: Some(values.clone()),
+            }),
+            ..plain
+        },
+        Condition::QueryString(pairs) => {
+            let pair = |(key, value): &(Option<String>, String)| wire::QueryStringKeyValuePair {
+                key: key.clone(),
+                value: Some(value.clone()),
+            };
+            wire::RuleCondition {
+                query_string_config: Some(wire::QueryStringConditionConfig {
+                    values: Some(pairs.iter().map(pair).collect()),
+                }),
+                ..plain
+            }
+        }
+        Condition::SourceIp(blocks) => wire::RuleCondition {
+            source_ip_config: Some(wire::SourceIpConditionConfig {
+                values: Some(blocks.iter().map(ToString::to_string).collect()),
+            }),
+            ..plain
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(field: &str, values: &[&str]) -> wire::RuleCondition {
+        wire::RuleCondition {
+            field: Some(field.to_owned()),
+            values: (!values.is_empty()).then(|| values.iter().map(|v| (*v).to_owned()).collect()),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_is_listed_can_be_sent_again() {
+        for condition in [
+            Condition::HostHeader(vec!["a.b".to_owned()]),
+            Condition::PathPattern(vec!["/a".to_owned()]),
+            Condition::HttpHeader { name: "X".to_owned(), values: vec!["1".to_owned()] },
+            Condition::HttpRequestMethod(vec!["GET".to_owned()]),
+            Condition::QueryString(vec![(None, "1".to_owned())]),
+            Condition::SourceIp(vec!["10.0.0.0/8".parse().unwrap()]),
+        ] {
+            let parsed = parse(render(std::slice::from_ref(&condition))).unwrap();
+            assert_eq!(parsed, [condition]);
+        }
+    }
+
+    #[test]
+    fn malformed_conditions_are_refused() {
+        let mut regex = of("path-pattern", &[]);
+        regex.regex_values = Some(vec![".*".to_owned()]);
+        let mut wrong = of("path-pattern", &["/a"]);
+        wrong.host_header_config = Some(wire::HostHeaderConditionConfig::default());
+        let mut differ = of("path-pattern", &["/a"]);
+        differ.path_pattern_config = Some(wire::PathPatternConditionConfig {
+            values: Some(vec!["/b".to_owned()]),
+            ..Default::default()
+        });
+        for bad in [
+            wire::RuleCondition::default(),
+            of("dance", &["a"]),
+            of("http-header", &["a"]),
+            of("query-string", &["a"]),
+            of("source-ip", &["300.0.0.0/8"]),
+            of("source-ip", &["::/0"]),
+            regex,
+            wrong,
+            differ,
+        ] {
+            assert!(parse(vec![bad.clone()]).is_err(), "{bad:?}");
+        }
+    }
+}

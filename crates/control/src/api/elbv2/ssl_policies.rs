@@ -1,0 +1,60 @@
+//! What the service tells of itself: security policies and quotas.
+
+use super::page;
+use crate::api::{ApiError, Context};
+use crate::model::elb::limits;
+use crate::model::elb::ssl_policies::{self, POLICIES};
+use crate::model::elb::Refusal;
+use fogbank_wire::elbv2::*;
+
+pub fn describe(
+    _: &Context,
+    input: DescribeSSLPoliciesInput,
+) -> Result<DescribeSSLPoliciesOutput, ApiError> {
+    let all: Vec<&ssl_policies::SslPolicy> = match input.names.filter(|names| !names.is_empty()) {
+        None => POLICIES.iter().collect(),
+        Some(names) => names
+            .iter()
+            .map(|name| {
+                let known = POLICIES.iter().find(|policy| policy.name == name);
+                known.ok_or_else(|| Refusal::SslPolicyNotFound(name.clone()))
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    // Gateway load balancers have none.
+    let all = if input.load_balancer_type.as_deref() == Some("gateway") { Vec::new() } else { all };
+    let (page, next_marker) =
+        page::cut(all, |policy| policy.name, input.marker.as_deref(), input.page_size)?;
+    let ssl_policies = Some(page.into_iter().map(render).collect());
+    Ok(DescribeSSLPoliciesOutput { ssl_policies, next_marker })
+}
+
+fn render(policy: &ssl_policies::SslPolicy) -> SslPolicy {
+    let cipher = |(at, name): (usize, &str)| Cipher {
+        name: Some(name.to_owned()),
+        priority: Some(at as i32 + 1),
+    };
+    SslPolicy {
+        ciphers: Some(policy.ciphers().enumerate().map(cipher).collect()),
+        name: Some(policy.name.to_owned()),
+        ssl_protocols: Some(policy.protocols().map(str::to_owned).collect()),
+        supported_load_balancer_types: Some(vec!["application".to_owned(), "network".to_owned()]),
+    }
+}
+
+pub fn describe_account_limits(
+    _: &Context,
+    input: DescribeAccountLimitsInput,
+) -> Result<DescribeAccountLimitsOutput, ApiError> {
+    let all: Vec<_> = limits::ALL.iter().collect();
+    let (page, next_marker) =
+        page::cut(all, |(name, _)| name, input.marker.as_deref(), input.page_size)?;
+    let limit = |(name, max): &(&str, usize)| Limit {
+        name: Some((*name).to_owned()),
+        max: Some(max.to_string()),
+    };
+    Ok(DescribeAccountLimitsOutput {
+        limits: Some(page.into_iter().map(limit).collect()),
+        next_marker,
+    })
+}
