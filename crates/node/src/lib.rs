@@ -3,6 +3,8 @@
 //! Run as `fogbank node` (the agent) and `fogbank shim` (a task's parent). What must stay true: everything here is derived
 //! from the store and can be rebuilt from it; tasks outlive the agent and are adopted, not restarted.
 
+pub mod balancers;
 pub mod oci;
+pub mod pid_file;
 pub mod sandbox;
 pub mod shim;

@@ -3,9 +3,8 @@
 
 mod children;
 mod guarantees;
-mod pid_file;
 
-pub use pid_file::PidFile;
+pub use fogbank_node::pid_file::PidFile;
 
 use anyhow::{Context, Result, bail};
 use children::Children;

@@ -1,7 +1,22 @@
 //! Who runs: a pid and its start time, so that a pid that was used again is never taken for ours.
+//!
+//! Used by the supervisor for its children and by the agent for load balancer processes, which outlive it.
 
-use anyhow::{Context, Result};
+use std::io;
 use std::path::{Path, PathBuf};
+
+/// Why a process cannot be written down or signalled.
+#[derive(Debug, thiserror::Error)]
+pub enum PidFileError {
+    #[error("process {0} is gone")]
+    Gone(i32),
+    #[error("cannot write {path}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot signal process {pid}")]
+    Signal { pid: i32, source: io::Error },
+}
+
+type Result<T> = std::result::Result<T, PidFileError>;
 
 /// `<run>/<name>.pid`
 pub struct PidFile {
@@ -24,9 +39,13 @@ impl PidFile {
 
     /// Writes down a process that is running now.
     pub fn write(&self, pid: i32) -> Result<()> {
-        let start = start_time(pid).with_context(|| format!("process {pid} is gone"))?;
-        std::fs::write(&self.path, format!("{pid} {start}\n"))
-            .with_context(|| format!("cannot write {}", self.path.display()))
+        let start = start_time(pid).ok_or(PidFileError::Gone(pid))?;
+        std::fs::write(&self.path, format!("{pid} {start}\n")).map_err(|source| {
+            PidFileError::Write {
+                path: self.path.clone(),
+                source,
+            }
+        })
     }
 
     /// The process, if that very one still runs.
@@ -63,9 +82,11 @@ impl Living {
         if !self.is_alive() {
             return Ok(());
         }
-        let pid = rustix::process::Pid::from_raw(self.pid).context("pid 0")?;
-        rustix::process::kill_process(pid, signal)
-            .with_context(|| format!("cannot signal process {}", self.pid))
+        let pid = rustix::process::Pid::from_raw(self.pid).ok_or(PidFileError::Gone(self.pid))?;
+        rustix::process::kill_process(pid, signal).map_err(|errno| PidFileError::Signal {
+            pid: self.pid,
+            source: errno.into(),
+        })
     }
 }
 

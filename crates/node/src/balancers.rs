@@ -1,0 +1,403 @@
+//! Load balancer processes of this host: one `fogbank alb` for every load balancer's interface that it carries.
+//!
+//! The agent calls [`Balancers::update`] after each snapshot that it has applied to the network. For each interface a
+//! keeper task sees to it that a process runs in the interface's namespace, gives it its table, and writes down what it
+//! says of targets. What must stay true: a process outlives the agent and is taken over by the next one, by its pid
+//! file and socket; it is ended only when its interface is gone.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fogbank_edge::http::remote::{Node, RemoteError};
+use fogbank_edge::http::{self, Event, Table};
+use fogbank_net::apply::in_namespace;
+use fogbank_net::eni_namespace;
+use fogbank_store::{Op, Store, Txn};
+use fogbank_types::ec2::{Eni, EniOwner};
+use fogbank_types::status::{LoadBalancerNodeStatus, TargetHealth};
+use fogbank_types::{EniId, RegionConfig, Row, Snapshot};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::pid_file::PidFile;
+
+/// A process that was just started needs this long to open its socket, and is asked this often.
+const CONNECT_RETRY: Duration = Duration::from_millis(2);
+const CONNECT_ATTEMPTS: u32 = 1000;
+/// Pause before a process is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
+/// How long a process may drain when its interface is gone.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why a load balancer process cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum BalancerError {
+    #[error("start the load balancer process of {eni}")]
+    Start { eni: EniId, source: io::Error },
+    #[error("write down the load balancer process of {eni}")]
+    PidFile {
+        eni: EniId,
+        source: crate::pid_file::PidFileError,
+    },
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
+/// See the module.
+pub struct Balancers {
+    config: Arc<RegionConfig>,
+    /// `region.json`, which the processes read too.
+    config_path: PathBuf,
+    store: Arc<dyn Store>,
+    keepers: HashMap<EniId, Keeper>,
+}
+
+struct Keeper {
+    eni: Arc<Eni>,
+    tables: watch::Sender<Table>,
+    task: JoinHandle<()>,
+}
+
+impl Balancers {
+    pub fn new(config: Arc<RegionConfig>, store: Arc<dyn Store>) -> Self {
+        let config_path = config.run_dir.join("region.json");
+        Self {
+            config,
+            config_path,
+            store,
+            keepers: HashMap::new(),
+        }
+    }
+
+    /// Starts, feeds and ends processes so that they are those of the snapshot. Returns at once; must be called within
+    /// a tokio runtime.
+    pub fn update(&mut self, snapshot: &Snapshot) {
+        let mut wanted: HashMap<EniId, (Arc<Eni>, Table)> = HashMap::new();
+        for eni in snapshot.enis.all() {
+            let ours = eni.host.as_deref() == Some(self.config.host.as_str());
+            if ours && matches!(eni.owner, EniOwner::LoadBalancer(_)) {
+                if let Some(table) = http::compile(snapshot, &eni.eni_id, self.config.speed) {
+                    wanted.insert(eni.eni_id.clone(), (eni.clone(), table));
+                }
+            }
+        }
+        let gone: Vec<EniId> = self
+            .keepers
+            .keys()
+            .filter(|id| !wanted.contains_key(*id))
+            .cloned()
+            .collect();
+        for id in gone {
+            if let Some(keeper) = self.keepers.remove(&id) {
+                self.end(&keeper.eni, Some(keeper.task));
+            }
+        }
+        for (id, (eni, table)) in wanted {
+            match self.keepers.get(&id) {
+                Some(keeper) => {
+                    keeper.tables.send_if_modified(|old| {
+                        let changed = !same_but_revision(old, &table);
+                        if changed {
+                            *old = table;
+                        }
+                        changed
+                    });
+                }
+                None => self.begin(eni, table),
+            }
+        }
+        self.forget_stale_rows(snapshot);
+    }
+
+    fn begin(&mut self, eni: Arc<Eni>, table: Table) {
+        let (tables, receiver) = watch::channel(table);
+        let one = One {
+            config: self.config.clone(),
+            config_path: self.config_path.clone(),
+            store: self.store.clone(),
+            eni: eni.clone(),
+            child: None,
+        };
+        let task = tokio::spawn(one.keep(receiver));
+        self.keepers
+            .insert(eni.eni_id.clone(), Keeper { eni, tables, task });
+    }
+
+    fn end(&self, eni: &Arc<Eni>, task: Option<JoinHandle<()>>) {
+        if let Some(task) = task {
+            task.abort();
+        }
+        let config = self.config.clone();
+        let id = eni.eni_id.to_string();
+        tokio::spawn(async move { stop(&config, &id).await });
+    }
+
+    /// Ends processes that a crashed agent left and that no row asks for. Called once, with the first snapshot.
+    pub fn end_unknown(&self, snapshot: &Snapshot) {
+        for id in running(&self.config) {
+            let known = snapshot.enis.all().any(|eni| eni.eni_id.as_str() == id);
+            if !known {
+                let config = self.config.clone();
+                tokio::spawn(async move { stop(&config, &id).await });
+            }
+        }
+    }
+
+    /// Verdicts of nodes that are gone, or on groups that their node serves no more.
+    fn forget_stale_rows(&self, snapshot: &Snapshot) {
+        let serves = |row: &TargetHealth| {
+            self.keepers.get(&row.eni_id).is_some_and(|keeper| {
+                let table = keeper.tables.borrow();
+                table
+                    .target_groups
+                    .iter()
+                    .any(|group| group.id == row.target_group_arn)
+            })
+        };
+        let exists = |id: &EniId| snapshot.enis.all().any(|eni| eni.eni_id == *id);
+        let mut stale: Vec<Op> = snapshot
+            .target_health
+            .all()
+            .filter(|row| !serves(row))
+            .map(|row| Op::delete(row.key()))
+            .collect();
+        stale.extend(
+            snapshot
+                .load_balancer_nodes
+                .all()
+                .filter(|row| !exists(&row.eni_id))
+                .map(|row| Op::delete(row.key())),
+        );
+        if stale.is_empty() {
+            return;
+        }
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.txn(Txn::of(stale)).await {
+                tracing::warn!(%error, "verdicts of load balancer nodes that are gone were not removed");
+            }
+        });
+    }
+}
+
+fn same_but_revision(a: &Table, b: &Table) -> bool {
+    let mut b = b.clone();
+    b.revision = a.revision;
+    *a == b
+}
+
+/// Ids of interfaces whose process is written down.
+fn running(config: &RegionConfig) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder(config)) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".pid")?.to_owned()))
+        .collect()
+}
+
+fn folder(config: &RegionConfig) -> PathBuf {
+    config.run_dir.join("alb")
+}
+
+/// Ends one process: SIGTERM, time to drain, SIGKILL. Its files go too.
+async fn stop(config: &RegionConfig, eni_id: &str) {
+    let file = PidFile::new(&folder(config), eni_id);
+    if let Some(living) = file.living() {
+        let terminated = living.terminate();
+        let drained = async {
+            while living.is_alive() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if terminated.is_err() || tokio::time::timeout(STOP_PATIENCE, drained).await.is_err() {
+            if let Err(error) = living.kill() {
+                tracing::warn!(%error, eni_id, "a load balancer process cannot be ended");
+            }
+        }
+    }
+    file.remove();
+    for path in [
+        http::socket_path(&config.run_dir, eni_id),
+        http::table_path(&config.run_dir, eni_id),
+        folder(config).join(format!("{eni_id}.log")),
+    ] {
+        // Absent is what we want.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Ends every load balancer process of this instance. For `fogbank up` when the region goes down.
+pub async fn teardown(config: &RegionConfig) {
+    let stops = running(config).into_iter().map(|id| {
+        let config = config.clone();
+        tokio::spawn(async move { stop(&config, &id).await })
+    });
+    for stopping in stops.collect::<Vec<_>>() {
+        // It logs what goes wrong; there is nothing more to do about it.
+        let _ = stopping.await;
+    }
+    let _ = std::fs::remove_dir_all(folder(config));
+}
+
+/// The keeper of one process.
+struct One {
+    config: Arc<RegionConfig>,
+    config_path: PathBuf,
+    store: Arc<dyn Store>,
+    eni: Arc<Eni>,
+    /// If this agent started it: to be reaped.
+    child: Option<Child>,
+}
+
+impl One {
+    async fn keep(mut self, mut tables: watch::Receiver<Table>) {
+        loop {
+            if let Err(error) = self.serve(&mut tables).await {
+                tracing::warn!(eni = %self.eni.eni_id, %error, "a load balancer process is away");
+            }
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+    }
+
+    /// Returns when the process leaves or cannot be reached.
+    async fn serve(&mut self, tables: &mut watch::Receiver<Table>) -> Result<(), BalancerError> {
+        self.ensure_process().await?;
+        let mut node = self.connect().await?;
+        let table = tables.borrow_and_update().clone();
+        node.push(&table).await?;
+        loop {
+            tokio::select! {
+                changed = tables.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let table = tables.borrow_and_update().clone();
+                    node.push(&table).await?;
+                }
+                event = node.next_event() => self.write_down(event?).await,
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Node, BalancerError> {
+        let path = http::socket_path(&self.config.run_dir, self.eni.eni_id.as_str());
+        let mut attempt = 0;
+        loop {
+            match Node::connect(&path).await {
+                Ok(node) => return Ok(node),
+                Err(error) if attempt >= CONNECT_ATTEMPTS => return Err(error.into()),
+                Err(_) => {
+                    attempt += 1;
+                    tokio::time::sleep(CONNECT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn ensure_process(&mut self) -> Result<(), BalancerError> {
+        let file = PidFile::new(&folder(&self.config), self.eni.eni_id.as_str());
+        if let Some(child) = &mut self.child {
+            // Reaps it if it has ended; an error means that it is not ours to wait for.
+            let _ = child.try_wait();
+        }
+        if file.living().is_some() {
+            return Ok(());
+        }
+        let start = |source| BalancerError::Start {
+            eni: self.eni.eni_id.clone(),
+            source,
+        };
+        let namespace = eni_namespace(&self.config, &self.eni.eni_id);
+        let (config, config_path, id) = (
+            self.config.clone(),
+            self.config_path.clone(),
+            self.eni.eni_id.clone(),
+        );
+        let spawned = tokio::task::spawn_blocking(move || {
+            let log = open_log(&config, id.as_str())?;
+            in_namespace(&namespace, || spawn(&config_path, &id, &log))?
+        })
+        .await
+        .map_err(|error| start(io::Error::other(error)))?
+        .map_err(start)?;
+        file.write(spawned.id() as i32)
+            .map_err(|source| BalancerError::PidFile {
+                eni: self.eni.eni_id.clone(),
+                source,
+            })?;
+        self.child = Some(spawned);
+        Ok(())
+    }
+
+    /// Puts what the process says into its rows. A store that is away is no reason to stop serving: all is said again
+    /// on the next connection.
+    async fn write_down(&self, event: Event) {
+        let ops = match event {
+            Event::Applied { revision, unbound } => {
+                if !unbound.is_empty() {
+                    tracing::warn!(eni = %self.eni.eni_id, ?unbound, "ports that cannot be listened on");
+                }
+                vec![put(&LoadBalancerNodeStatus {
+                    scope: self.eni.scope.clone(),
+                    eni_id: self.eni.eni_id.clone(),
+                    applied: revision,
+                })]
+            }
+            Event::Health(groups) => groups
+                .into_iter()
+                .map(|group| {
+                    put(&TargetHealth {
+                        scope: self.eni.scope.clone(),
+                        target_group_arn: group.target_group,
+                        eni_id: self.eni.eni_id.clone(),
+                        targets: group.targets,
+                    })
+                })
+                .collect(),
+            Event::Counts(_) => return,
+        };
+        // While control restarts the rows wait here; the process goes on serving meanwhile.
+        while let Err(error) = self.store.txn(Txn::of(ops.clone())).await {
+            tracing::debug!(%error, "the store is away");
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+    }
+}
+
+fn put<T: Row>(row: &T) -> Op {
+    let value = serde_json::to_vec(row).expect("rows are plain data and always encode");
+    Op::put(row.key(), value)
+}
+
+fn open_log(config: &RegionConfig, eni_id: &str) -> io::Result<File> {
+    let folder = folder(config);
+    std::fs::create_dir_all(&folder)?;
+    File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join(format!("{eni_id}.log")))
+}
+
+/// Must run in the interface's namespace: the child inherits it.
+fn spawn(config_path: &Path, eni_id: &EniId, log: &File) -> io::Result<Child> {
+    use std::os::unix::process::CommandExt;
+    Command::new(std::env::current_exe()?)
+        .arg("alb")
+        .arg("--config")
+        .arg(config_path)
+        .arg("--eni")
+        .arg(eni_id.as_str())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.try_clone()?)
+        // Signals of a terminal are for the supervisor.
+        .process_group(0)
+        .spawn()
+}
