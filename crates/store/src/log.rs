@@ -21,7 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-pub use reader::{Reader, summarise};
+pub use reader::{Reader, remove_before, summarise};
 pub use writer::Writer;
 
 /// Longest message; longer lines are cut by the caller.

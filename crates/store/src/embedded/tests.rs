@@ -254,7 +254,7 @@ fn open_faulty(path: &Path, state: &Arc<AtomicU8>) -> Embedded {
     Embedded::open_with(path, open, HistoryLimits::default()).unwrap()
 }
 
-async fn a_failing_disk(fault: u8, code: i32) {
+async fn a_failing_disk(fault: u8, code: i32, bytes: usize) {
     let folder = folder();
     let path = folder.path().join("store.redb");
     drop(Embedded::open(&path).unwrap());
@@ -266,11 +266,7 @@ async fn a_failing_disk(fault: u8, code: i32) {
 
     disk.store(fault, Ordering::SeqCst);
     for _ in 0..3 {
-        let ops = vec![
-            put("a", "2"),
-            Op::delete("b"),
-            put("c", &"c".repeat(100_000)),
-        ];
+        let ops = vec![put("a", "2"), Op::delete("b"), put("c", &"c".repeat(bytes))];
         match store.txn(Txn::of(ops)).await {
             Err(StoreError::Io {
                 path: at, source, ..
@@ -295,13 +291,16 @@ async fn a_failing_disk(fault: u8, code: i32) {
 
 #[tokio::test]
 async fn a_full_disk_changes_nothing_and_is_got_over() {
-    a_failing_disk(FULL, 28).await;
+    a_failing_disk(FULL, 28, 10).await;
+    a_failing_disk(FULL, 28, 100_000).await;
 }
 
 /// The worst of failures: the transaction is in the file although it was answered with an error.
 #[tokio::test]
 async fn a_failed_sync_changes_nothing_and_is_got_over() {
-    a_failing_disk(SYNC_FAILS, 5).await;
+    a_failing_disk(SYNC_FAILS, 5, 10).await;
+    // Here it is the sync of the file's new length that fails.
+    a_failing_disk(SYNC_FAILS, 5, 100_000).await;
 }
 
 const CRASH_FOLDER: &str = "FOGBANK_STORE_CRASH_FOLDER";

@@ -6,8 +6,9 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::segment::{self, HEADER_BYTES, Header, Opening, Record};
@@ -26,6 +27,7 @@ pub struct Reader {
 
 #[derive(Debug)]
 struct Segment {
+    inode: u64,
     scanned_to: u64,
     runs: Vec<Run>,
 }
@@ -155,28 +157,34 @@ impl Reader {
     }
 
     fn refresh_segment(&mut self, number: u32, path: &Path) -> io::Result<()> {
+        // Deleted with its stream, just now: it is gone from the next listing.
+        let Some(metadata) = found(std::fs::metadata(path))? else {
+            return Ok(());
+        };
+        // Cut short after a failed append, or another file under the same number: what we know of it is void.
+        let same =
+            |known: &Segment| known.inode == metadata.ino() && known.scanned_to <= metadata.len();
+        if !self.segments.get(&number).is_some_and(same) {
+            self.segments.remove(&number);
+        }
         let known = self
             .segments
             .get(&number)
-            .map_or(0, |segment| segment.scanned_to);
-        // Deleted with its stream, just now: it is gone from the next listing.
-        let Some(length) = found(std::fs::metadata(path))?.map(|metadata| metadata.len()) else {
-            return Ok(());
-        };
-        if length < known {
-            self.segments.remove(&number);
-            return self.refresh_segment(number, path);
-        }
-        if length <= known.max(HEADER_BYTES) {
+            .map_or(HEADER_BYTES, |segment| segment.scanned_to);
+        if metadata.len() <= known {
             return Ok(());
         }
         let Some(file) = found(File::open(path))? else {
             return Ok(());
         };
-        if known == 0 && matches!(Header::read(&file)?, Opening::Foreign | Opening::Empty) {
+        if known == HEADER_BYTES
+            && matches!(Header::read(&file)?, Opening::Foreign | Opening::Empty)
+        {
             return Ok(());
         }
+        let inode = file.metadata()?.ino();
         let segment = self.segments.entry(number).or_insert(Segment {
+            inode,
             scanned_to: HEADER_BYTES,
             runs: Vec::new(),
         });
@@ -207,6 +215,34 @@ pub fn summarise(folder: &Path) -> Result<Summary, LogError> {
         whole.merge(&summary);
     }
     Ok(whole)
+}
+
+/// Deletes the segments whose events are all older than `before_ms`, but for those that are being written: what retention
+/// asks for, roughly. Readers keep to the exact time with [`Query::start_ms`].
+pub fn remove_before(folder: &Path, before_ms: i64) -> Result<(), LogError> {
+    for number in segment::numbers(folder).map_err(LogError::io("list", folder))? {
+        let path = segment::path(folder, number);
+        let summary = summarise_segment(&path).map_err(LogError::io("read", &path))?;
+        if summary
+            .last_timestamp_ms
+            .is_some_and(|last| last < before_ms)
+        {
+            remove_unless_written(&path).map_err(LogError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_unless_written(path: &Path) -> io::Result<()> {
+    let Some(file) = found(File::open(path))? else {
+        return Ok(());
+    };
+    // The lock is held over the removal: a writer that comes now either fails to lock it, or finds it nameless.
+    match file.try_lock() {
+        Ok(()) => found(std::fs::remove_file(path)).map(drop),
+        Err(TryLockError::WouldBlock) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 fn summarise_segment(path: &Path) -> io::Result<Summary> {

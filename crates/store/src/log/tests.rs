@@ -446,3 +446,30 @@ fn events_taken_back_after_they_were_seen_do_no_harm() {
         ["a", "instead of", "c"]
     );
 }
+
+#[test]
+fn retention_removes_whole_segments_that_nobody_writes() {
+    let folder = folder();
+    let mut shim = Writer::with_segments_of(folder.path(), 1000).unwrap();
+    for number in 0..100 {
+        shim.append(number, number, b"0123456789").unwrap();
+    }
+    let mut reader = Reader::open(folder.path()).unwrap();
+    remove_before(folder.path(), 50).unwrap();
+    let left = reader.read(&Query::from(Start::Head)).unwrap();
+    let first = left.events[0].timestamp_ms;
+    assert!(first > 0 && first <= 50, "{first}");
+    assert_eq!(left.events.len(), usize::try_from(100 - first).unwrap());
+    // The one being written stays, however old, and goes once its writer has.
+    remove_before(folder.path(), i64::MAX).unwrap();
+    assert_eq!(segment::numbers(folder.path()).unwrap().len(), 1);
+    drop(shim);
+    remove_before(folder.path(), i64::MAX).unwrap();
+    assert_eq!(segment::numbers(folder.path()).unwrap(), [0; 0]);
+    // Another segment under an old number is not taken for the old one.
+    write(folder.path(), &[(1, "anew")]);
+    assert_eq!(
+        texts(&reader.read(&Query::from(Start::Head)).unwrap()),
+        ["anew"]
+    );
+}

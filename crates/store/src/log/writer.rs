@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::segment::{self, Header, Opening};
@@ -104,10 +104,16 @@ impl Writer {
         }
     }
 
-    fn roll(&mut self) -> Result<(), LogError> {
+    fn let_go(&mut self) {
         self.write_header();
+        // Closing is not enough: a process being forked off right now has the file too, until it runs its program.
+        let _ = self.file.unlock();
+    }
+
+    fn roll(&mut self) -> Result<(), LogError> {
         match claim(&self.folder, self.segment_bytes) {
             Ok((path, file, header)) => {
+                self.let_go();
                 (self.path, self.file, self.header, self.header_end) =
                     (path, file, header, header.end);
                 Ok(())
@@ -123,7 +129,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.write_header();
+        self.let_go();
     }
 }
 
@@ -173,6 +179,10 @@ fn take_over(path: &Path) -> Result<Option<(File, Header)>, LogError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(failed("lock")(error)),
+    }
+    // Removed between our opening and our lock: what we wrote there nobody would see.
+    if file.metadata().map_err(failed("look at"))?.nlink() == 0 {
+        return Ok(None);
     }
     let mut header = match Header::read(&file).map_err(failed("read"))? {
         Opening::Header(header) => header,

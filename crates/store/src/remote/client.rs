@@ -197,10 +197,15 @@ impl Waiting {
             }
         }
     }
+}
 
-    /// Nobody is left waiting, and nobody begins to.
-    fn fail_all(&self) {
-        let mut state = self.lock();
+/// Held by the tasks of a connection: when one of them ends, also with its runtime, nobody is left waiting, and nobody
+/// begins to.
+struct FailsAll(Arc<Waiting>);
+
+impl Drop for FailsAll {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
         state.broken = true;
         state.calls.clear();
     }
@@ -223,8 +228,8 @@ impl Connection {
         let (from, to) = stream.into_split();
         let (outbox, queue) = mpsc::channel(CALLS_QUEUED);
         let waiting = Arc::new(Waiting::default());
-        let reader = tokio::spawn(read_answers(from, Arc::clone(&waiting)));
-        let writer = tokio::spawn(write_calls(to, queue, Arc::clone(&waiting)));
+        let reader = tokio::spawn(read_answers(from, FailsAll(Arc::clone(&waiting))));
+        let writer = tokio::spawn(write_calls(to, queue, FailsAll(Arc::clone(&waiting))));
         Self {
             outbox,
             waiting,
@@ -256,24 +261,23 @@ impl Drop for Connection {
 async fn write_calls(
     mut to: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Outgoing>,
-    waiting: Arc<Waiting>,
+    _waiting: FailsAll,
 ) {
     while let Some(outgoing) = queue.recv().await {
         if to.write_all(&outgoing.frame).await.is_err() {
             break;
         }
     }
-    waiting.fail_all();
 }
 
-async fn read_answers(mut from: OwnedReadHalf, waiting: Arc<Waiting>) {
+async fn read_answers(mut from: OwnedReadHalf, waiting: FailsAll) {
     let mut buffer = BytesMut::new();
     loop {
         match codec::read_frame(&mut from, &mut buffer)
             .await
             .and_then(|f| f.map(codec::decode_reply).transpose())
         {
-            Ok(Some((id, reply))) => waiting.answer(id, reply),
+            Ok(Some((id, reply))) => waiting.0.answer(id, reply),
             Ok(None) => break,
             Err(error) => {
                 tracing::debug!(%error, "lost the connection to the store");
@@ -281,7 +285,6 @@ async fn read_answers(mut from: OwnedReadHalf, waiting: Arc<Waiting>) {
             }
         }
     }
-    waiting.fail_all();
 }
 
 #[async_trait]
