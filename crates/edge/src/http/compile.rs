@@ -294,31 +294,4 @@ fn minimum_healthy(attributes: &BTreeMap<String, String>, registered: usize) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn speed_divides_but_leaves_timeouts_their_least() {
-        let time = Time { speed: 100.0 };
-        assert_eq!(time.timeout_ms(5), 1_000);
-        assert_eq!(time.timeout_ms(300), 3_000);
-        assert_eq!(time.divided_ms(30, INTERVAL_MIN_MS), 300);
-        assert_eq!(time.divided_ms(0, 0), 0);
-        assert_eq!(Time { speed: 1.0 }.timeout_ms(2), 2_000);
-    }
-
-    #[test]
-    fn both_minima_have_to_be_met() {
-        const PREFIX: &str = "target_group_health.unhealthy_state_routing.minimum_healthy_targets";
-        let set = |count: &str, percentage: &str| {
-            BTreeMap::from([
-                (format!("{PREFIX}.count"), count.to_owned()),
-                (format!("{PREFIX}.percentage"), percentage.to_owned()),
-            ])
-        };
-        assert_eq!(minimum_healthy(&BTreeMap::new(), 10), 1);
-        assert_eq!(minimum_healthy(&set("2", "off"), 10), 2);
-        assert_eq!(minimum_healthy(&set("2", "50"), 9), 5);
-        assert_eq!(minimum_healthy(&set("off", "off"), 9), 1);
-    }
-}
+mod tests;

@@ -84,6 +84,8 @@ pub async fn serve(worker: Arc<Worker>, keeper: Arc<Keeper>, stream: UnixStream)
                 Some(Command::Table(table)) => {
                     worker.apply(&table);
                     keeper.keep(&table);
+                    // All is told again: the agent may have dropped what it was told of an earlier table.
+                    told.clear();
                     let applied = Event::Applied { revision: table.revision, unbound: worker.unbound() };
                     write(&mut writer, &applied).await?;
                 }

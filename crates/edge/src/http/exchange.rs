@@ -76,7 +76,11 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
                 .fail(503, facts.keep_alive && request.is_whole())
                 .await;
         };
-        let idle = if fresh_only { None } else { target.take_idle() };
+        let idle = if fresh_only {
+            None
+        } else {
+            target.take_idle(facts.is_idempotent)
+        };
         let is_reused = idle.is_some();
         let upstream = match idle {
             Some(stream) => Ok(stream),

@@ -35,7 +35,7 @@ mod worker;
 pub use compile::compile;
 pub use control::{Counts, Event, GroupHealth};
 pub use counters::{GroupCounts, NodeCounts};
-pub use process::{Config, ProcessError, main, run, socket_path, table_path};
+pub use process::{Config, ProcessError, run, serve, socket_path, table_path};
 pub use table::*;
 pub use worker::Worker;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fogbank_types::RegionConfig;
 use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,8 @@ use super::table::Table;
 use super::worker::Worker;
 use super::{control, lock};
 
+/// For listeners, health checks, control, log and files.
+const DESCRIPTORS_KEPT: usize = 128;
 const TICK: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug)]
@@ -55,8 +58,6 @@ pub fn table_path(run_folder: &Path, eni: &str) -> PathBuf {
 
 #[derive(Debug, Error)]
 pub enum ProcessError {
-    #[error("starting the runtime")]
-    Runtime { source: io::Error },
     #[error("creating the folder of {path}")]
     Folder { path: String, source: io::Error },
     #[error("listening on {path}")]
@@ -65,23 +66,19 @@ pub enum ProcessError {
     Signal { source: io::Error },
 }
 
-/// Runs the process to its end, on a runtime of its own with one thread.
-pub fn main(config: Config) -> Result<(), ProcessError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| ProcessError::Runtime { source })?;
-    runtime.block_on(run(config))
+/// `fogbank alb`: serves one interface of a region until SIGTERM or SIGINT.
+pub async fn run(region: RegionConfig, eni: &str) -> Result<(), ProcessError> {
+    serve(Config::new(region.run_dir, eni)).await
 }
 
-/// Serves until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> Result<(), ProcessError> {
+/// The same with every setting at hand.
+pub async fn serve(config: Config) -> Result<(), ProcessError> {
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|source| ProcessError::Signal { source })?;
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|source| ProcessError::Signal { source })?;
-    raise_descriptor_limit();
-    let worker = Worker::new(config.listen_on, config.max_connections);
+    let max_connections = config.max_connections.min(raise_descriptor_limit());
+    let worker = Worker::new(config.listen_on, max_connections);
     let keeper = Arc::new(Keeper::new(table_path(&config.run_folder, &config.eni)));
     let path = socket_path(&config.run_folder, &config.eni);
     let socket = listen(&path)?;
@@ -157,17 +154,26 @@ async fn accept(worker: Arc<Worker>, keeper: Arc<Keeper>, socket: UnixListener) 
     }
 }
 
-/// Every connection needs two; the hard limit is the host's.
-fn raise_descriptor_limit() {
+/// Takes all the descriptors that the host allows; gives the number of clients that can be served with them.
+fn raise_descriptor_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "cannot raise the limit of file descriptors");
-    }
+    let count = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of file descriptors");
+            limit.current
+        }
+    };
+    // No limit: the configured number counts alone. A client needs two, and some are for the process itself.
+    let count = count.map_or(usize::MAX, |count| {
+        usize::try_from(count).unwrap_or(usize::MAX)
+    });
+    (count.saturating_sub(DESCRIPTORS_KEPT) / 2).max(1)
 }
 
 /// Keeps the last table in a file, so that a process that was killed goes on serving.

@@ -300,11 +300,12 @@ impl Target {
         lock(&self.under_way).len()
     }
 
-    /// A kept-alive connection: the one used last, whose other end has most likely not closed yet.
-    pub fn take_idle(&self) -> Option<TcpStream> {
+    /// A kept-alive connection: the one used last, whose other end has most likely not closed yet. For a
+    /// request that could not be repeated the kernel is asked, too.
+    pub fn take_idle(&self, can_repeat: bool) -> Option<TcpStream> {
         let mut idle = lock(&self.idle);
         while let Some(Idle { stream, .. }) = idle.pop() {
-            if is_quiet(&stream) {
+            if is_quiet(&stream) && (can_repeat || is_open(&stream)) {
                 return Some(stream);
             }
         }
@@ -361,6 +362,13 @@ impl Record {
 /// Nothing to read and not closed, as far as is known without asking the kernel.
 fn is_quiet(stream: &TcpStream) -> bool {
     matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// The same by the kernel's word of this moment.
+fn is_open(stream: &TcpStream) -> bool {
+    use rustix::net::{RecvFlags, recv};
+    let looked = recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(looked, Err(rustix::io::Errno::AGAIN))
 }
 
 /// A request that a target works on.

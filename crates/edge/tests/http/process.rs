@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fogbank_edge::http::remote::Node;
-use fogbank_edge::http::{Config, Event, run, socket_path, table_path};
+use fogbank_edge::http::{Config, Event, serve, socket_path, table_path};
 use fogbank_types::status::Health;
 use tokio::time::sleep;
 
@@ -37,7 +37,7 @@ async fn tables_come_in_health_goes_out_and_the_last_table_stays() {
         listen_on: IpAddr::V4(ip),
         ..Config::new(folder.path(), "eni-1")
     };
-    let running = tokio::spawn(run(config.clone()));
+    let running = tokio::spawn(serve(config.clone()));
     let mut node = connect(&config).await;
     let mut table = table(&[origin.address]);
     table.revision = 7;
@@ -86,7 +86,7 @@ async fn tables_come_in_health_goes_out_and_the_last_table_stays() {
         listen_on: IpAddr::V4(ip),
         ..config
     };
-    let running = tokio::spawn(run(config.clone()));
+    let running = tokio::spawn(serve(config.clone()));
     until(|| std::net::TcpStream::connect((ip, PORT)).is_ok()).await;
     let mut client = Client::connect((ip, PORT).into()).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
