@@ -10,6 +10,7 @@ pub mod compile;
 pub mod eval;
 pub mod names;
 mod observe;
+pub mod packet;
 pub mod plan;
 pub mod program;
 pub mod reference;

@@ -155,6 +155,9 @@ impl Phases {
 pub fn plan(old: &Program, new: &Program, stale: &BTreeSet<Place>) -> Vec<Step> {
     let mut phases = Phases::default();
     let nothing = Namespace::default();
+    let replaced = replaced(old, new);
+    let none = BTreeSet::new();
+    let fresh = |place: &Place| replaced.get(place).unwrap_or(&none);
     let is_stale = |place: &Place| stale.contains(place);
     compare(
         &mut phases,
@@ -162,17 +165,19 @@ pub fn plan(old: &Program, new: &Program, stale: &BTreeSet<Place>) -> Vec<Step> 
         &old.host,
         &new.host,
         Since::of(is_stale(&Place::Host)),
+        fresh(&Place::Host),
     );
     for (name, after) in &new.namespaces {
         let place = Place::Named(name.clone());
         match old.namespaces.get(name) {
-            Some(before) if before == after && !is_stale(&place) => {}
+            Some(before) if before == after && !is_stale(&place) && fresh(&place).is_empty() => {}
             Some(before) => {
-                compare(&mut phases, &place, before, after, Since::of(is_stale(&place)));
+                let since = Since::of(is_stale(&place));
+                compare(&mut phases, &place, before, after, since, fresh(&place));
             }
             None => {
                 phases.push(Phase::Create, &place, Work::CreateNamespace);
-                compare(&mut phases, &place, &nothing, after, Since::New);
+                compare(&mut phases, &place, &nothing, after, Since::New, fresh(&place));
             }
         }
     }
@@ -226,10 +231,11 @@ fn compare(
     old: &Namespace,
     new: &Namespace,
     since: Since,
+    fresh: &BTreeSet<&str>,
 ) {
     settings(phases, place, old, new, since);
     firewall(phases, place, old, new, since);
-    links(phases, place, old, new);
+    links(phases, place, old, new, fresh);
     let gone: BTreeSet<Ipv4Addr> = old
         .connections
         .iter()
@@ -250,18 +256,45 @@ fn settings(phases: &mut Phases, place: &Place, old: &Namespace, new: &Namespace
     }
 }
 
-fn links(phases: &mut Phases, place: &Place, old: &Namespace, new: &Namespace) {
-    let mut replaced = BTreeSet::new();
+/// Devices that go, come or are made anew, by place; both ends of each pair. What lies on them in
+/// the old program goes with them, whatever else stays the same.
+fn replaced<'a>(old: &'a Program, new: &'a Program) -> BTreeMap<Place, BTreeSet<&'a str>> {
+    let mut all: BTreeMap<Place, BTreeSet<&str>> = BTreeMap::new();
+    for (one, other) in [(old, new), (new, old)] {
+        for (name, namespace) in &one.namespaces {
+            let others = other.namespaces.get(name).map(|n| &n.veths);
+            for (device, veth) in &namespace.veths {
+                if others.and_then(|veths| veths.get(device)) == Some(veth) {
+                    continue;
+                }
+                let own = Place::Named(name.clone());
+                all.entry(own).or_default().insert(device);
+                let peer = match &veth.peer.namespace {
+                    Some(name) => Place::Named(name.clone()),
+                    None => Place::Host,
+                };
+                all.entry(peer).or_default().insert(&veth.peer.device);
+            }
+        }
+    }
+    all
+}
+
+fn links(
+    phases: &mut Phases,
+    place: &Place,
+    old: &Namespace,
+    new: &Namespace,
+    replaced: &BTreeSet<&str>,
+) {
     for (device, veth) in &old.veths {
         if new.veths.get(device) != Some(veth) {
-            replaced.insert(device.as_str());
             let device = device.clone();
             phases.push(Phase::Remove, place, Work::RemoveVeth { device });
         }
     }
     for (device, veth) in &new.veths {
         if old.veths.get(device) != Some(veth) {
-            replaced.insert(device.as_str());
             let work = Work::AddVeth {
                 device: device.clone(),
                 veth: veth.clone(),
@@ -269,7 +302,6 @@ fn links(phases: &mut Phases, place: &Place, old: &Namespace, new: &Namespace) {
             phases.push(Phase::Link, place, work);
         }
     }
-    // What lies on a device that is made anew went with the old one.
     let fresh = |device: &str| replaced.contains(device);
     let device_of = |route: &Route| match route {
         Route::Device(device) | Route::Via { device, .. } => Some(device.clone()),
