@@ -467,13 +467,13 @@ pub(crate) async fn a_lease_takes_its_rows_along(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn a_lease_lives_while_kept_alive(store: Arc<dyn Store>) {
-    let lease = store.lease_grant(1000).await.unwrap();
+    let lease = store.lease_grant(500).await.unwrap();
     let start = commit(&*store, vec![Op::put_leased("a", &b"1"[..], lease)]).await;
     let mut watch = store.watch(start).await.unwrap();
     let begun = std::time::Instant::now();
-    while begun.elapsed() < Duration::from_millis(1500) {
+    while begun.elapsed() < Duration::from_millis(700) {
         store.keep_alive(lease).await.unwrap();
-        let gone = tokio::time::timeout(Duration::from_millis(100), watch.next()).await;
+        let gone = tokio::time::timeout(Duration::from_millis(50), watch.next()).await;
         assert!(gone.is_err(), "the row is gone: {gone:?}");
     }
 }

@@ -187,11 +187,11 @@ async fn a_follower_goes_on_after_a_restart_with_the_difference() {
 async fn a_client_keeps_its_leases_alive_until_it_is_gone() {
     let region = Region::start();
     let client = Client::connect(region.path());
-    let lease = client.lease_grant(600).await.unwrap();
+    let lease = client.lease_grant(500).await.unwrap();
     let revision = commit(&client, vec![Op::put_leased("a", &b"1"[..], lease)]).await;
     let mut watch = region.store.watch(revision).await.unwrap();
-    // More than twice its life.
-    let early = tokio::time::timeout(Duration::from_millis(1500), watch.next()).await;
+    // More than its life.
+    let early = tokio::time::timeout(Duration::from_millis(800), watch.next()).await;
     assert!(early.is_err(), "the row is gone: {early:?}");
     drop(client);
     let gone = within(watch.next()).await.unwrap();
@@ -208,12 +208,12 @@ async fn a_client_keeps_its_leases_alive_until_it_is_gone() {
 async fn a_lease_survives_a_short_absence_of_the_server() {
     let mut region = Region::start();
     let client = Client::connect(region.path());
-    let lease = client.lease_grant(1000).await.unwrap();
+    let lease = client.lease_grant(500).await.unwrap();
     let revision = commit(&client, vec![Op::put_leased("a", &b"1"[..], lease)]).await;
     let mut watch = region.store.watch(revision).await.unwrap();
     region.stop().await;
     region.restart(Arc::clone(&region.store));
-    let early = tokio::time::timeout(Duration::from_millis(1300), watch.next()).await;
+    let early = tokio::time::timeout(Duration::from_millis(800), watch.next()).await;
     assert!(early.is_err(), "the row is gone: {early:?}");
 }
 
