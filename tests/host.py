@@ -146,11 +146,47 @@ class Region:
         return reply[3] & 15, answers
 
 
+class Load:
+    """Requests through the load balancer, one after the other and a connection each, until the block ends. Not one may
+    fail."""
+
+    def __init__(self, addresses, path="/health", host="api.shop.test"):
+        self.addresses, self.path, self.host = addresses, path, host
+        self.answers, self.failures, self.ending = 0, [], False
+
+    def work(self):
+        number = 0
+        while not self.ending:
+            started = time.monotonic()
+            status, body = http_get(self.addresses[number % len(self.addresses)], self.path, self.host)
+            number += 1
+            if status == 200:
+                self.answers += 1
+            else:
+                self.failures.append((status, body, round(time.monotonic() - started, 3)))
+
+    def __enter__(self):
+        self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(4)]
+        [t.start() for t in self.threads]
+        return self
+
+    def __exit__(self, *_):
+        self.ending = True
+        [t.join(10) for t in self.threads]
+        assert not self.failures, f"{len(self.failures)} of {self.answers + len(self.failures)} requests failed: {self.failures[:5]}"
+        assert self.answers > 0, "no request was made"
+
+    def more(self, count=50):
+        """Waits until so many more requests were answered."""
+        goal = self.answers + count
+        wait(f"{count} more answers", lambda: self.answers >= goal or self.failures)
+
+
 class Host:
     """What a scenario gets."""
 
-    def __init__(self, fogbank, instance):
-        self.fogbank, self.instance = fogbank, instance
+    def __init__(self, fogbank, instance, api):
+        self.fogbank, self.instance, self.api = fogbank, instance, api
         self.folder = tempfile.mkdtemp(prefix="fogbank-test-")
         self.regions = []
 
@@ -195,6 +231,38 @@ class Host:
                 found, before[what] = [n for n in found if n not in ("netns", "fogbank")], [n for n in before[what] if n not in ("netns", "fogbank")]
             equal(f"left in the kernel: {what}", found, before[what])
 
+    def shop(self, region, count=2):
+        """Deploys the example API (examples/api/deploy.py) and waits until it serves; gives the deployment."""
+        sys.path.insert(0, str(ROOT / "examples/api"))
+        import deploy
+        shop = deploy.Shop(region.endpoint, "us-east-1")
+        shop.network()
+        shop.groups()
+        shop.image(self.api)
+        shop.balancer()
+        shop.service(count)
+        shop.name()
+        shop.wait(count, 30)
+        shop.addresses = wait("the alias record answers", lambda: (a := region.resolve("api.shop.test")[1]) and len(a) == 2 and a)
+        return shop
+
+    def pids(self, program):
+        """Processes with this program's name, as it stands in their command line."""
+        found = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with contextlib.suppress(OSError):
+                    words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0")
+                    if words[0].decode(errors="replace").endswith(program) and self.ours(entry):
+                        found[int(entry)] = words
+        return set(found)
+
+    def ours(self, pid):
+        """Whether a process lives in a cgroup of this host's region: other scenarios run at the same time."""
+        with contextlib.suppress(OSError):
+            return f"fogbank/{self.instance}/" in open(f"/proc/{pid}/cgroup").read()
+        return False
+
     def architecture(self, region, *arguments):
         """Runs the acceptance program; gives its output. None where it is not on this machine."""
         program = ROOT.parent / "shared/acceptance/architecture.py"
@@ -210,6 +278,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--fogbank", required=True)
     arguments.add_argument("--instance", required=True)
+    arguments.add_argument("--api", required=True, help="the static orders-api program")
     arguments.add_argument("scenario")
     args = arguments.parse_args()
     sh("ip", "link", "set", "lo", "up")
@@ -220,7 +289,7 @@ def main():
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(pathlib.Path(__file__).parent))
     spec.loader.exec_module(module)
-    host = Host(args.fogbank, args.instance)
+    host = Host(args.fogbank, args.instance, args.api)
     try:
         module.scenario(host)
     finally:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every scenario of tests/scenarios against the given program, each in namespaces of its own.
 
-    run.py --fogbank target/release/fogbank [NAME ...]
+    run.py --fogbank target/release/fogbank --api target/x86_64-unknown-linux-gnu/release/orders-api [NAME ...]
 
 A scenario is a Python file with a function `scenario(host)`; see host.py for what a host is. Each runs in its own
 network and mount namespace, so scenarios cannot meet each other or the machine; two at a time. Prints each scenario's
@@ -12,10 +12,10 @@ import argparse, concurrent.futures, os, pathlib, subprocess, sys, time
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def run(name, fogbank, number, limit):
+def run(name, fogbank, api, number, limit):
     started = time.monotonic()
     command = ["unshare", "--net", "--mount", "--propagation", "private", sys.executable, str(HERE / "host.py"),
-               "--fogbank", fogbank, "--instance", f"t{os.getpid() % 10000}x{number:x}"[:8], str(HERE / "scenarios" / f"{name}.py")]
+               "--fogbank", fogbank, "--api", api, "--instance", f"t{os.getpid() % 10000}x{number:x}"[:8], str(HERE / "scenarios" / f"{name}.py")]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit, text=True, errors="replace")
         output, good = done.stdout, done.returncode == 0
@@ -27,6 +27,7 @@ def run(name, fogbank, number, limit):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--fogbank", required=True)
+    arguments.add_argument("--api", required=True, help="the static orders-api program")
     arguments.add_argument("--jobs", type=int, default=2)
     arguments.add_argument("--limit", type=float, default=420, help="seconds for one scenario")
     arguments.add_argument("names", nargs="*")
@@ -37,7 +38,7 @@ def main():
     fogbank = os.path.abspath(args.fogbank)
     failed = []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        runs = [pool.submit(run, name, fogbank, number, args.limit) for number, name in enumerate(names)]
+        runs = [pool.submit(run, name, fogbank, os.path.abspath(args.api), number, args.limit) for number, name in enumerate(names)]
         for each in concurrent.futures.as_completed(runs):
             name, good, output, seconds = each.result()
             print(f"--- {name}: {'passed' if good else 'FAILED'} in {seconds:.1f} s", flush=True)

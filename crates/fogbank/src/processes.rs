@@ -67,13 +67,12 @@ pub fn run(process: Process) -> Result<()> {
         Process::Alb { config, eni } => {
             crate::logging::start("alb");
             let config = read_config(&config)?;
-            runtime()?
-                .block_on(fogbank_edge::http::run(config, &eni))
+            fogbank_edge::http::main(fogbank_edge::http::Config::new(config.run_dir, eni))
                 .context("alb")
         }
         Process::Shim { bundle } => {
             crate::logging::start("shim");
-            fogbank_node::shim::main(&bundle).context("shim")
+            fogbank_node::shim::main(&["shim"], &bundle).context("shim")
         }
     }
 }
