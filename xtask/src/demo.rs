@@ -31,7 +31,7 @@ pub fn build_fogbank() -> Result<PathBuf> {
 }
 
 /// Builds the API as one static file, so that its image needs nothing else.
-fn build_api() -> Result<PathBuf> {
+pub fn build_api() -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut build = shell::cargo(&[
         "build",

@@ -28,7 +28,9 @@ pub fn run() -> Result<()> {
     scenarios
         .arg(shell::root().join("tests/run.py"))
         .arg("--fogbank")
-        .arg(&fogbank);
+        .arg(&fogbank)
+        .arg("--api")
+        .arg(demo::build_api()?);
     shell::run(&mut scenarios)?;
 
     heading("the demo, once");

@@ -67,7 +67,8 @@ pub fn run(process: Process) -> Result<()> {
         Process::Alb { config, eni } => {
             crate::logging::start("alb");
             let config = read_config(&config)?;
-            fogbank_edge::http::main(fogbank_edge::http::Config::new(config.run_dir, eni))
+            runtime()?
+                .block_on(fogbank_edge::http::run(config, &eni))
                 .context("alb")
         }
         Process::Shim { bundle } => {
