@@ -21,6 +21,10 @@ use super::table::HealthCheck;
 use super::target::{Group, Record, Target};
 use super::worker::Worker;
 
+/// Between looks at a target that is starting.
+const LOOK_OUT_MIN: Duration = Duration::from_millis(25);
+const LOOK_OUT_MAX: Duration = Duration::from_millis(500);
+
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -33,32 +37,82 @@ pub enum Finding {
 
 /// Checks a target until it leaves the table.
 pub async fn watch(worker: Arc<Worker>, group: Arc<Group>, target: Arc<Target>) {
-    while !target.is_gone() {
+    let watched = Watched {
+        worker,
+        group,
+        target,
+    };
+    while !watched.target.is_gone() {
         let started = Instant::now();
-        let check = group.check();
-        if target.is_draining() {
+        let check = watched.group.check();
+        if watched.target.is_draining() {
             // It gets no requests any more; whoever asks sees it draining.
         } else if check.enabled {
-            let found = look(&target, &check).await;
-            if target.is_gone() || *group.check() != *check {
-                continue;
-            }
-            if target.note(|record| judge(record, &found, &check)) {
-                tracing::info!(group = group.id, target = %target.address(), ?found, "target health changed");
-                group.refresh();
-                worker.health_changed();
-            }
-        } else if target.note(set_unavailable) {
-            group.refresh();
-            worker.health_changed();
+            watched.look_and_judge(&check, |_| true).await;
+        } else {
+            watched.note(set_unavailable);
         }
         let interval = Duration::from_millis(check.interval_ms.max(1));
         // Up to a tenth earlier, so that nodes and targets don't march in step.
-        let jitter = interval.mul_f64(worker.dice.roll() as f64 / u64::MAX as f64 / 10.0);
-        let next = sleep_until(started + interval - jitter);
+        let share = watched.worker.dice.roll() as f64 / u64::MAX as f64;
+        let next = started + interval - interval.mul_f64(share / 10.0);
+        if check.enabled && watched.is_starting() {
+            watched.look_out(&check, next).await;
+        } else {
+            watched.rest(next).await;
+        }
+    }
+}
+
+/// A target with what its check needs.
+struct Watched {
+    worker: Arc<Worker>,
+    group: Arc<Group>,
+    target: Arc<Target>,
+}
+
+impl Watched {
+    /// One check; what it found counts if `counts` says so, and if the target and its check are still the same.
+    async fn look_and_judge(&self, check: &HealthCheck, counts: impl Fn(&Finding) -> bool) {
+        let found = look(&self.target, check).await;
+        if counts(&found) && !self.target.is_gone() && *self.group.check() == *check {
+            self.note(|record| judge(record, &found, check));
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Record)) {
+        if self.target.note(change) {
+            let (group, target) = (&self.group.id, self.target.address());
+            tracing::info!(group, %target, record = ?self.target.record(), "target health changed");
+            self.group.refresh();
+            self.worker.health_changed();
+        }
+    }
+
+    fn is_starting(&self) -> bool {
+        self.target.record().health == Health::Initial && !self.target.is_draining()
+    }
+
+    /// A target that has just been registered is most likely still starting: it is looked at more often until
+    /// its next regular check, so that it need not wait for that. Failures of these looks don't count.
+    async fn look_out(&self, check: &HealthCheck, next: Instant) {
+        let mut pause = LOOK_OUT_MIN;
+        while self.is_starting() && Instant::now() + pause < next {
+            if self.rest(Instant::now() + pause).await {
+                return;
+            }
+            self.look_and_judge(check, |found| *found == Finding::Success)
+                .await;
+            pause = (pause * 2).min(LOOK_OUT_MAX);
+        }
+        self.rest(next).await;
+    }
+
+    /// Waits; true if the target or its check has changed before the time was up.
+    async fn rest(&self, until: Instant) -> bool {
         tokio::select! {
-            () = next => {}
-            () = target.changed.notified() => {}
+            () = sleep_until(until) => false,
+            () = self.target.changed.notified() => true,
         }
     }
 }

@@ -140,6 +140,26 @@ async fn reasons_in_the_words_of_aws() {
 }
 
 #[tokio::test]
+async fn a_target_that_starts_late_need_not_wait_for_the_next_check() {
+    let (origin, status) = origin("a").await;
+    status.store(503, Ordering::SeqCst);
+    let mut bed = Bed::new(&[]);
+    bed.change(|table| {
+        table.target_groups[0].health_check.enabled = true;
+        table.target_groups[0].health_check.interval_ms = 3_600_000;
+        table.target_groups[0].targets = vec![target(&origin.address)];
+    });
+    until(|| origin.seen().len() >= 3).await;
+    assert_eq!(
+        state(&bed, &origin).health,
+        Health::Initial,
+        "only the first look counts as a failure"
+    );
+    status.store(200, Ordering::SeqCst);
+    until(|| state(&bed, &origin).health == Health::Healthy).await;
+}
+
+#[tokio::test]
 async fn with_nobody_healthy_everybody_serves() {
     let ((first, one), (second, other)) = (origin("first").await, origin("second").await);
     one.store(500, Ordering::SeqCst);
