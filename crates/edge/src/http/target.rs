@@ -124,7 +124,8 @@ impl Group {
                     target
                 }
             };
-            target.apply(row, check_changed);
+            // A new one is looked at at once anyway.
+            target.apply(row, check_changed && known.is_some());
             state.targets.push(target);
         }
         for target in before {
