@@ -274,6 +274,13 @@ class Host:
         return done.stdout
 
 
+def prepare():
+    """Makes a fresh network and mount namespace usable."""
+    sh("ip", "link", "set", "lo", "up")
+    sh("mount", "-t", "tmpfs", "tmpfs", "/run")
+    os.mkdir("/run/netns")
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--fogbank", required=True)
@@ -281,9 +288,7 @@ def main():
     arguments.add_argument("--api", required=True, help="the static orders-api program")
     arguments.add_argument("scenario")
     args = arguments.parse_args()
-    sh("ip", "link", "set", "lo", "up")
-    sh("mount", "-t", "tmpfs", "tmpfs", "/run")
-    os.mkdir("/run/netns")
+    prepare()
     sys.modules["host"] = sys.modules["__main__"]
     spec = importlib.util.spec_from_file_location("scenario", args.scenario)
     module = importlib.util.module_from_spec(spec)

@@ -12,6 +12,8 @@ pub fn run(arguments: &[&str]) -> Result<()> {
         .arg(shell::root().join("tests/bench.py"))
         .arg("--fogbank")
         .arg(&fogbank)
+        .arg("--api")
+        .arg(demo::build_api()?)
         .args(arguments);
     shell::run(&mut bench)
 }
