@@ -1,6 +1,10 @@
-use crate::model::Tx;
+//! A change of Route 53 is in sync once every name server answers by it.
+
+use crate::model::{Tx, route53};
 use fogbank_types::Timestamp;
 
-pub fn reconcile(_tx: &mut Tx) -> Option<Timestamp> {
+/// Nothing to wait for but the name servers' status rows.
+pub fn reconcile(tx: &mut Tx) -> Option<Timestamp> {
+    route53::changes::sync(tx);
     None
 }

@@ -1,1 +1,115 @@
-//! See docs/architecture.md.
+//! Rules of Route 53: hosted zones, their records, and changes (facts DNS-1 to DNS-12, PHZ-1, PHZ-2).
+//!
+//! Called by `api::route53` and `reconcile::change_sync`. Rows have the account's global scope. What must stay true:
+//! every zone has its NS and SOA at the apex; a CNAME is alone at its name; names are stored as AWS lists them, in
+//! lower case, escaped, with a trailing dot; a batch of changes is made whole or not at all.
+
+pub mod aliases;
+pub mod batch;
+pub mod changes;
+pub mod listing;
+pub mod names;
+pub mod tags;
+pub mod values;
+pub mod vpcs;
+pub mod zones;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+
+use crate::model::Refused;
+
+/// Why a call of Route 53 is refused. One variant per code; the text is AWS's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("No hosted zone found with ID: {0}")]
+    NoSuchHostedZone(String),
+    #[error("Could not find resource with ID: {0}")]
+    NoSuchChange(String),
+    #[error("A health check with id {0} does not exist.")]
+    NoSuchHealthCheck(String),
+    #[error("The specified delegation set does not exist: {0}")]
+    NoSuchDelegationSet(String),
+    #[error("A hosted zone has already been created with the specified caller reference.")]
+    HostedZoneAlreadyExists,
+    #[error(
+        "The specified hosted zone contains non-required resource record sets and so cannot be deleted."
+    )]
+    HostedZoneNotEmpty,
+    #[error("The specified hosted zone is a public hosted zone.")]
+    HostedZoneNotPrivate,
+    #[error("{0}")]
+    InvalidDomainName(String),
+    #[error("{0}")]
+    InvalidInput(String),
+    #[error("The VPC: {0} that you provided is not found")]
+    InvalidVpcId(String),
+    /// A message for each problem.
+    #[error("[{}]", .0.join(", "))]
+    InvalidChangeBatch(Vec<String>),
+    #[error(
+        "The VPC {vpc_id} in region {region} has already been associated with the hosted zone {zone_id} with the same domain name."
+    )]
+    ConflictingDomainExists { vpc_id: String, region: String, zone_id: String },
+    #[error("The specified hosted zone is a public hosted zone and can't be associated with a VPC.")]
+    PublicZoneVpcAssociation,
+    #[error("The specified VPC is the last VPC that is associated with the private hosted zone.")]
+    LastVpcAssociation,
+    #[error("The VPC: {0} is not associated with the hosted zone")]
+    VpcAssociationNotFound(String),
+    #[error(
+        "The VPC: {0} has not authorized the association with your hosted zone. To authorize it, the other account must create an authorization."
+    )]
+    NotAuthorized(String),
+    #[error("{0}")]
+    LimitsExceeded(String),
+    #[error("Limits Exceeded: you have reached the maximum number of hosted zones")]
+    TooManyHostedZones,
+}
+
+impl Refused for Refusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchHostedZone(_) => "NoSuchHostedZone",
+            Self::NoSuchChange(_) => "NoSuchChange",
+            Self::NoSuchHealthCheck(_) => "NoSuchHealthCheck",
+            Self::NoSuchDelegationSet(_) => "NoSuchDelegationSet",
+            Self::HostedZoneAlreadyExists => "HostedZoneAlreadyExists",
+            Self::HostedZoneNotEmpty => "HostedZoneNotEmpty",
+            Self::HostedZoneNotPrivate => "HostedZoneNotPrivate",
+            Self::InvalidDomainName(_) => "InvalidDomainName",
+            Self::InvalidInput(_) => "InvalidInput",
+            Self::InvalidVpcId(_) => "InvalidVPCId",
+            Self::InvalidChangeBatch(_) => "InvalidChangeBatch",
+            Self::ConflictingDomainExists { .. } => "ConflictingDomainExists",
+            Self::PublicZoneVpcAssociation => "PublicZoneVPCAssociation",
+            Self::LastVpcAssociation => "LastVPCAssociation",
+            Self::VpcAssociationNotFound(_) => "VPCAssociationNotFound",
+            Self::NotAuthorized(_) => "NotAuthorizedException",
+            Self::LimitsExceeded(_) => "LimitsExceeded",
+            Self::TooManyHostedZones => "TooManyHostedZones",
+        }
+    }
+
+    fn status(&self) -> u16 {
+        match self {
+            Self::NoSuchHostedZone(_)
+            | Self::NoSuchChange(_)
+            | Self::NoSuchHealthCheck(_)
+            | Self::VpcAssociationNotFound(_) => 404,
+            Self::HostedZoneAlreadyExists => 409,
+            Self::NotAuthorized(_) => 401,
+            _ => 400,
+        }
+    }
+}
+
+/// An `InvalidInput` with that text.
+pub fn invalid(text: impl Into<String>) -> Refusal {
+    Refusal::InvalidInput(text.into())
+}
+
+/// What AWS has and fogbank does not yet: said aloud, never stored and ignored.
+pub fn not_offered(what: &str) -> Refusal {
+    Refusal::InvalidInput(format!("{what} is not offered by this region yet"))
+}

@@ -1,0 +1,165 @@
+//! Private zones and their VPCs (fact PHZ-1).
+
+use super::{Refusal, changes, zones};
+use crate::model::tx::Tx;
+use fogbank_types::route53::{Change, HostedZone, ZoneVpc};
+use fogbank_types::{Scope, Snapshot, VpcId};
+
+/// Quota "VPCs per private hosted zone".
+pub const VPCS_MAX: usize = 300;
+
+/// The VPC of that region and id. One of another account would need an authorization.
+pub fn find(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    region: &str,
+    id: &str,
+) -> Result<ZoneVpc, Refusal> {
+    let vpc_id = VpcId::parse(id).map_err(|_| Refusal::InvalidVpcId(id.to_owned()))?;
+    let own = Scope::new(&scope.account, region);
+    if snapshot.vpcs.contains(&own, &vpc_id) {
+        return Ok(ZoneVpc { region: region.to_owned(), vpc_id });
+    }
+    let of_another = |vpc: &std::sync::Arc<fogbank_types::ec2::Vpc>| {
+        vpc.vpc_id == vpc_id && vpc.scope.region == region
+    };
+    if snapshot.vpcs.all().any(of_another) {
+        Err(Refusal::NotAuthorized(id.to_owned()))
+    } else {
+        Err(Refusal::InvalidVpcId(id.to_owned()))
+    }
+}
+
+/// No other zone of that name may be associated with the VPC.
+pub fn check_name_is_free(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    vpc: &ZoneVpc,
+    name: &str,
+) -> Result<(), Refusal> {
+    let mut zones = snapshot.hosted_zones.in_scope(scope);
+    match zones.find(|zone| zone.name == name && zone.vpcs.contains(vpc)) {
+        Some(zone) => Err(Refusal::ConflictingDomainExists {
+            vpc_id: vpc.vpc_id.to_string(),
+            region: vpc.region.clone(),
+            zone_id: zone.id.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+pub fn associate(
+    tx: &mut Tx,
+    scope: &Scope,
+    zone_id: &str,
+    region: &str,
+    vpc_id: &str,
+    comment: Option<String>,
+) -> Result<Change, Refusal> {
+    let mut zone = private(tx, scope, zone_id)?;
+    let vpc = find(tx.snapshot(), scope, region, vpc_id)?;
+    check_name_is_free(tx.snapshot(), scope, &vpc, &zone.name)?;
+    if zone.vpcs.len() >= VPCS_MAX {
+        return Err(Refusal::LimitsExceeded(format!(
+            "A private hosted zone cannot be associated with more than {VPCS_MAX} VPCs"
+        )));
+    }
+    zone.vpcs.push(vpc);
+    tx.put(zone);
+    Ok(changes::submit(tx, scope, comment))
+}
+
+/// The VPC may be gone; its association can still be taken away. The last one stays.
+pub fn disassociate(
+    tx: &mut Tx,
+    scope: &Scope,
+    zone_id: &str,
+    region: &str,
+    vpc_id: &str,
+    comment: Option<String>,
+) -> Result<Change, Refusal> {
+    let mut zone = private(tx, scope, zone_id)?;
+    let same = |vpc: &ZoneVpc| vpc.region == region && vpc.vpc_id.as_str() == vpc_id;
+    if !zone.vpcs.iter().any(same) {
+        return Err(Refusal::VpcAssociationNotFound(vpc_id.to_owned()));
+    }
+    if zone.vpcs.len() == 1 {
+        return Err(Refusal::LastVpcAssociation);
+    }
+    zone.vpcs.retain(|vpc| !same(vpc));
+    tx.put(zone);
+    Ok(changes::submit(tx, scope, comment))
+}
+
+fn private(tx: &Tx, scope: &Scope, zone_id: &str) -> Result<HostedZone, Refusal> {
+    let zone = zones::find(tx.snapshot(), scope, zone_id)?;
+    if zone.private { Ok(HostedZone::clone(zone)) } else { Err(Refusal::PublicZoneVpcAssociation) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{new_zone, scope, zone};
+    use super::super::zones::NewZone;
+    use super::*;
+    use crate::model::elb::fixture::put_vpc;
+
+    const REGION: &str = "us-east-1";
+
+    fn vpc(tx: &mut Tx, account: &str) -> String {
+        put_vpc(tx, &Scope::new(account, REGION), "10.0.0.0/16").to_string()
+    }
+
+    fn private_zone(tx: &mut Tx, name: &str, vpc_id: &str) -> Result<HostedZone, Refusal> {
+        let reference = tx.hex(16);
+        let new = NewZone {
+            vpc: Some((REGION.to_owned(), vpc_id.to_owned())),
+            ..new_zone(name, &reference)
+        };
+        zones::create(tx, &scope(), new).map(|(zone, _)| zone)
+    }
+
+    #[test]
+    fn a_vpc_makes_a_zone_private() {
+        let mut tx = Tx::for_test();
+        let a = vpc(&mut tx, "000000000000");
+        let row = private_zone(&mut tx, "p.test", &a).unwrap();
+        assert!(row.private);
+        assert_eq!(row.name_servers[0], "ns-0.awsdns-00.com");
+        let refused = private_zone(&mut tx, "p.test", &a);
+        assert!(matches!(refused, Err(Refusal::ConflictingDomainExists { .. })));
+        private_zone(&mut tx, "q.test", &a).unwrap();
+    }
+
+    #[test]
+    fn associations_come_and_go_but_the_last_stays() {
+        let mut tx = Tx::for_test();
+        let (a, b) = (vpc(&mut tx, "000000000000"), vpc(&mut tx, "000000000000"));
+        let id = private_zone(&mut tx, "p.test", &a).unwrap().id;
+        let refused = disassociate(&mut tx, &scope(), &id, REGION, &a, None);
+        assert_eq!(refused.unwrap_err(), Refusal::LastVpcAssociation);
+        associate(&mut tx, &scope(), &id, REGION, &b, None).unwrap();
+        let refused = associate(&mut tx, &scope(), &id, REGION, &b, None);
+        assert!(matches!(refused, Err(Refusal::ConflictingDomainExists { .. })));
+        disassociate(&mut tx, &scope(), &id, REGION, &a, None).unwrap();
+        let refused = disassociate(&mut tx, &scope(), &id, REGION, &a, None);
+        assert!(matches!(refused, Err(Refusal::VpcAssociationNotFound(_))));
+    }
+
+    #[test]
+    fn other_refusals() {
+        let mut tx = Tx::for_test();
+        let (a, foreign) = (vpc(&mut tx, "000000000000"), vpc(&mut tx, "111111111111"));
+        let public = zone(&mut tx, "example.test").id;
+        let refused = associate(&mut tx, &scope(), &public, REGION, &a, None);
+        assert_eq!(refused.unwrap_err(), Refusal::PublicZoneVpcAssociation);
+        let id = private_zone(&mut tx, "p.test", &a).unwrap().id;
+        let refused = associate(&mut tx, &scope(), &id, REGION, &foreign, None);
+        assert!(matches!(refused, Err(Refusal::NotAuthorized(_))));
+        for (region, vpc_id) in [(REGION, "vpc-00000000"), (REGION, "x"), ("eu-west-1", a.as_str())] {
+            let refused = associate(&mut tx, &scope(), &id, region, vpc_id, None);
+            assert!(matches!(refused, Err(Refusal::InvalidVpcId(_))), "{region} {vpc_id}");
+        }
+        let refused = associate(&mut tx, &scope(), "Z", REGION, &a, None);
+        assert!(matches!(refused, Err(Refusal::NoSuchHostedZone(_))));
+    }
+}
