@@ -5,7 +5,7 @@ Started by run.py under unshare. Prepares the namespace (loopback up, /run empty
 `scenario(host)`. When that returns, everything of fogbank must be gone from the kernel; what is left is an error. Ends
 only the processes that it started.
 """
-import argparse, contextlib, importlib.util, json, os, pathlib, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
+import argparse, contextlib, gzip, hashlib, importlib.util, io, json, os, pathlib, shutil, signal, socket, struct, subprocess, sys, tarfile, tempfile, threading, time
 
 import boto3
 from botocore.config import Config
@@ -144,6 +144,110 @@ class Region:
                 answers.append(socket.inet_ntoa(data) if kind == 1 else data)
             at += 10 + length
         return reply[3] & 15, answers
+
+
+def layer(entries):
+    """A tar layer of (name, content | None for a folder | ('symlink' | 'link' | 'device', target))."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            if content is None:
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+            elif isinstance(content, tuple):
+                kind, target = content
+                info.type = {"symlink": tarfile.SYMTYPE, "link": tarfile.LNKTYPE, "device": tarfile.CHRTYPE}[kind]
+                if kind == "device":
+                    info.devmajor, info.devminor, info.mode = 1, 1, 0o666
+                else:
+                    info.linkname = target
+            else:
+                info.size, info.mode = len(content), 0o755
+            tar.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return buffer.getvalue()
+
+
+def busybox_layer(extra=()):
+    applets = "sh cat echo env head hostname id ip ls mkdir mknod mount nc nslookup ping ps sleep stat test touch true wget".split()
+    return layer([("bin/busybox", open(os.path.realpath("/bin/busybox"), "rb").read()), *((f"bin/{a}", ("symlink", "busybox")) for a in applets),
+                  ("etc/passwd", b"root:x:0:0:root:/:/bin/sh\nguest:x:1000:1000::/:/bin/sh\n"), ("tmp", None), *extra])
+
+
+def digest(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def image_config(layers, **config):
+    return json.dumps({"architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine), "os": "linux",
+                       "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"], **config},
+                       "rootfs": {"type": "layers", "diff_ids": [digest(l) for l in layers]}}).encode()
+
+
+def docker_archive(path, name, layers, **config):
+    """What `docker save` writes."""
+    text = image_config(layers, **config)
+    files = [(f"{n}/layer.tar", l) for n, l in enumerate(layers)] + [("config.json", text)]
+    files.append(("manifest.json", json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": [n for n, _ in files[:-1]]}]).encode()))
+    with open(path, "wb") as out:
+        out.write(layer(files))
+
+
+def oci_archive(path, name, layers, **config):
+    """An OCI image layout in a tar."""
+    text = image_config(layers, **config)
+    packed = [gzip.compress(l, mtime=0) for l in layers]
+    blob = lambda data, kind: {"mediaType": kind, "digest": digest(data), "size": len(data)}
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                           "config": blob(text, "application/vnd.oci.image.config.v1+json"),
+                           "layers": [blob(p, "application/vnd.oci.image.layer.v1.tar+gzip") for p in packed]}).encode()
+    index = json.dumps({"schemaVersion": 2, "manifests": [{**blob(manifest, "application/vnd.oci.image.manifest.v1+json"),
+                                                           "annotations": {"org.opencontainers.image.ref.name": name}}]}).encode()
+    files = [("oci-layout", b'{"imageLayoutVersion": "1.0.0"}'), ("index.json", index)]
+    files += [("blobs/sha256/" + digest(d)[7:], d) for d in (text, manifest, *packed)]
+    with open(path, "wb") as out:
+        out.write(layer(files))
+
+
+class Tasks:
+    """Tasks that run one command and end: probes into a VPC from inside."""
+
+    def __init__(self, host, region, subnets, groups):
+        self.host, self.region, self.subnets, self.groups = host, region, subnets, groups
+        self.ecs, self.logs = region.clients("ecs", "logs")
+        self.ecs.create_cluster(clusterName="probes")
+        self.logs.create_log_group(logGroupName="/probes")
+        path = os.path.join(host.folder, "probe.tar")
+        docker_archive(path, "probe:1", [busybox_layer()])
+        region.cli("image", "load", path)
+
+    def define(self, image="000000000000.dkr.ecr.us-east-1.amazonaws.com/probe:1", **container):
+        return self.ecs.register_task_definition(
+            family="probe", requiresCompatibilities=["FARGATE"], networkMode="awsvpc", cpu="256", memory="512",
+            executionRoleArn="arn:aws:iam::000000000000:role/execution", containerDefinitions=[{
+                "name": "main", "image": image, "essential": True, "logConfiguration": {"logDriver": "awslogs", "options": {
+                    "awslogs-group": "/probes", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}, **container}],
+        )["taskDefinition"]["taskDefinitionArn"]
+
+    def start(self, command, definition=None, subnet=0, groups=None):
+        answer = self.ecs.run_task(
+            cluster="probes", taskDefinition=definition or self.define(), launchType="FARGATE",
+            overrides={"containerOverrides": [{"name": "main", "command": command}]} if command else {},
+            networkConfiguration={"awsvpcConfiguration": {"subnets": [self.subnets[subnet]], "securityGroups": groups or self.groups}})
+        assert not answer["failures"], answer["failures"]
+        return answer["tasks"][0]["taskArn"]
+
+    def describe(self, arn):
+        return self.ecs.describe_tasks(cluster="probes", tasks=[arn])["tasks"][0]
+
+    def ended(self, arn, seconds=40):
+        return wait("the probe ends", lambda: (t := self.describe(arn))["lastStatus"] == "STOPPED" and t, seconds)
+
+    def run(self, *command, **where):
+        """(exit code, output) of a shell command inside the VPC."""
+        task = self.ended(self.start(["sh", "-c", " ".join(command)], **where))
+        stream = "p/main/" + task["taskArn"].rsplit("/", 1)[1]
+        events = self.logs.get_log_events(logGroupName="/probes", logStreamName=stream, startFromHead=True)["events"]
+        return task["containers"][0].get("exitCode"), "\n".join(e["message"] for e in events)
 
 
 class Load:

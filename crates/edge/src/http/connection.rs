@@ -245,15 +245,17 @@ impl Connection {
             counters.desync_refused.add(1);
         }
         tracing::debug!(peer = %self.peer, status = refusal.status, reason = refusal.reason, "request refused");
-        self.fail(refusal.status, false).await;
+        let unread = Facts::of_refused();
+        self.fail(refusal.status, &unread, false).await;
         Flow::Linger
     }
 
-    /// Sends the node's own error page.
-    pub async fn fail(&mut self, status: u16, keep_alive: bool) -> Flow {
+    /// Sends the node's own error page. The connection goes on only if the request `is_read` to its end.
+    pub async fn fail(&mut self, status: u16, facts: &Facts, is_read: bool) -> Flow {
+        let keep_alive = facts.keep_alive && is_read;
         let manner = Manner {
             keep_alive,
-            is_head: false,
+            is_head: facts.is_head,
             unix_time_s: unix_time_s(),
         };
         self.out.clear();

@@ -67,14 +67,12 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
     let head = std::mem::take(&mut connection.out);
     let request = Pump::start(head, facts.body.clone(), chunked, &mut connection.inbox);
     let Ok(mut request) = request else {
-        return connection.fail(400, false).await;
+        return connection.fail(400, &facts, false).await;
     };
     let mut fresh_only = false;
     let flow = loop {
         let Some(target) = group.choose(&worker.dice) else {
-            break connection
-                .fail(503, facts.keep_alive && request.is_whole())
-                .await;
+            break connection.fail(503, &facts, request.is_whole()).await;
         };
         let idle = if fresh_only {
             None
@@ -90,9 +88,7 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
             Ok(stream) => stream,
             Err(status) => {
                 group.counters.target_connection_errors.add(1);
-                break connection
-                    .fail(status, facts.keep_alive && request.is_whole())
-                    .await;
+                break connection.fail(status, &facts, request.is_whole()).await;
             }
         };
         let under_way = target.begin(&connection.entered.tether);
@@ -149,23 +145,19 @@ async fn conclude(
             }
             match (close, request_done) {
                 (_, false) => Flow::Linger,
+                // Closing with something unread would reset the connection, and cost the client the answer.
+                (true, true) if !connection.inbox.is_empty() => Flow::Linger,
                 (true, true) => Flow::Close,
                 (false, true) => Flow::Next,
             }
         }
         // The rest of the request is not known to be read: the connection ends with the error.
         Outcome::Unanswered | Outcome::BadResponse | Outcome::Cut => {
-            connection
-                .fail(502, facts.keep_alive && facts.body.is_done())
-                .await
+            connection.fail(502, facts, facts.body.is_done()).await
         }
-        Outcome::TargetSlow => {
-            connection
-                .fail(504, facts.keep_alive && facts.body.is_done())
-                .await
-        }
-        Outcome::ClientSlow => connection.fail(408, false).await,
-        Outcome::BadBody => connection.fail(400, false).await,
+        Outcome::TargetSlow => connection.fail(504, facts, facts.body.is_done()).await,
+        Outcome::ClientSlow => connection.fail(408, facts, false).await,
+        Outcome::BadBody => connection.fail(400, facts, false).await,
         Outcome::ClientLeft => {
             connection.entered.worker.counters.client_left_460.add(1);
             Flow::Close

@@ -13,7 +13,6 @@ use fogbank_types::status::Health;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::body::Body;
 use super::connect::connect;
 use super::request::Facts;
 use super::response::{HEAD_MAX_BYTES, read_response};
@@ -187,16 +186,7 @@ async fn ask(address: SocketAddr, path: &str) -> io::Result<u16> {
          User-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
-    let facts = Facts {
-        body: Body::NONE,
-        content_length: None,
-        is_http_1_0: false,
-        keep_alive: false,
-        is_head: false,
-        is_idempotent: true,
-        expects_continue: false,
-        is_upgrade: false,
-    };
+    let facts = Facts::of_get();
     let mut bytes = Vec::with_capacity(1024);
     loop {
         let head = read_response(&bytes, &facts, |response| response.status);

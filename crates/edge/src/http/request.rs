@@ -73,6 +73,30 @@ pub struct Facts {
     pub is_upgrade: bool,
 }
 
+impl Facts {
+    /// Of a plain GET by the node itself.
+    pub fn of_get() -> Self {
+        Self {
+            body: Body::NONE,
+            content_length: None,
+            is_http_1_0: false,
+            keep_alive: false,
+            is_head: false,
+            is_idempotent: true,
+            expects_continue: false,
+            is_upgrade: false,
+        }
+    }
+
+    /// Of a request that could not be read: nothing is known of it.
+    pub fn of_refused() -> Self {
+        Self {
+            is_idempotent: false,
+            ..Self::of_get()
+        }
+    }
+}
+
 impl Request<'_, '_> {
     /// The host without its port.
     pub fn host_name(&self) -> &str {

@@ -227,6 +227,27 @@ async fn nobody_listening_is_a_bad_gateway_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
+async fn an_error_for_head_has_no_body() {
+    let mut bed = Bed::new(&[]);
+    let mut client = bed.client().await;
+    for targets in [vec![], vec![(own_address(), 9).into()]] {
+        bed.change(|table| {
+            table.target_groups[0].targets = targets.iter().map(crate::bed::target).collect();
+        });
+        client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let answer = client.head_answer().await;
+        assert!(matches!(answer.status, 502 | 503));
+        assert!(answer.header("content-length").is_some());
+    }
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(
+        client.answer().await.status,
+        502,
+        "nothing stood between the answers"
+    );
+}
+
+#[tokio::test]
 async fn no_registered_target_is_unavailable() {
     let bed = Bed::new(&[]);
     let answer = bed.get("/").await;

@@ -65,10 +65,11 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Shi
 /// Set for the second half of [`main`].
 const SEALED: &str = "FOGBANK_SHIM_SEALED";
 
-/// The program. `arguments` are those that come before `--bundle <dir>` when it executes itself again.
-pub fn main(arguments: &[&str], bundle: &Path) -> Result<(), ShimError> {
+/// The program, which executes itself again as `<itself> shim --bundle <bundle>`.
+pub fn main(bundle: &Path) -> Result<(), ShimError> {
+    let bundle = &bundle.canonicalize().map_err(failed("find", bundle))?;
     if std::env::var_os(SEALED).is_none() {
-        return Err(seal(arguments, bundle));
+        return Err(seal(bundle));
     }
     rustix::process::chdir(bundle).map_err(|error| failed("enter", bundle)(error.into()))?;
     let text = fs::read(SPEC_FILE).map_err(failed("read", Path::new(SPEC_FILE)))?;
@@ -80,7 +81,7 @@ pub fn main(arguments: &[&str], bundle: &Path) -> Result<(), ShimError> {
 /// Executes itself again from a read-only mount, in a mount namespace of its own and a session of its own. A container's
 /// first process is this program until it executes the image's, and for that moment `/proc/self/exe` in the container
 /// leads to this file: it must not be writable there (the lesson of CVE-2019-5736). Only comes back with an error.
-fn seal(arguments: &[&str], bundle: &Path) -> ShimError {
+fn seal(bundle: &Path) -> ShimError {
     let sealed = bundle.join("fogbank");
     let made = (|| -> io::Result<()> {
         // Fails harmlessly for a process group's leader, which is detached already.
@@ -113,7 +114,7 @@ fn seal(arguments: &[&str], bundle: &Path) -> ShimError {
     }
     let mut again = Command::new(&sealed);
     again
-        .args(arguments)
+        .arg("shim")
         .arg("--bundle")
         .arg(bundle)
         .env_clear()

@@ -286,7 +286,7 @@ fn write_state(state: &TaskState) -> io::Result<()> {
 }
 
 fn start(container: &TaskContainer, task: &Group, bundle: &Path) -> Result<Running, String> {
-    let group = task.child(&container.spec.name);
+    let group = task.child(group_name(&container.spec.name));
     group.create(&container.limits).map_err(describe)?;
     let log = match &container.log {
         Some(folder) => Some(Writer::open(folder).map_err(describe)?),
@@ -302,7 +302,7 @@ fn start(container: &TaskContainer, task: &Group, bundle: &Path) -> Result<Runni
         stdout: stdout_in,
         stderr: stderr_in,
     };
-    let folder = bundle.join(&container.spec.name);
+    let folder = bundle.join("containers").join(&container.spec.name);
     let started =
         sandbox::start(&container.spec, &folder, &group, streams).map_err(|error| match error {
             SandboxError::Refused(reason) => reason,
@@ -315,6 +315,16 @@ fn start(container: &TaskContainer, task: &Group, bundle: &Path) -> Result<Runni
         outputs: [stdout, stderr],
         deadline: None,
     })
+}
+
+/// A container may have the name of a file that every v1 group holds.
+fn group_name(container: &str) -> &str {
+    match container {
+        "tasks" => "tasks-container",
+        "notify_on_release" => "notify_on_release-container",
+        "release_agent" => "release_agent-container",
+        other => other,
+    }
 }
 
 /// The whole chain of causes in one line, for a task's reason.

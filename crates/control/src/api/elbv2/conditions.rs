@@ -94,11 +94,14 @@ fn forbid(condition: &wire::RuleCondition, field: &str) -> Result<(), Refusal> {
     }
 }
 
+/// `Values` and `RegexValues` of a configuration.
+type Configured = (Option<Vec<String>>, Option<Vec<String>>);
+
 /// `Values` or those of the configuration; both only if they are the same, as AWS's own answers are.
 fn either(
     field: &str,
     values: Option<Vec<String>>,
-    config: Option<(Option<Vec<String>>, Option<Vec<String>>)>,
+    config: Option<Configured>,
 ) -> Result<Vec<String>, Refusal> {
     let (configured, regex_values) = config.unwrap_or_default();
     if regex_values.is_some_and(|values| !values.is_empty()) {

@@ -151,7 +151,7 @@ fn set_security_groups_reaches_the_interfaces() {
     let web = put_group(&mut region.tx, &scope, &vpc_id, "web");
     set_security_groups(&mut region.tx, &scope, &lb.arn, &[web.to_string()]).unwrap();
     for eni in region.tx.snapshot().enis.in_scope(&scope) {
-        assert_eq!(eni.groups, [web.clone()]);
+        assert_eq!(eni.groups, std::slice::from_ref(&web));
     }
     assert!(set_security_groups(&mut region.tx, &scope, &lb.arn, &[]).is_err());
 }

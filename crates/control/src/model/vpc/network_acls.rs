@@ -112,7 +112,7 @@ pub fn delete(tx: &mut Tx, scope: &Scope, id: &NetworkAclId) -> Result<(), Refus
         });
     }
     if !acl.associations.is_empty() {
-        return Err(Refusal::has_dependents("networkAcl", id));
+        return Err(Refusal::has_dependents("network ACL", id));
     }
     tx.delete::<NetworkAcl>(scope, id);
     Ok(())
@@ -351,7 +351,7 @@ mod tests {
         );
         assert_eq!(
             delete(&mut tx, &scope(), &id),
-            Err(Refusal::has_dependents("networkAcl", &id))
+            Err(Refusal::has_dependents("network ACL", &id))
         );
         let gone = replace_association(&mut tx, &scope(), &old, &id).unwrap_err();
         assert_eq!(gone.code(), "InvalidAssociationID.NotFound");

@@ -11,13 +11,13 @@ pub fn traffic(protocol: &str, from: Option<i32>, to: Option<i32>) -> Result<Tra
         None => Ok(Traffic::All),
         Some(number @ (6 | 17)) => {
             let (Some(from), Some(to)) = (from, to) else {
-                return Err(ports("Must specify both from and to ports with TCP/UDP."));
+                return Err(both_ports("TCP/UDP"));
             };
             Ok(with_ports(number, port_range(from, to)?))
         }
         Some(1) => match (from, to) {
             (Some(kind), Some(code)) => Ok(Traffic::Icmp(icmp(kind, code)?)),
-            _ => Err(ports("Must specify both from and to ports with ICMP.")),
+            _ => Err(both_ports("ICMP")),
         },
         Some(58) if from.is_some_and(|kind| kind != -1) || to.is_some_and(|code| code != -1) => {
             Err(Refusal::NotOffered { what: "IPv6" })
@@ -67,6 +67,12 @@ fn protocol_number(text: &str) -> Result<Option<u8>, Refusal> {
 fn unknown_protocol(text: &str) -> Refusal {
     Refusal::value(format!(
         "Invalid value '{text}' for IP protocol. Unknown protocol."
+    ))
+}
+
+fn both_ports(protocol: &str) -> Refusal {
+    Refusal::value(format!(
+        "Invalid value for portRange. Must specify both from and to ports with {protocol}."
     ))
 }
 

@@ -126,14 +126,18 @@ macro_rules! refusals {
 refusals! {
     DryRun = "DryRunOperation", "Request would have succeeded, but DryRun flag is set.";
     MissingParameter { name: &'static str } = "MissingParameter", "The request must contain the parameter {name}";
+    /// None of several parameters is given.
+    Missing { text: String } = "MissingParameter", "{text}";
     /// Parameters that exclude each other.
     Combination { text: String } = "InvalidParameterCombination", "{text}";
     /// A value that breaks a rule which has no code of its own.
     Value { text: String } = "InvalidParameterValue", "{text}";
+    TagSpecification { text: String } = "InvalidParameter", "{text}";
     /// What AWS offers and this region does not yet.
     NotOffered { what: &'static str } = "InvalidParameterValue", "{what} is not offered by this region yet.";
     UnknownFilter { name: String } = "InvalidParameterValue", "The filter '{name}' is invalid";
     FilterLimit = "FilterLimitExceeded", "The maximum number of filters or filter values has been reached.";
+    MalformedGroup { id: String } = "InvalidGroupId.Malformed", "The security group ID '{id}' is malformed";
     NextToken = "InvalidNextToken", "The specified NextToken is invalid.";
     TokenReused = "IdempotentParameterMismatch",
         "The request uses the same client token as a previous, but non-identical request.";

@@ -1,0 +1,151 @@
+//! Addresses behind the names of load balancers (facts ALB-4, ALB-5).
+//!
+//! Compiled by `tables` from the load balancers, their interfaces and what their nodes think of the targets.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+
+use fogbank_types::elb::{ActionKind, LoadBalancer, LoadBalancerState, TargetGroup};
+use fogbank_types::status::{Health, TargetHealth};
+use fogbank_types::{EniId, Snapshot};
+
+use super::name::Name;
+
+/// Fact ALB-4.
+pub const TTL: u32 = 60;
+
+/// The names of all load balancers and their addresses in answers.
+pub fn compile(snapshot: &Snapshot) -> HashMap<Name, Vec<Ipv4Addr>> {
+    let groups = groups_in_use(snapshot);
+    let health = health_by_node(snapshot);
+    let mut names = HashMap::new();
+    for balancer in snapshot.load_balancers.all() {
+        if balancer.state == LoadBalancerState::Failed {
+            continue;
+        }
+        let used = groups.get(balancer.arn.as_str());
+        let addresses = addresses(snapshot, balancer, used, &health);
+        for name in [
+            balancer.dns_name.clone(),
+            format!("dualstack.{}", balancer.dns_name),
+        ] {
+            match Name::parse(&name) {
+                Ok(name) => {
+                    names.insert(name, addresses.clone());
+                }
+                Err(error) => tracing::warn!(%error, arn = %balancer.arn, "a load balancer has no name"),
+            }
+        }
+    }
+    names
+}
+
+type HealthByNode<'a> = HashMap<(&'a EniId, &'a str), &'a TargetHealth>;
+
+fn health_by_node(snapshot: &Snapshot) -> HealthByNode<'_> {
+    snapshot
+        .target_health
+        .all()
+        .map(|row| ((&row.eni_id, row.target_group_arn.as_str()), &**row))
+        .collect()
+}
+
+/// The target groups that a load balancer's listeners and rules forward to, by its ARN.
+fn groups_in_use(snapshot: &Snapshot) -> HashMap<&str, BTreeSet<&str>> {
+    let mut used: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    let mut balancer_of = HashMap::new();
+    for listener in snapshot.listeners.all() {
+        balancer_of.insert(listener.arn.as_str(), listener.load_balancer_arn.as_str());
+        let set = used.entry(&listener.load_balancer_arn).or_default();
+        forwards(&listener.default_actions, set);
+    }
+    for rule in snapshot.listener_rules.all() {
+        if let Some(balancer) = balancer_of.get(rule.listener_arn.as_str()) {
+            forwards(&rule.actions, used.entry(balancer).or_default());
+        }
+    }
+    used
+}
+
+fn forwards<'a>(actions: &'a [fogbank_types::elb::Action], into: &mut BTreeSet<&'a str>) {
+    for action in actions {
+        if let ActionKind::Forward { groups, .. } = &action.kind {
+            into.extend(groups.iter().map(|group| group.target_group_arn.as_str()));
+        }
+    }
+}
+
+/// Public addresses of an internet-facing one, private addresses of an internal one, of the zones that can
+/// serve. If none can, all are given: there is nothing better to try.
+fn addresses(
+    snapshot: &Snapshot,
+    balancer: &LoadBalancer,
+    used: Option<&BTreeSet<&str>>,
+    health: &HealthByNode<'_>,
+) -> Vec<Ipv4Addr> {
+    let nodes: Vec<_> = balancer
+        .zones
+        .iter()
+        .filter_map(|zone| {
+            let eni = snapshot.enis.get(&balancer.scope, &zone.eni_id)?;
+            let address = if balancer.internal {
+                eni.private_ip
+            } else {
+                snapshot.public_ip(eni, eni.private_ip)?
+            };
+            let groups: Vec<_> = used
+                .into_iter()
+                .flatten()
+                .filter_map(|arn| snapshot.target_groups.get(&balancer.scope, arn))
+                .collect();
+            let serves = can_serve(&groups, &zone.eni_id, &zone.zone, health);
+            Some((address, serves))
+        })
+        .collect();
+    let any = nodes.iter().any(|(_, serves)| *serves);
+    nodes
+        .into_iter()
+        .filter(|(_, serves)| *serves || !any)
+        .map(|(address, _)| address)
+        .collect()
+}
+
+/// Whether a node sees a healthy target in each group that has targets for it, and in one group at least.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html#target-group-health>
+fn can_serve(
+    groups: &[&std::sync::Arc<TargetGroup>],
+    node: &EniId,
+    zone: &str,
+    health: &HealthByNode<'_>,
+) -> bool {
+    let mut any = false;
+    for group in groups {
+        let crosses = group
+            .attributes
+            .get("load_balancing.cross_zone.enabled")
+            .is_none_or(|value| value != "false");
+        let mut targets = group
+            .targets
+            .iter()
+            .filter(|target| target.draining_since.is_none())
+            .filter(|target| crosses || target.zone.as_deref().is_none_or(|z| z == zone))
+            .peekable();
+        if targets.peek().is_none() {
+            continue;
+        }
+        let Some(row) = health.get(&(node, group.arn.as_str())) else {
+            return false;
+        };
+        let healthy = targets.any(|target| {
+            row.targets.iter().any(|state| {
+                state.health == Health::Healthy
+                    && (state.ip, state.port) == (target.ip, target.port)
+            })
+        });
+        if !healthy {
+            return false;
+        }
+        any = true;
+    }
+    any
+}

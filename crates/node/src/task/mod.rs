@@ -1,0 +1,179 @@
+//! Tasks of this host: from a row that says RUNNING to processes that run, and from either's end to the other's.
+//!
+//! The agent calls [`Tasks::update`] after each snapshot that it has applied to the network; each task has an actor
+//! ([`life`]) that goes through the hooks in order: eni, image, rootfs, log, start. What must stay true:
+//!
+//! - A task is begun once. What was begun stands in the ledger and is adopted after a restart, never started again.
+//! - A task whose row is gone is killed at once; one whose row says STOPPED is stopped as its definition says.
+//! - `Stopped` is reported when no process of the task is left, and stands in the store before the bundle goes.
+
+mod life;
+mod logs;
+mod plan;
+mod reference;
+mod status;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fogbank_store::Store;
+use fogbank_store::blob::BlobStore;
+use fogbank_types::ecs::{DesiredStatus, Task};
+use fogbank_types::status::TaskPhase;
+use fogbank_types::{RegionConfig, Row as _, Snapshot};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::ledger::Ledger;
+use crate::oci::LayerStore;
+use crate::report::Reporter;
+use crate::sandbox::Hierarchies;
+
+/// What all tasks of a host share.
+pub struct Host {
+    pub config: Arc<RegionConfig>,
+    pub store: Arc<dyn Store>,
+    pub reporter: Reporter,
+    pub ledger: Ledger,
+    pub blobs: BlobStore,
+    pub layers: LayerStore,
+    pub hierarchies: Hierarchies,
+    /// Ids of resources that the network could not be made to hold, after each attempt.
+    pub network: watch::Receiver<Vec<String>>,
+}
+
+impl Host {
+    /// Path of a task's cgroup.
+    pub fn cgroup(&self, task: &str) -> String {
+        format!("{}/{task}", instance_cgroup(&self.config))
+    }
+}
+
+/// The cgroup above all tasks of an instance.
+pub fn instance_cgroup(config: &RegionConfig) -> String {
+    format!("fogbank/{}", config.instance)
+}
+
+/// What is wanted of a task's actor; only ever goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Want {
+    Run,
+    Stop,
+    /// The row is gone: end it now and say nothing.
+    Vanish,
+}
+
+struct Actor {
+    want: watch::Sender<Want>,
+    handle: JoinHandle<()>,
+}
+
+/// See the module.
+pub struct Tasks {
+    host: Arc<Host>,
+    actors: HashMap<String, Actor>,
+}
+
+impl Tasks {
+    pub fn new(host: Arc<Host>) -> Self {
+        Self { host, actors: HashMap::new() }
+    }
+
+    /// Takes over what an earlier agent has begun. Called once, with the first snapshot; what no row asks for ends.
+    pub fn adopt(&mut self, snapshot: &Snapshot) {
+        let begun = match self.host.ledger.tasks() {
+            Ok(begun) => begun,
+            Err(error) => {
+                tracing::error!(%error, "the ledger can't be read; nothing is adopted");
+                return;
+            }
+        };
+        let rows: HashMap<&str, &Arc<Task>> = self.local(snapshot).map(|task| (task.id.as_str(), task)).collect();
+        for id in begun {
+            let (key, row) = match rows.get(id.as_str()) {
+                Some(task) => (task.key(), Some(Arc::clone(task))),
+                None => (format!("unknown/{id}"), None),
+            };
+            let want = row.as_deref().map_or(Want::Vanish, wanted);
+            tracing::info!(task = id, ?want, "adopting");
+            let host = Arc::clone(&self.host);
+            let actor = spawn(want, |orders| life::adopted(host, id, row, orders));
+            self.actors.insert(key, actor);
+        }
+        self.sweep_cgroups();
+    }
+
+    /// Groups without a folder in the ledger: their bundle was removed by hand, or the data folder is another one.
+    fn sweep_cgroups(&self) {
+        let parent = self.host.hierarchies.group(&instance_cgroup(&self.host.config));
+        for id in parent.children() {
+            if self.host.ledger.bundle(&id).is_dir() {
+                continue;
+            }
+            tracing::warn!(task = id, "ending what an unknown task left");
+            let group = parent.child(&id);
+            tokio::task::spawn_blocking(move || life::end_group(&group));
+        }
+    }
+
+    fn local<'a>(&self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Arc<Task>> {
+        let host = self.host.config.host.clone();
+        snapshot.tasks.all().filter(move |task| task.host == host)
+    }
+
+    /// Starts, stops and ends tasks so that they are those of the snapshot. Gives the ends of those whose rows vanished.
+    pub fn update(&mut self, snapshot: &Snapshot) -> Vec<JoinHandle<()>> {
+        let rows: HashMap<String, &Arc<Task>> = self.local(snapshot).map(|task| (task.key(), task)).collect();
+        let mut ends = Vec::new();
+        let gone: Vec<String> = self.actors.keys().filter(|key| !rows.contains_key(*key)).cloned().collect();
+        for key in gone {
+            if let Some(actor) = self.actors.remove(&key) {
+                actor.want.send_replace(Want::Vanish);
+                ends.push(actor.handle);
+            }
+        }
+        for (key, task) in rows {
+            let want = wanted(task);
+            if let Some(actor) = self.actors.get(&key) {
+                actor.want.send_if_modified(|have| {
+                    let forward = want > *have;
+                    *have = want.max(*have);
+                    forward
+                });
+                continue;
+            }
+            let known = snapshot.task_statuses.get(&task.scope, &task.id);
+            if task.stopped_at.is_some() || known.is_some_and(|known| known.phase == TaskPhase::Stopped) {
+                continue;
+            }
+            let (host, row, snapshot) = (Arc::clone(&self.host), Arc::clone(task), snapshot.clone());
+            // Reported as running, but this host knows nothing of it: its processes died with the host's last life.
+            let lost = known.filter(|known| known.phase > TaskPhase::Pending).cloned();
+            let actor = match lost {
+                Some(known) => spawn(want, |_| life::lost(host, known)),
+                None => spawn(want, |orders| life::begun(host, row, snapshot, orders)),
+            };
+            self.actors.insert(key, actor);
+        }
+        ends
+    }
+}
+
+fn wanted(task: &Task) -> Want {
+    if task.desired == DesiredStatus::Stopped && task.stop_containers { Want::Stop } else { Want::Run }
+}
+
+fn spawn<F>(want: Want, life: impl FnOnce(watch::Receiver<Want>) -> F) -> Actor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (want, orders) = watch::channel(want);
+    Actor { want, handle: tokio::spawn(life(orders)) }
+}
+
+/// Ends every task of this instance: asks the shims, then kills what is left, and removes groups and bundles. For
+/// `fogbank up` when the region goes down; blocks for about `patience`.
+pub fn teardown(config: &RegionConfig, patience: Duration) -> Result<(), String> {
+    life::end_all(config, patience)
+}
