@@ -260,3 +260,6 @@ fn put_address(out: &mut Vec<u8>, octets: [u8; 4]) {
         put_number(out, octet.into());
     }
 }
+
+#[cfg(test)]
+mod tests;
