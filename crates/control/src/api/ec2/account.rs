@@ -11,18 +11,45 @@ use fogbank_wire::ec2::*;
 /// Regions that need no opting in (the ones before March 2019).
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-regions-availability-zones.html>
 const ALWAYS_ON: &[&str] = &[
-    "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "eu-west-1", "eu-west-2",
-    "eu-west-3", "eu-central-1", "eu-north-1", "ap-south-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3",
-    "ap-southeast-1", "ap-southeast-2",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+    "ca-central-1",
+    "sa-east-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "eu-central-1",
+    "eu-north-1",
+    "ap-south-1",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-southeast-1",
+    "ap-southeast-2",
 ];
 
 fn opt_in_status(region: &str) -> &'static str {
-    if ALWAYS_ON.contains(&region) { "opt-in-not-required" } else { "opted-in" }
+    if ALWAYS_ON.contains(&region) {
+        "opt-in-not-required"
+    } else {
+        "opted-in"
+    }
 }
 
 const ZONE_FILTERS: &[&str] = &[
-    "group-long-name", "group-name", "message", "opt-in-status", "parent-zone-id", "parent-zone-name", "region-name",
-    "state", "zone-id", "zone-name", "zone-type",
+    "group-long-name",
+    "group-name",
+    "message",
+    "opt-in-status",
+    "parent-zone-id",
+    "parent-zone-name",
+    "region-name",
+    "state",
+    "zone-id",
+    "zone-name",
+    "zone-type",
 ];
 
 pub fn describe_availability_zones(
@@ -40,11 +67,21 @@ pub fn describe_availability_zones(
         .map(|name| ("ZoneName", name))
         .chain(request.zone_ids.iter().flatten().map(|id| ("ZoneId", id)))
     {
-        if !all.iter().any(|zone| zone.name == *name || zone.id == *name) {
-            return Err(Refusal::value(format!("Invalid availability zone: [{name}] ({parameter})")).into());
+        if !all
+            .iter()
+            .any(|zone| zone.name == *name || zone.id == *name)
+        {
+            return Err(Refusal::value(format!(
+                "Invalid availability zone: [{name}] ({parameter})"
+            ))
+            .into());
         }
     }
-    let named = |given: &Option<Vec<String>>, own: &String| given.as_ref().is_none_or(|g| g.is_empty() || g.contains(own));
+    let named = |given: &Option<Vec<String>>, own: &String| {
+        given
+            .as_ref()
+            .is_none_or(|g| g.is_empty() || g.contains(own))
+    };
     let shown = all
         .into_iter()
         .filter(|zone| named(&request.zone_names, &zone.name) && named(&request.zone_ids, &zone.id))
@@ -72,14 +109,25 @@ pub fn describe_availability_zones(
             ..AvailabilityZone::default()
         })
         .collect();
-    Ok(DescribeAvailabilityZonesResult { availability_zones: Some(shown) })
+    Ok(DescribeAvailabilityZonesResult {
+        availability_zones: Some(shown),
+    })
 }
 
-pub fn describe_regions(_: &Context, request: DescribeRegionsRequest) -> Result<DescribeRegionsResult, ApiError> {
+pub fn describe_regions(
+    _: &Context,
+    request: DescribeRegionsRequest,
+) -> Result<DescribeRegionsResult, ApiError> {
     dry_run(request.dry_run)?;
-    let filters = Filters::parse(request.filters, &["endpoint", "opt-in-status", "region-name"])?;
+    let filters = Filters::parse(
+        request.filters,
+        &["endpoint", "opt-in-status", "region-name"],
+    )?;
     let names = request.region_names.unwrap_or_default();
-    if let Some(unknown) = names.iter().find(|name| !regions().any(|region| region == name.as_str())) {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !regions().any(|region| region == name.as_str()))
+    {
         return Err(Refusal::value(format!("Invalid region provided: {unknown}")).into());
     }
     let endpoint = |region: &str| format!("ec2.{region}.amazonaws.com");
@@ -99,7 +147,9 @@ pub fn describe_regions(_: &Context, request: DescribeRegionsRequest) -> Result<
             ..Region::default()
         })
         .collect();
-    Ok(DescribeRegionsResult { regions: Some(shown) })
+    Ok(DescribeRegionsResult {
+        regions: Some(shown),
+    })
 }
 
 pub fn describe_account_attributes(
@@ -108,13 +158,22 @@ pub fn describe_account_attributes(
 ) -> Result<DescribeAccountAttributesResult, ApiError> {
     dry_run(request.dry_run)?;
     let snapshot = context.snapshot();
-    let default_vpc = snapshot.vpcs.in_scope(&context.scope()).find(|vpc| vpc.is_default);
+    let default_vpc = snapshot
+        .vpcs
+        .in_scope(&context.scope())
+        .find(|vpc| vpc.is_default);
     let attributes = [
         ("supported-platforms", "VPC".to_owned()),
-        ("vpc-max-security-groups-per-interface", QUOTAS.groups_per_interface.to_string()),
+        (
+            "vpc-max-security-groups-per-interface",
+            QUOTAS.groups_per_interface.to_string(),
+        ),
         ("max-elastic-ips", QUOTAS.elastic_ips.to_string()),
         ("vpc-max-elastic-ips", QUOTAS.elastic_ips.to_string()),
-        ("default-vpc", default_vpc.map_or("none".to_owned(), |vpc| vpc.vpc_id.to_string())),
+        (
+            "default-vpc",
+            default_vpc.map_or("none".to_owned(), |vpc| vpc.vpc_id.to_string()),
+        ),
     ];
     let names = request.attribute_names.unwrap_or_default();
     let shown = attributes
@@ -122,8 +181,12 @@ pub fn describe_account_attributes(
         .filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name))
         .map(|(name, value)| AccountAttribute {
             attribute_name: Some(name.to_owned()),
-            attribute_values: Some(vec![AccountAttributeValue { attribute_value: Some(value) }]),
+            attribute_values: Some(vec![AccountAttributeValue {
+                attribute_value: Some(value),
+            }]),
         })
         .collect();
-    Ok(DescribeAccountAttributesResult { account_attributes: Some(shown) })
+    Ok(DescribeAccountAttributesResult {
+        account_attributes: Some(shown),
+    })
 }

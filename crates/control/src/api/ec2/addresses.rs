@@ -27,18 +27,32 @@ fn render(row: &Row) -> Address {
     }
 }
 
-pub fn allocate(context: &Context, request: AllocateAddressRequest) -> Result<AllocateAddressResult, ApiError> {
+pub fn allocate(
+    context: &Context,
+    request: AllocateAddressRequest,
+) -> Result<AllocateAddressResult, ApiError> {
     if let Some(domain) = request.domain.filter(|domain| domain != "vpc") {
         return Err(Refusal::parameter("domain", domain, "").into());
     }
-    if let Some(group) = request.network_border_group.filter(|group| *group != context.caller.region) {
+    if let Some(group) = request
+        .network_border_group
+        .filter(|group| *group != context.caller.region)
+    {
         return Err(Refusal::parameter("networkBorderGroup", group, "").into());
     }
     let pools = request.customer_owned_ipv4_pool.is_some() || request.ipam_pool_id.is_some();
-    not_offered(pools || request.public_ipv4_pool.is_some_and(|pool| pool != "amazon"), "An address pool")?;
+    not_offered(
+        pools
+            || request
+                .public_ipv4_pool
+                .is_some_and(|pool| pool != "amazon"),
+        "An address pool",
+    )?;
     not_offered(request.address.is_some(), "Recovering a released address")?;
     let tags = tags::specified(request.tag_specifications, "elastic-ip")?;
-    let row = write(context, request.dry_run, |tx| addresses::allocate(tx, &context.scope(), tags.clone()))?;
+    let row = write(context, request.dry_run, |tx| {
+        addresses::allocate(tx, &context.scope(), tags.clone())
+    })?;
     Ok(AllocateAddressResult {
         allocation_id: Some(row.allocation_id.to_string()),
         domain: Some("vpc".to_owned()),
@@ -50,8 +64,15 @@ pub fn allocate(context: &Context, request: AllocateAddressRequest) -> Result<Al
 }
 
 const FILTERS: &[&str] = &[
-    "allocation-id", "association-id", "domain", "instance-id", "network-border-group", "network-interface-id",
-    "network-interface-owner-id", "private-ip-address", "public-ip",
+    "allocation-id",
+    "association-id",
+    "domain",
+    "instance-id",
+    "network-border-group",
+    "network-interface-id",
+    "network-interface-owner-id",
+    "private-ip-address",
+    "public-ip",
 ];
 
 fn values(row: &Row, name: &str) -> Vec<String> {
@@ -69,7 +90,10 @@ fn values(row: &Row, name: &str) -> Vec<String> {
     }
 }
 
-pub fn describe(context: &Context, request: DescribeAddressesRequest) -> Result<DescribeAddressesResult, ApiError> {
+pub fn describe(
+    context: &Context,
+    request: DescribeAddressesRequest,
+) -> Result<DescribeAddressesResult, ApiError> {
     dry_run(request.dry_run)?;
     let (snapshot, scope) = (context.snapshot(), context.scope());
     let filters = Filters::parse(request.filters, FILTERS)?;
@@ -86,7 +110,9 @@ pub fn describe(context: &Context, request: DescribeAddressesRequest) -> Result<
     wanted.sort_by(|a, b| a.allocation_id.cmp(&b.allocation_id));
     wanted.dedup_by(|a, b| a.allocation_id == b.allocation_id);
     wanted.retain(|row| filters.accept(&row.tags, |name| values(row, name)));
-    Ok(DescribeAddressesResult { addresses: Some(wanted.iter().map(|row| render(row)).collect()) })
+    Ok(DescribeAddressesResult {
+        addresses: Some(wanted.iter().map(|row| render(row)).collect()),
+    })
 }
 
 /// No address has a PTR record, since the operation that sets one is not served: the list is empty.
@@ -99,14 +125,21 @@ pub fn describe_attribute(
     for id in ids::parse_all::<AllocationId>(request.allocation_ids.as_deref())? {
         addresses::get(&snapshot, &scope, &id)?;
     }
-    Ok(DescribeAddressesAttributeResult { addresses: Some(Vec::new()), next_token: None })
+    Ok(DescribeAddressesAttributeResult {
+        addresses: Some(Vec::new()),
+        next_token: None,
+    })
 }
 
-pub fn release(context: &Context, request: ReleaseAddressRequest) -> Result<ReleaseAddressResponse, ApiError> {
+pub fn release(
+    context: &Context,
+    request: ReleaseAddressRequest,
+) -> Result<ReleaseAddressResponse, ApiError> {
     let id = match (request.allocation_id, request.public_ip) {
         (Some(id), None) => ids::parse(&id)?,
         (Some(_), Some(_)) => {
-            let text = "You may specify public IP or allocation id, but not both in the same call".to_owned();
+            let text = "You may specify public IP or allocation id, but not both in the same call"
+                .to_owned();
             return Err(Refusal::Combination { text }.into());
         }
         (None, Some(_)) => {
@@ -118,7 +151,9 @@ pub fn release(context: &Context, request: ReleaseAddressRequest) -> Result<Rele
             return Err(Refusal::Missing { text }.into());
         }
     };
-    write(context, request.dry_run, |tx| addresses::release(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        addresses::release(tx, &context.scope(), &id)
+    })?;
     Ok(ReleaseAddressResponse {})
 }
 
@@ -131,14 +166,19 @@ fn named(
 ) -> Result<AllocationId, Refusal> {
     match (allocation_id, public_ip) {
         (Some(id), _) => ids::parse(id),
-        (None, Some(address)) => Ok(addresses::by_public_ip(snapshot, scope, address)?.allocation_id.clone()),
-        (None, None) => {
-            Err(Refusal::Missing { text: "Invalid request, expect PublicIp/AllocationId parameter.".to_owned() })
-        }
+        (None, Some(address)) => Ok(addresses::by_public_ip(snapshot, scope, address)?
+            .allocation_id
+            .clone()),
+        (None, None) => Err(Refusal::Missing {
+            text: "Invalid request, expect PublicIp/AllocationId parameter.".to_owned(),
+        }),
     }
 }
 
-pub fn associate(context: &Context, request: AssociateAddressRequest) -> Result<AssociateAddressResult, ApiError> {
+pub fn associate(
+    context: &Context,
+    request: AssociateAddressRequest,
+) -> Result<AssociateAddressResult, ApiError> {
     let scope = context.scope();
     let id = named(
         &context.snapshot(),
@@ -147,16 +187,23 @@ pub fn associate(context: &Context, request: AssociateAddressRequest) -> Result<
         request.public_ip.as_deref(),
     )?;
     not_offered(request.instance_id.is_some(), "An instance")?;
-    let eni = request.network_interface_id.ok_or_else(|| Refusal::Missing {
-        text: "Invalid request, expect InstanceId/NetworkId parameter.".to_owned(),
-    })?;
+    let eni = request
+        .network_interface_id
+        .ok_or_else(|| Refusal::Missing {
+            text: "Invalid request, expect InstanceId/NetworkId parameter.".to_owned(),
+        })?;
     let eni = ids::parse(&eni)?;
-    let private_ip = request.private_ip_address.map(|text| ids::address("privateIpAddress", &text)).transpose()?;
+    let private_ip = request
+        .private_ip_address
+        .map(|text| ids::address("privateIpAddress", &text))
+        .transpose()?;
     let may_move = request.allow_reassociation.unwrap_or(true);
     let association = write(context, request.dry_run, |tx| {
         addresses::associate(tx, &scope, &id, &eni, private_ip, may_move)
     })?;
-    Ok(AssociateAddressResult { association_id: Some(association.to_string()) })
+    Ok(AssociateAddressResult {
+        association_id: Some(association.to_string()),
+    })
 }
 
 pub fn disassociate(
@@ -167,10 +214,14 @@ pub fn disassociate(
     let id = match (&request.association_id, &request.public_ip) {
         (Some(id), _) => {
             let id: AddressAssociationId = ids::parse(id)?;
-            addresses::by_association(&snapshot, &scope, &id)?.allocation_id.clone()
+            addresses::by_association(&snapshot, &scope, &id)?
+                .allocation_id
+                .clone()
         }
         (None, public_ip) => named(&snapshot, &scope, None, public_ip.as_deref())?,
     };
-    write(context, request.dry_run, |tx| addresses::disassociate(tx, &scope, &id))?;
+    write(context, request.dry_run, |tx| {
+        addresses::disassociate(tx, &scope, &id)
+    })?;
     Ok(DisassociateAddressResponse {})
 }

@@ -11,7 +11,9 @@ use fogbank_types::ec2::DhcpOptions as Row;
 use fogbank_wire::ec2::*;
 
 fn render(row: &Row) -> DhcpOptions {
-    let value = |value: &String| AttributeValue { value: Some(value.clone()) };
+    let value = |value: &String| AttributeValue {
+        value: Some(value.clone()),
+    };
     let configuration = |(key, values): (&String, &Vec<String>)| DhcpConfiguration {
         key: Some(key.clone()),
         values: Some(values.iter().map(value).collect()),
@@ -24,17 +26,24 @@ fn render(row: &Row) -> DhcpOptions {
     }
 }
 
-pub fn create(context: &Context, request: CreateDhcpOptionsRequest) -> Result<CreateDhcpOptionsResult, ApiError> {
+pub fn create(
+    context: &Context,
+    request: CreateDhcpOptionsRequest,
+) -> Result<CreateDhcpOptionsResult, ApiError> {
     let tags = tags::specified(request.tag_specifications, "dhcp-options")?;
     let mut configurations: Vec<Configuration> = Vec::new();
     for configuration in request.dhcp_configurations {
-        let key = configuration.key.ok_or(Refusal::MissingParameter { name: "key" })?;
+        let key = configuration
+            .key
+            .ok_or(Refusal::MissingParameter { name: "key" })?;
         configurations.push((key, configuration.values.unwrap_or_default()));
     }
     let row = write(context, request.dry_run, |tx| {
         dhcp_options::create(tx, &context.scope(), configurations.clone(), tags.clone())
     })?;
-    Ok(CreateDhcpOptionsResult { dhcp_options: Some(render(&row)) })
+    Ok(CreateDhcpOptionsResult {
+        dhcp_options: Some(render(&row)),
+    })
 }
 
 const FILTERS: &[&str] = &["dhcp-options-id", "key", "owner-id", "value"];
@@ -47,7 +56,10 @@ pub fn describe(
     let filters = Filters::parse(request.filters, FILTERS)?;
     let wanted: Vec<DhcpOptionsId> = ids::parse_all(request.dhcp_options_ids.as_deref())?;
     let mut all = dhcp_options::all(&context.snapshot(), &context.scope());
-    if let Some(unknown) = wanted.iter().find(|id| !all.iter().any(|row| row.dhcp_options_id == **id)) {
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|id| !all.iter().any(|row| row.dhcp_options_id == **id))
+    {
         return Err(Refusal::not_found(ResourceKind::DhcpOptions, unknown).into());
     }
     all.retain(|row| {
@@ -60,9 +72,16 @@ pub fn describe(
                 _ => row.options.values().flatten().cloned().collect(),
             })
     });
-    let (found, next_token) =
-        page(all, |row| row.dhcp_options_id.to_string(), request.max_results, request.next_token)?;
-    Ok(DescribeDhcpOptionsResult { dhcp_options: Some(found.iter().map(render).collect()), next_token })
+    let (found, next_token) = page(
+        all,
+        |row| row.dhcp_options_id.to_string(),
+        request.max_results,
+        request.next_token,
+    )?;
+    Ok(DescribeDhcpOptionsResult {
+        dhcp_options: Some(found.iter().map(render).collect()),
+        next_token,
+    })
 }
 
 pub fn associate(
@@ -74,12 +93,19 @@ pub fn associate(
         "default" => None,
         id => Some(ids::parse(id)?),
     };
-    write(context, request.dry_run, |tx| dhcp_options::associate(tx, &context.scope(), &vpc_id, id.as_ref()))?;
+    write(context, request.dry_run, |tx| {
+        dhcp_options::associate(tx, &context.scope(), &vpc_id, id.as_ref())
+    })?;
     Ok(AssociateDhcpOptionsResponse {})
 }
 
-pub fn delete(context: &Context, request: DeleteDhcpOptionsRequest) -> Result<DeleteDhcpOptionsResponse, ApiError> {
+pub fn delete(
+    context: &Context,
+    request: DeleteDhcpOptionsRequest,
+) -> Result<DeleteDhcpOptionsResponse, ApiError> {
     let id = ids::parse(&request.dhcp_options_id)?;
-    write(context, request.dry_run, |tx| dhcp_options::delete(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        dhcp_options::delete(tx, &context.scope(), &id)
+    })?;
     Ok(DeleteDhcpOptionsResponse {})
 }

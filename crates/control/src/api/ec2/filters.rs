@@ -20,8 +20,11 @@ impl Filters {
         }
         let mut filters = Vec::with_capacity(given.len());
         for filter in given {
-            let name = filter.name.ok_or(Refusal::MissingParameter { name: "Filter.Name" })?;
-            let of_tags = matches!(name.as_str(), "tag-key" | "tag-value") || name.starts_with("tag:");
+            let name = filter.name.ok_or(Refusal::MissingParameter {
+                name: "Filter.Name",
+            })?;
+            let of_tags =
+                matches!(name.as_str(), "tag-key" | "tag-value") || name.starts_with("tag:");
             if !of_tags && !known.contains(&name.as_str()) {
                 return Err(Refusal::UnknownFilter { name });
             }
@@ -29,7 +32,10 @@ impl Filters {
             if values.len() > VALUES_MAX {
                 return Err(Refusal::FilterLimit);
             }
-            filters.push((name, values.iter().map(|value| Pattern::parse(value)).collect()));
+            filters.push((
+                name,
+                values.iter().map(|value| Pattern::parse(value)).collect(),
+            ));
         }
         Ok(Self(filters))
     }
@@ -48,7 +54,10 @@ impl Filters {
     }
 
     /// The plain values of a filter, for calls that check them.
-    pub fn values_of<'a>(given: Option<&'a [Filter]>, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn values_of<'a>(
+        given: Option<&'a [Filter]>,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
         given
             .unwrap_or_default()
             .iter()
@@ -118,7 +127,10 @@ mod tests {
 
     fn filter(name: &str, values: &[&str]) -> Filter {
         let values = values.iter().map(|value| value.to_string()).collect();
-        Filter { name: Some(name.to_owned()), values: Some(values) }
+        Filter {
+            name: Some(name.to_owned()),
+            values: Some(values),
+        }
     }
 
     #[test]
@@ -140,7 +152,11 @@ mod tests {
             ("", "", true),
             ("", "a", false),
         ] {
-            assert_eq!(Pattern::parse(pattern).matches(text), expected, "{pattern} {text}");
+            assert_eq!(
+                Pattern::parse(pattern).matches(text),
+                expected,
+                "{pattern} {text}"
+            );
         }
     }
 
@@ -154,14 +170,32 @@ mod tests {
     #[test]
     fn all_filters_must_hold_and_one_value_of_each() {
         let tags = Tags::from([("Name".to_owned(), "web-1".to_owned())]);
-        let values = |name: &str| if name == "state" { vec!["available".to_owned()] } else { Vec::new() };
+        let values = |name: &str| {
+            if name == "state" {
+                vec!["available".to_owned()]
+            } else {
+                Vec::new()
+            }
+        };
         for (given, expected) in [
             (vec![], true),
             (vec![filter("state", &["pending", "available"])], true),
             (vec![filter("state", &["pending"])], false),
             (vec![filter("state", &[])], false),
-            (vec![filter("tag:Name", &["web-*"]), filter("state", &["available"])], true),
-            (vec![filter("tag:Name", &["db-*"]), filter("state", &["available"])], false),
+            (
+                vec![
+                    filter("tag:Name", &["web-*"]),
+                    filter("state", &["available"]),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    filter("tag:Name", &["db-*"]),
+                    filter("state", &["available"]),
+                ],
+                false,
+            ),
             (vec![filter("tag:name", &["*"])], false),
             (vec![filter("tag-key", &["Na*"])], true),
         ] {
@@ -172,10 +206,30 @@ mod tests {
 
     #[test]
     fn unknown_names_and_too_many_are_refused() {
-        let refused = |given| Filters::parse(Some(given), &["state"]).map(drop).unwrap_err();
-        assert_eq!(refused(vec![filter("nope", &["x"])]), Refusal::UnknownFilter { name: "nope".to_owned() });
-        assert_eq!(refused(vec![filter("state", &["x"]); 51]), Refusal::FilterLimit);
-        assert_eq!(refused(vec![filter("state", &["x"; 201])]), Refusal::FilterLimit);
-        assert_eq!(refused(vec![Filter::default()]), Refusal::MissingParameter { name: "Filter.Name" });
+        let refused = |given| {
+            Filters::parse(Some(given), &["state"])
+                .map(drop)
+                .unwrap_err()
+        };
+        assert_eq!(
+            refused(vec![filter("nope", &["x"])]),
+            Refusal::UnknownFilter {
+                name: "nope".to_owned()
+            }
+        );
+        assert_eq!(
+            refused(vec![filter("state", &["x"]); 51]),
+            Refusal::FilterLimit
+        );
+        assert_eq!(
+            refused(vec![filter("state", &["x"; 201])]),
+            Refusal::FilterLimit
+        );
+        assert_eq!(
+            refused(vec![Filter::default()]),
+            Refusal::MissingParameter {
+                name: "Filter.Name"
+            }
+        );
     }
 }

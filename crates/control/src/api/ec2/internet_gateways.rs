@@ -30,15 +30,22 @@ pub fn create(
     let row = write(context, request.dry_run, |tx| {
         internet_gateways::create(tx, &context.scope(), tags.clone())
     })?;
-    Ok(CreateInternetGatewayResult { internet_gateway: Some(render(&row)) })
+    Ok(CreateInternetGatewayResult {
+        internet_gateway: Some(render(&row)),
+    })
 }
 
 pub fn attach(
     context: &Context,
     request: AttachInternetGatewayRequest,
 ) -> Result<AttachInternetGatewayResponse, ApiError> {
-    let (id, vpc_id) = (ids::parse(&request.internet_gateway_id)?, ids::parse(&request.vpc_id)?);
-    write(context, request.dry_run, |tx| internet_gateways::attach(tx, &context.scope(), &id, &vpc_id))?;
+    let (id, vpc_id) = (
+        ids::parse(&request.internet_gateway_id)?,
+        ids::parse(&request.vpc_id)?,
+    );
+    write(context, request.dry_run, |tx| {
+        internet_gateways::attach(tx, &context.scope(), &id, &vpc_id)
+    })?;
     Ok(AttachInternetGatewayResponse {})
 }
 
@@ -46,8 +53,13 @@ pub fn detach(
     context: &Context,
     request: DetachInternetGatewayRequest,
 ) -> Result<DetachInternetGatewayResponse, ApiError> {
-    let (id, vpc_id) = (ids::parse(&request.internet_gateway_id)?, ids::parse(&request.vpc_id)?);
-    write(context, request.dry_run, |tx| internet_gateways::detach(tx, &context.scope(), &id, &vpc_id))?;
+    let (id, vpc_id) = (
+        ids::parse(&request.internet_gateway_id)?,
+        ids::parse(&request.vpc_id)?,
+    );
+    write(context, request.dry_run, |tx| {
+        internet_gateways::detach(tx, &context.scope(), &id, &vpc_id)
+    })?;
     Ok(DetachInternetGatewayResponse {})
 }
 
@@ -56,11 +68,18 @@ pub fn delete(
     request: DeleteInternetGatewayRequest,
 ) -> Result<DeleteInternetGatewayResponse, ApiError> {
     let id = ids::parse(&request.internet_gateway_id)?;
-    write(context, request.dry_run, |tx| internet_gateways::delete(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        internet_gateways::delete(tx, &context.scope(), &id)
+    })?;
     Ok(DeleteInternetGatewayResponse {})
 }
 
-const FILTERS: &[&str] = &["attachment.state", "attachment.vpc-id", "internet-gateway-id", "owner-id"];
+const FILTERS: &[&str] = &[
+    "attachment.state",
+    "attachment.vpc-id",
+    "internet-gateway-id",
+    "owner-id",
+];
 
 fn values(row: &Row, name: &str) -> Vec<String> {
     match name {
@@ -84,8 +103,14 @@ pub fn describe(
         dry_run: request.dry_run,
     };
     let snapshot = context.snapshot();
-    let (found, next_token) =
-        rows::<Row, InternetGatewayId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;
+    let (found, next_token) = rows::<Row, InternetGatewayId>(
+        context,
+        &snapshot,
+        query,
+        FILTERS,
+        |row| &row.tags,
+        values,
+    )?;
     Ok(DescribeInternetGatewaysResult {
         internet_gateways: Some(found.iter().map(|row| render(row)).collect()),
         next_token,

@@ -110,5 +110,9 @@ fn optional(text: Option<impl ToString>) -> Vec<String> {
 
 /// Refuses a parameter for what this region does not offer.
 fn not_offered(given: bool, what: &'static str) -> Result<(), Refusal> {
-    if given { Err(Refusal::NotOffered { what }) } else { Ok(()) }
+    if given {
+        Err(Refusal::NotOffered { what })
+    } else {
+        Ok(())
+    }
 }

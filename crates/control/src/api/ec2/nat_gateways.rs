@@ -20,7 +20,12 @@ fn state_name(state: NatGatewayState) -> &'static str {
 }
 
 fn connectivity(row: &Row) -> String {
-    if row.private_connectivity { "private" } else { "public" }.to_owned()
+    if row.private_connectivity {
+        "private"
+    } else {
+        "public"
+    }
+    .to_owned()
 }
 
 fn render(row: &Row) -> NatGateway {
@@ -59,26 +64,48 @@ fn render(row: &Row) -> NatGateway {
     }
 }
 
-pub fn create(context: &Context, request: CreateNatGatewayRequest) -> Result<CreateNatGatewayResult, ApiError> {
+pub fn create(
+    context: &Context,
+    request: CreateNatGatewayRequest,
+) -> Result<CreateNatGatewayResult, ApiError> {
     let regional = request.availability_mode.as_deref() == Some("regional")
-        || request.availability_zone_addresses.is_some_and(|list| !list.is_empty());
+        || request
+            .availability_zone_addresses
+            .is_some_and(|list| !list.is_empty());
     not_offered(regional, "A regional NAT gateway")?;
-    let secondary = request.secondary_allocation_ids.is_some_and(|list| !list.is_empty())
-        || request.secondary_private_ip_addresses.is_some_and(|list| !list.is_empty())
-        || request.secondary_private_ip_address_count.is_some_and(|count| count > 0);
+    let secondary = request
+        .secondary_allocation_ids
+        .is_some_and(|list| !list.is_empty())
+        || request
+            .secondary_private_ip_addresses
+            .is_some_and(|list| !list.is_empty())
+        || request
+            .secondary_private_ip_address_count
+            .is_some_and(|count| count > 0);
     not_offered(secondary, "A NAT gateway with secondary addresses")?;
-    let subnet = request.subnet_id.ok_or(Refusal::MissingParameter { name: "subnetId" })?;
+    let subnet = request
+        .subnet_id
+        .ok_or(Refusal::MissingParameter { name: "subnetId" })?;
     let is_private = request.connectivity_type.as_deref() == Some("private");
     let allocation_id = match (request.allocation_id, is_private) {
         (Some(id), false) => Some(ids::parse(&id)?),
         (None, true) => None,
-        (None, false) => return Err(Refusal::MissingParameter { name: "allocationId" }.into()),
+        (None, false) => {
+            return Err(Refusal::MissingParameter {
+                name: "allocationId",
+            }
+            .into());
+        }
         (Some(_), true) => {
-            let text = "The parameter allocationId cannot be used with connectivityType private.".to_owned();
+            let text = "The parameter allocationId cannot be used with connectivityType private."
+                .to_owned();
             return Err(Refusal::Combination { text }.into());
         }
     };
-    let private_ip = request.private_ip_address.map(|text| ids::address("privateIpAddress", &text)).transpose()?;
+    let private_ip = request
+        .private_ip_address
+        .map(|text| ids::address("privateIpAddress", &text))
+        .transpose()?;
     let new = NewNatGateway {
         subnet_id: ids::parse(&subnet)?,
         allocation_id,
@@ -86,12 +113,22 @@ pub fn create(context: &Context, request: CreateNatGatewayRequest) -> Result<Cre
         client_token: request.client_token.clone(),
         tags: tags::specified(request.tag_specifications, "natgateway")?,
     };
-    let row =
-        write(context, request.dry_run, |tx| nat_gateways::create(tx, &context.scope(), new.clone()))?;
-    Ok(CreateNatGatewayResult { nat_gateway: Some(render(&row)), client_token: request.client_token })
+    let row = write(context, request.dry_run, |tx| {
+        nat_gateways::create(tx, &context.scope(), new.clone())
+    })?;
+    Ok(CreateNatGatewayResult {
+        nat_gateway: Some(render(&row)),
+        client_token: request.client_token,
+    })
 }
 
-const FILTERS: &[&str] = &["connectivity-type", "nat-gateway-id", "state", "subnet-id", "vpc-id"];
+const FILTERS: &[&str] = &[
+    "connectivity-type",
+    "nat-gateway-id",
+    "state",
+    "subnet-id",
+    "vpc-id",
+];
 
 fn values(row: &Row, name: &str) -> Vec<String> {
     vec![match name {
@@ -118,11 +155,21 @@ pub fn describe(
     let (found, next_token) =
         rows::<Row, NatGatewayId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;
     let shown = found.iter().map(|row| render(row)).collect();
-    Ok(DescribeNatGatewaysResult { nat_gateways: Some(shown), next_token })
+    Ok(DescribeNatGatewaysResult {
+        nat_gateways: Some(shown),
+        next_token,
+    })
 }
 
-pub fn delete(context: &Context, request: DeleteNatGatewayRequest) -> Result<DeleteNatGatewayResult, ApiError> {
+pub fn delete(
+    context: &Context,
+    request: DeleteNatGatewayRequest,
+) -> Result<DeleteNatGatewayResult, ApiError> {
     let id: NatGatewayId = ids::parse(&request.nat_gateway_id)?;
-    write(context, request.dry_run, |tx| nat_gateways::delete(tx, &context.scope(), &id))?;
-    Ok(DeleteNatGatewayResult { nat_gateway_id: Some(id.to_string()) })
+    write(context, request.dry_run, |tx| {
+        nat_gateways::delete(tx, &context.scope(), &id)
+    })?;
+    Ok(DeleteNatGatewayResult {
+        nat_gateway_id: Some(id.to_string()),
+    })
 }

@@ -15,13 +15,23 @@ fn render_entry(entry: &EntryRow) -> NetworkAclEntry {
     let mut shown = NetworkAclEntry {
         cidr_block: Some(entry.cidr_block.to_string()),
         egress: Some(entry.egress),
-        protocol: Some(entry.traffic.protocol_number().map_or("-1".to_owned(), |number| number.to_string())),
+        protocol: Some(
+            entry
+                .traffic
+                .protocol_number()
+                .map_or("-1".to_owned(), |number| number.to_string()),
+        ),
         rule_action: Some(if entry.allow { "allow" } else { "deny" }.to_owned()),
         rule_number: Some(entry.number.into()),
         ..NetworkAclEntry::default()
     };
     match entry.traffic {
-        Traffic::Icmp(_) => shown.icmp_type_code = Some(IcmpTypeCode { code: to, r#type: from }),
+        Traffic::Icmp(_) => {
+            shown.icmp_type_code = Some(IcmpTypeCode {
+                code: to,
+                r#type: from,
+            })
+        }
         Traffic::Tcp(_) | Traffic::Udp(_) => shown.port_range = Some(PortRange { from, to }),
         Traffic::All | Traffic::Protocol(_) => {}
     }
@@ -62,19 +72,36 @@ fn render(row: &Row) -> NetworkAcl {
     }
 }
 
-pub fn create(context: &Context, request: CreateNetworkAclRequest) -> Result<CreateNetworkAclResult, ApiError> {
+pub fn create(
+    context: &Context,
+    request: CreateNetworkAclRequest,
+) -> Result<CreateNetworkAclResult, ApiError> {
     let vpc_id = ids::parse(&request.vpc_id)?;
     let tags = tags::specified(request.tag_specifications, "network-acl")?;
     let token = request.client_token;
     let row = write(context, request.dry_run, |tx| {
-        network_acls::create(tx, &context.scope(), &vpc_id, tags.clone(), token.as_deref())
+        network_acls::create(
+            tx,
+            &context.scope(),
+            &vpc_id,
+            tags.clone(),
+            token.as_deref(),
+        )
     })?;
-    Ok(CreateNetworkAclResult { network_acl: Some(render(&row)), client_token: token })
+    Ok(CreateNetworkAclResult {
+        network_acl: Some(render(&row)),
+        client_token: token,
+    })
 }
 
-pub fn delete(context: &Context, request: DeleteNetworkAclRequest) -> Result<DeleteNetworkAclResponse, ApiError> {
+pub fn delete(
+    context: &Context,
+    request: DeleteNetworkAclRequest,
+) -> Result<DeleteNetworkAclResponse, ApiError> {
     let id = ids::parse(&request.network_acl_id)?;
-    write(context, request.dry_run, |tx| network_acls::delete(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        network_acls::delete(tx, &context.scope(), &id)
+    })?;
     Ok(DeleteNetworkAclResponse {})
 }
 
@@ -93,7 +120,9 @@ struct EntryMembers {
 impl EntryMembers {
     fn parse(self) -> Result<NewEntry, Refusal> {
         not_offered(self.ipv6_cidr_block.is_some(), "IPv6")?;
-        let block = self.cidr_block.ok_or(Refusal::MissingParameter { name: "cidrBlock" })?;
+        let block = self
+            .cidr_block
+            .ok_or(Refusal::MissingParameter { name: "cidrBlock" })?;
         let allow = match self.action.as_str() {
             "allow" => true,
             "deny" => false,
@@ -127,7 +156,9 @@ pub fn create_entry(
         icmp: request.icmp_type_code,
     }
     .parse()?;
-    write(context, request.dry_run, |tx| network_acls::create_entry(tx, &context.scope(), &id, entry.clone()))?;
+    write(context, request.dry_run, |tx| {
+        network_acls::create_entry(tx, &context.scope(), &id, entry.clone())
+    })?;
     Ok(CreateNetworkAclEntryResponse {})
 }
 
@@ -147,7 +178,9 @@ pub fn replace_entry(
         icmp: request.icmp_type_code,
     }
     .parse()?;
-    write(context, request.dry_run, |tx| network_acls::replace_entry(tx, &context.scope(), &id, entry.clone()))?;
+    write(context, request.dry_run, |tx| {
+        network_acls::replace_entry(tx, &context.scope(), &id, entry.clone())
+    })?;
     Ok(ReplaceNetworkAclEntryResponse {})
 }
 
@@ -157,7 +190,13 @@ pub fn delete_entry(
 ) -> Result<DeleteNetworkAclEntryResponse, ApiError> {
     let id = ids::parse(&request.network_acl_id)?;
     write(context, request.dry_run, |tx| {
-        network_acls::delete_entry(tx, &context.scope(), &id, request.egress, request.rule_number)
+        network_acls::delete_entry(
+            tx,
+            &context.scope(),
+            &id,
+            request.egress,
+            request.rule_number,
+        )
     })?;
     Ok(DeleteNetworkAclEntryResponse {})
 }
@@ -171,41 +210,67 @@ pub fn replace_association(
     let new = write(context, request.dry_run, |tx| {
         network_acls::replace_association(tx, &context.scope(), &id, &acl)
     })?;
-    Ok(ReplaceNetworkAclAssociationResult { new_association_id: Some(new.to_string()) })
+    Ok(ReplaceNetworkAclAssociationResult {
+        new_association_id: Some(new.to_string()),
+    })
 }
 
 const FILTERS: &[&str] = &[
-    "association.association-id", "association.network-acl-id", "association.subnet-id", "default", "entry.cidr",
-    "entry.egress", "entry.icmp.code", "entry.icmp.type", "entry.ipv6-cidr", "entry.port-range.from",
-    "entry.port-range.to", "entry.protocol", "entry.rule-action", "entry.rule-number", "network-acl-id", "owner-id",
+    "association.association-id",
+    "association.network-acl-id",
+    "association.subnet-id",
+    "default",
+    "entry.cidr",
+    "entry.egress",
+    "entry.icmp.code",
+    "entry.icmp.type",
+    "entry.ipv6-cidr",
+    "entry.port-range.from",
+    "entry.port-range.to",
+    "entry.protocol",
+    "entry.rule-action",
+    "entry.rule-number",
+    "network-acl-id",
+    "owner-id",
     "vpc-id",
 ];
 
 fn values(row: &Row, name: &str) -> Vec<String> {
     let associations = row.associations.iter();
     let of_entries = |member: fn(NetworkAclEntry) -> Option<String>| {
-        shown_entries(row).into_iter().filter_map(member).collect::<Vec<_>>()
+        shown_entries(row)
+            .into_iter()
+            .filter_map(member)
+            .collect::<Vec<_>>()
     };
     let text = |number: Option<i32>| number.map(|number| number.to_string());
     match name {
-        "association.association-id" => associations.map(|a| a.association_id.to_string()).collect(),
-        "association.network-acl-id" => associations.map(|_| row.network_acl_id.to_string()).collect(),
+        "association.association-id" => {
+            associations.map(|a| a.association_id.to_string()).collect()
+        }
+        "association.network-acl-id" => associations
+            .map(|_| row.network_acl_id.to_string())
+            .collect(),
         "association.subnet-id" => associations.map(|a| a.subnet_id.to_string()).collect(),
         "default" => vec![row.is_default.to_string()],
         "entry.cidr" => of_entries(|entry| entry.cidr_block),
         "entry.egress" => of_entries(|entry| entry.egress.map(|egress| egress.to_string())),
         "entry.protocol" => of_entries(|entry| entry.protocol),
         "entry.rule-action" => of_entries(|entry| entry.rule_action),
-        "entry.rule-number" => of_entries(|entry| entry.rule_number.map(|number| number.to_string())),
-        "entry.icmp.code" | "entry.icmp.type" | "entry.port-range.from" | "entry.port-range.to" => shown_entries(row)
-            .into_iter()
-            .filter_map(|entry| match name {
-                "entry.icmp.code" => text(entry.icmp_type_code?.code),
-                "entry.icmp.type" => text(entry.icmp_type_code?.r#type),
-                "entry.port-range.from" => text(entry.port_range?.from),
-                _ => text(entry.port_range?.to),
-            })
-            .collect(),
+        "entry.rule-number" => {
+            of_entries(|entry| entry.rule_number.map(|number| number.to_string()))
+        }
+        "entry.icmp.code" | "entry.icmp.type" | "entry.port-range.from" | "entry.port-range.to" => {
+            shown_entries(row)
+                .into_iter()
+                .filter_map(|entry| match name {
+                    "entry.icmp.code" => text(entry.icmp_type_code?.code),
+                    "entry.icmp.type" => text(entry.icmp_type_code?.r#type),
+                    "entry.port-range.from" => text(entry.port_range?.from),
+                    _ => text(entry.port_range?.to),
+                })
+                .collect()
+        }
         "network-acl-id" => vec![row.network_acl_id.to_string()],
         "owner-id" => vec![row.scope.account.clone()],
         "vpc-id" => vec![row.vpc_id.to_string()],
@@ -228,5 +293,8 @@ pub fn describe(
     let (found, next_token) =
         rows::<Row, NetworkAclId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;
     let shown = found.iter().map(|row| render(row)).collect();
-    Ok(DescribeNetworkAclsResult { network_acls: Some(shown), next_token })
+    Ok(DescribeNetworkAclsResult {
+        network_acls: Some(shown),
+        next_token,
+    })
 }

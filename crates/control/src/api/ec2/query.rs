@@ -23,7 +23,11 @@ pub struct Query {
 
 /// Refuses what only asks whether it might.
 pub fn dry_run(asked: Option<bool>) -> Result<(), Refusal> {
-    if asked == Some(true) { Err(Refusal::DryRun) } else { Ok(()) }
+    if asked == Some(true) {
+        Err(Refusal::DryRun)
+    } else {
+        Ok(())
+    }
 }
 
 impl Query {
@@ -51,7 +55,12 @@ pub fn rows<T: Row, I: ResourceId>(
     let filters = Filters::parse(query.filters, known)?;
     let mut rows = named::<T, I>(snapshot, &context.scope(), query.ids.as_deref())?;
     rows.retain(|row| filters.accept(tags(row), |name| values(row, name)));
-    Ok(page(rows, |row| row.id(), query.max_results, query.next_token)?)
+    Ok(page(
+        rows,
+        |row| row.id(),
+        query.max_results,
+        query.next_token,
+    )?)
 }
 
 /// The rows with these ids, all of which must exist; every row if none is named.
@@ -87,9 +96,15 @@ pub fn page<T>(
             _ => return Err(Refusal::parameter("maxResults", size, "")),
         },
     };
-    let after = next_token.as_deref().filter(|token| !token.is_empty()).map(decode).transpose()?;
-    let mut items: Vec<T> =
-        items.into_iter().filter(|item| after.as_ref().is_none_or(|after| id(item) > *after)).collect();
+    let after = next_token
+        .as_deref()
+        .filter(|token| !token.is_empty())
+        .map(decode)
+        .transpose()?;
+    let mut items: Vec<T> = items
+        .into_iter()
+        .filter(|item| after.as_ref().is_none_or(|after| id(item) > *after))
+        .collect();
     let more = items.len() > size;
     items.truncate(size);
     let token = items.last().filter(|_| more).map(|item| encode(&id(item)));
@@ -104,7 +119,8 @@ fn decode(token: &str) -> Result<String, Refusal> {
     if !token.is_ascii() || !token.len().is_multiple_of(2) {
         return Err(Refusal::NextToken);
     }
-    let byte = |at: usize| u8::from_str_radix(&token[at..at + 2], 16).map_err(|_| Refusal::NextToken);
+    let byte =
+        |at: usize| u8::from_str_radix(&token[at..at + 2], 16).map_err(|_| Refusal::NextToken);
     let bytes: Result<Vec<u8>, Refusal> = (0..token.len()).step_by(2).map(byte).collect();
     String::from_utf8(bytes?).map_err(|_| Refusal::NextToken)
 }
@@ -132,7 +148,12 @@ mod tests {
     #[test]
     fn bad_tokens_and_sizes_are_refused() {
         for token in ["x", "zz", "é0", "ff"] {
-            let refused = page(vec!["a".to_owned()], |id| id.clone(), None, Some(token.to_owned()));
+            let refused = page(
+                vec!["a".to_owned()],
+                |id| id.clone(),
+                None,
+                Some(token.to_owned()),
+            );
             assert_eq!(refused, Err(Refusal::NextToken), "{token}");
         }
         assert!(page(vec!["a".to_owned()], |id| id.clone(), Some(0), None).is_err());

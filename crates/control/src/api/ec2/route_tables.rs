@@ -37,7 +37,10 @@ fn shown_routes(snapshot: &Snapshot, row: &Row) -> Vec<Route> {
 }
 
 fn associated() -> Option<RouteTableAssociationState> {
-    Some(RouteTableAssociationState { state: Some("associated".to_owned()), status_message: None })
+    Some(RouteTableAssociationState {
+        state: Some("associated".to_owned()),
+        status_message: None,
+    })
 }
 
 fn render(snapshot: &Snapshot, row: &Row) -> RouteTable {
@@ -60,42 +63,87 @@ fn render(snapshot: &Snapshot, row: &Row) -> RouteTable {
     }
 }
 
-pub fn create(context: &Context, request: CreateRouteTableRequest) -> Result<CreateRouteTableResult, ApiError> {
+pub fn create(
+    context: &Context,
+    request: CreateRouteTableRequest,
+) -> Result<CreateRouteTableResult, ApiError> {
     let vpc_id = ids::parse(&request.vpc_id)?;
     let tags = tags::specified(request.tag_specifications, "route-table")?;
     let token = request.client_token;
     let table = write(context, request.dry_run, |tx| {
-        let row = route_tables::create(tx, &context.scope(), &vpc_id, tags.clone(), token.as_deref())?;
+        let row = route_tables::create(
+            tx,
+            &context.scope(),
+            &vpc_id,
+            tags.clone(),
+            token.as_deref(),
+        )?;
         Ok(render(tx.snapshot(), &row))
     })?;
-    Ok(CreateRouteTableResult { route_table: Some(table), client_token: token })
+    Ok(CreateRouteTableResult {
+        route_table: Some(table),
+        client_token: token,
+    })
 }
 
-pub fn delete(context: &Context, request: DeleteRouteTableRequest) -> Result<DeleteRouteTableResponse, ApiError> {
+pub fn delete(
+    context: &Context,
+    request: DeleteRouteTableRequest,
+) -> Result<DeleteRouteTableResponse, ApiError> {
     let id = ids::parse(&request.route_table_id)?;
-    write(context, request.dry_run, |tx| route_tables::delete(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        route_tables::delete(tx, &context.scope(), &id)
+    })?;
     Ok(DeleteRouteTableResponse {})
 }
 
 const FILTERS: &[&str] = &[
-    "association.gateway-id", "association.main", "association.route-table-association-id",
-    "association.route-table-id", "association.subnet-id", "owner-id", "route-table-id", "route.carrier-gateway-id",
-    "route.core-network-arn", "route.destination-cidr-block", "route.destination-ipv6-cidr-block",
-    "route.destination-prefix-list-id", "route.egress-only-internet-gateway-id", "route.gateway-id",
-    "route.instance-id", "route.local-gateway-id", "route.nat-gateway-id", "route.network-interface-id",
-    "route.origin", "route.state", "route.transit-gateway-id", "route.vpc-peering-connection-id", "vpc-id",
+    "association.gateway-id",
+    "association.main",
+    "association.route-table-association-id",
+    "association.route-table-id",
+    "association.subnet-id",
+    "owner-id",
+    "route-table-id",
+    "route.carrier-gateway-id",
+    "route.core-network-arn",
+    "route.destination-cidr-block",
+    "route.destination-ipv6-cidr-block",
+    "route.destination-prefix-list-id",
+    "route.egress-only-internet-gateway-id",
+    "route.gateway-id",
+    "route.instance-id",
+    "route.local-gateway-id",
+    "route.nat-gateway-id",
+    "route.network-interface-id",
+    "route.origin",
+    "route.state",
+    "route.transit-gateway-id",
+    "route.vpc-peering-connection-id",
+    "vpc-id",
 ];
 
 fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
     let associations = row.associations.iter();
     let of_routes = |member: fn(Route) -> Option<String>| {
-        shown_routes(snapshot, row).into_iter().filter_map(member).collect::<Vec<_>>()
+        shown_routes(snapshot, row)
+            .into_iter()
+            .filter_map(member)
+            .collect::<Vec<_>>()
     };
     match name {
-        "association.main" => associations.map(|a| a.subnet_id.is_none().to_string()).collect(),
-        "association.route-table-association-id" => associations.map(|a| a.association_id.to_string()).collect(),
-        "association.route-table-id" => associations.map(|_| row.route_table_id.to_string()).collect(),
-        "association.subnet-id" => associations.flat_map(|a| optional(a.subnet_id.as_ref())).collect(),
+        "association.main" => associations
+            .map(|a| a.subnet_id.is_none().to_string())
+            .collect(),
+        "association.route-table-association-id" => {
+            associations.map(|a| a.association_id.to_string()).collect()
+        }
+        "association.route-table-id" => associations
+            .map(|_| row.route_table_id.to_string())
+            .collect(),
+        "association.subnet-id" => associations
+            .flat_map(|a| optional(a.subnet_id.as_ref()))
+            .collect(),
         "owner-id" => vec![row.scope.account.clone()],
         "route-table-id" => vec![row.route_table_id.to_string()],
         "route.destination-cidr-block" => of_routes(|route| route.destination_cidr_block),
@@ -130,7 +178,10 @@ pub fn describe(
         |row, name| values(&snapshot, row, name),
     )?;
     let shown = found.iter().map(|row| render(&snapshot, row)).collect();
-    Ok(DescribeRouteTablesResult { route_tables: Some(shown), next_token })
+    Ok(DescribeRouteTablesResult {
+        route_tables: Some(shown),
+        next_token,
+    })
 }
 
 /// Where a caller wants a route to lead; exactly one is given.
@@ -145,27 +196,45 @@ struct Targets {
 
 impl Targets {
     fn parse(self) -> Result<RouteTarget, Refusal> {
-        let own = [&self.gateway_id, &self.nat_gateway_id, &self.network_interface_id];
+        let own = [
+            &self.gateway_id,
+            &self.nat_gateway_id,
+            &self.network_interface_id,
+        ];
         let given = own.into_iter().chain(&self.others).flatten().count();
         if given == 0 {
             let text = "The request must contain exactly one of gatewayId, natGatewayId, networkInterfaceId, \
                         vpcPeeringConnectionId, egressOnlyInternetGatewayId, transitGatewayId, localGatewayId, \
                         carrierGatewayId, coreNetworkArn, instanceId, vpcEndpointId";
-            return Err(Refusal::Missing { text: text.to_owned() });
+            return Err(Refusal::Missing {
+                text: text.to_owned(),
+            });
         }
         if given > 1 {
             let text = "A route can have only one target.".to_owned();
             return Err(Refusal::Combination { text });
         }
-        match (self.gateway_id, self.nat_gateway_id, self.network_interface_id) {
-            (Some(id), ..) if id.starts_with("igw-") => Ok(RouteTarget::InternetGateway(ids::parse(&id)?)),
-            (Some(id), ..) if id.starts_with("vgw-") || id.starts_with("vpce-") || id == "local" => {
-                Err(Refusal::NotOffered { what: "This kind of gateway as a route's target" })
+        match (
+            self.gateway_id,
+            self.nat_gateway_id,
+            self.network_interface_id,
+        ) {
+            (Some(id), ..) if id.starts_with("igw-") => {
+                Ok(RouteTarget::InternetGateway(ids::parse(&id)?))
+            }
+            (Some(id), ..)
+                if id.starts_with("vgw-") || id.starts_with("vpce-") || id == "local" =>
+            {
+                Err(Refusal::NotOffered {
+                    what: "This kind of gateway as a route's target",
+                })
             }
             (Some(id), ..) => Err(Refusal::UnknownGateway { id }),
             (_, Some(id), _) => Ok(RouteTarget::NatGateway(ids::parse(&id)?)),
             (.., Some(id)) => Ok(RouteTarget::NetworkInterface(ids::parse(&id)?)),
-            _ => Err(Refusal::NotOffered { what: "This kind of route target" }),
+            _ => Err(Refusal::NotOffered {
+                what: "This kind of route target",
+            }),
         }
     }
 }
@@ -178,11 +247,16 @@ fn destination(
 ) -> Result<Ipv4Cidr, Refusal> {
     not_offered(ipv6.is_some(), "IPv6")?;
     not_offered(prefix_list.is_some(), "A managed prefix list")?;
-    let text = ipv4.ok_or(Refusal::MissingParameter { name: "destinationCidrBlock" })?;
+    let text = ipv4.ok_or(Refusal::MissingParameter {
+        name: "destinationCidrBlock",
+    })?;
     ids::block("destinationCidrBlock", &text)
 }
 
-pub fn create_route(context: &Context, request: CreateRouteRequest) -> Result<CreateRouteResult, ApiError> {
+pub fn create_route(
+    context: &Context,
+    request: CreateRouteRequest,
+) -> Result<CreateRouteResult, ApiError> {
     let table = ids::parse(&request.route_table_id)?;
     let destination = destination(
         request.destination_cidr_block,
@@ -206,13 +280,26 @@ pub fn create_route(context: &Context, request: CreateRouteRequest) -> Result<Cr
         ],
     }
     .parse()?;
-    let route = RouteRow { destination, target };
-    write(context, request.dry_run, |tx| routes::create(tx, &context.scope(), &table, route.clone()))?;
-    Ok(CreateRouteResult { r#return: Some(true) })
+    let route = RouteRow {
+        destination,
+        target,
+    };
+    write(context, request.dry_run, |tx| {
+        routes::create(tx, &context.scope(), &table, route.clone())
+    })?;
+    Ok(CreateRouteResult {
+        r#return: Some(true),
+    })
 }
 
-pub fn replace_route(context: &Context, request: ReplaceRouteRequest) -> Result<ReplaceRouteResponse, ApiError> {
-    not_offered(request.local_target == Some(true), "Replacing the target of a local route")?;
+pub fn replace_route(
+    context: &Context,
+    request: ReplaceRouteRequest,
+) -> Result<ReplaceRouteResponse, ApiError> {
+    not_offered(
+        request.local_target == Some(true),
+        "Replacing the target of a local route",
+    )?;
     let table = ids::parse(&request.route_table_id)?;
     let destination = destination(
         request.destination_cidr_block,
@@ -236,20 +323,33 @@ pub fn replace_route(context: &Context, request: ReplaceRouteRequest) -> Result<
         ],
     }
     .parse()?;
-    let route = RouteRow { destination, target };
-    write(context, request.dry_run, |tx| routes::replace(tx, &context.scope(), &table, route.clone()))?;
+    let route = RouteRow {
+        destination,
+        target,
+    };
+    write(context, request.dry_run, |tx| {
+        routes::replace(tx, &context.scope(), &table, route.clone())
+    })?;
     Ok(ReplaceRouteResponse {})
 }
 
-pub fn delete_route(context: &Context, request: DeleteRouteRequest) -> Result<DeleteRouteResponse, ApiError> {
+pub fn delete_route(
+    context: &Context,
+    request: DeleteRouteRequest,
+) -> Result<DeleteRouteResponse, ApiError> {
     let table: RouteTableId = ids::parse(&request.route_table_id)?;
-    if let Some(other) = request.destination_ipv6_cidr_block.or(request.destination_prefix_list_id) {
+    if let Some(other) = request
+        .destination_ipv6_cidr_block
+        .or(request.destination_prefix_list_id)
+    {
         // No table here can have one.
         route_tables::get(&context.snapshot(), &context.scope(), &table)?;
         return Err(routes::absent(&table, other).into());
     }
     let destination = destination(request.destination_cidr_block, None, None)?;
-    write(context, request.dry_run, |tx| routes::delete(tx, &context.scope(), &table, destination))?;
+    write(context, request.dry_run, |tx| {
+        routes::delete(tx, &context.scope(), &table, destination)
+    })?;
     Ok(DeleteRouteResponse {})
 }
 
@@ -262,9 +362,18 @@ pub fn associate(
         "Associating a route table with a gateway",
     )?;
     let table = ids::parse(&request.route_table_id)?;
-    let subnet = ids::parse(&request.subnet_id.ok_or(Refusal::MissingParameter { name: "subnetId" })?)?;
-    let id = write(context, request.dry_run, |tx| route_tables::associate(tx, &context.scope(), &table, &subnet))?;
-    Ok(AssociateRouteTableResult { association_id: Some(id.to_string()), association_state: associated() })
+    let subnet = ids::parse(
+        &request
+            .subnet_id
+            .ok_or(Refusal::MissingParameter { name: "subnetId" })?,
+    )?;
+    let id = write(context, request.dry_run, |tx| {
+        route_tables::associate(tx, &context.scope(), &table, &subnet)
+    })?;
+    Ok(AssociateRouteTableResult {
+        association_id: Some(id.to_string()),
+        association_state: associated(),
+    })
 }
 
 pub fn disassociate(
@@ -272,7 +381,9 @@ pub fn disassociate(
     request: DisassociateRouteTableRequest,
 ) -> Result<DisassociateRouteTableResponse, ApiError> {
     let id = ids::parse(&request.association_id)?;
-    write(context, request.dry_run, |tx| route_tables::disassociate(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        route_tables::disassociate(tx, &context.scope(), &id)
+    })?;
     Ok(DisassociateRouteTableResponse {})
 }
 

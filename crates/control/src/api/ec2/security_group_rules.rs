@@ -28,7 +28,11 @@ struct Source {
 impl Source {
     fn into_rule(self) -> Result<NewRule, Refusal> {
         match self.peer {
-            Peer::Here(peer) => Ok(NewRule { traffic: self.traffic, peer, description: self.description }),
+            Peer::Here(peer) => Ok(NewRule {
+                traffic: self.traffic,
+                peer,
+                description: self.description,
+            }),
             Peer::NotOffered(what) => Err(Refusal::NotOffered { what }),
         }
     }
@@ -38,7 +42,10 @@ impl Source {
             Peer::Here(peer) => Some(peer),
             Peer::NotOffered(_) => None,
         };
-        RuleKey { traffic: self.traffic, peer }
+        RuleKey {
+            traffic: self.traffic,
+            peer,
+        }
     }
 }
 
@@ -72,7 +79,12 @@ impl Plain {
             ip_protocol: self.ip_protocol,
             from_port: self.from_port,
             to_port: self.to_port,
-            ip_ranges: self.cidr_ip.map(|cidr| vec![IpRange { cidr_ip: Some(cidr), description: None }]),
+            ip_ranges: self.cidr_ip.map(|cidr| {
+                vec![IpRange {
+                    cidr_ip: Some(cidr),
+                    description: None,
+                }]
+            }),
             user_id_group_pairs: self.source_group_name.map(|_| vec![pair]),
             ..IpPermission::default()
         }
@@ -80,12 +92,18 @@ impl Plain {
 }
 
 /// Every source of every permission of a call.
-fn sources(context: &Context, list: Option<Vec<IpPermission>>, plain: Plain) -> Result<Vec<Source>, Refusal> {
+fn sources(
+    context: &Context,
+    list: Option<Vec<IpPermission>>,
+    plain: Plain,
+) -> Result<Vec<Source>, Refusal> {
     let mut list = list.unwrap_or_default();
     if plain.is_given() {
         if !list.is_empty() {
             let text = "The parameter 'ipPermissions' may not be used in combination with other permission parameters";
-            return Err(Refusal::Combination { text: text.to_owned() });
+            return Err(Refusal::Combination {
+                text: text.to_owned(),
+            });
         }
         list.push(plain.into_permission());
     }
@@ -104,20 +122,40 @@ fn protocol_of(given: Option<&String>) -> Result<&str, Refusal> {
     })
 }
 
-fn sources_of(context: &Context, permission: IpPermission, found: &mut Vec<Source>) -> Result<(), Refusal> {
-    let traffic = traffic(protocol_of(permission.ip_protocol.as_ref())?, permission.from_port, permission.to_port)?;
+fn sources_of(
+    context: &Context,
+    permission: IpPermission,
+    found: &mut Vec<Source>,
+) -> Result<(), Refusal> {
+    let traffic = traffic(
+        protocol_of(permission.ip_protocol.as_ref())?,
+        permission.from_port,
+        permission.to_port,
+    )?;
     let before = found.len();
-    let mut add = |peer, description| found.push(Source { traffic, peer, description });
+    let mut add = |peer, description| {
+        found.push(Source {
+            traffic,
+            peer,
+            description,
+        })
+    };
     for range in permission.ip_ranges.unwrap_or_default() {
-        let cidr = range.cidr_ip.ok_or(Refusal::MissingParameter { name: "cidrIp" })?;
+        let cidr = range
+            .cidr_ip
+            .ok_or(Refusal::MissingParameter { name: "cidrIp" })?;
         add(Peer::Here(block_peer(&cidr)?), range.description);
     }
     for range in permission.ipv6_ranges.unwrap_or_default() {
-        let cidr = range.cidr_ipv6.ok_or(Refusal::MissingParameter { name: "cidrIpv6" })?;
+        let cidr = range
+            .cidr_ipv6
+            .ok_or(Refusal::MissingParameter { name: "cidrIpv6" })?;
         add(ipv6_peer(&cidr)?, range.description);
     }
     for list in permission.prefix_list_ids.unwrap_or_default() {
-        list.prefix_list_id.ok_or(Refusal::MissingParameter { name: "prefixListId" })?;
+        list.prefix_list_id.ok_or(Refusal::MissingParameter {
+            name: "prefixListId",
+        })?;
         add(Peer::NotOffered("A managed prefix list"), list.description);
     }
     for pair in permission.user_id_group_pairs.unwrap_or_default() {
@@ -125,7 +163,9 @@ fn sources_of(context: &Context, permission: IpPermission, found: &mut Vec<Sourc
         add(group_peer(context, pair)?, description);
     }
     if found.len() == before {
-        let text = "The request must contain at least one source or destination for each permission.".to_owned();
+        let text =
+            "The request must contain at least one source or destination for each permission."
+                .to_owned();
         return Err(Refusal::Missing { text });
     }
     Ok(())
@@ -133,7 +173,8 @@ fn sources_of(context: &Context, permission: IpPermission, found: &mut Vec<Sourc
 
 fn ipv6_peer(text: &str) -> Result<Peer, Refusal> {
     let good = text.split_once('/').is_some_and(|(address, length)| {
-        address.parse::<std::net::Ipv6Addr>().is_ok() && length.parse::<u8>().is_ok_and(|length| length <= 128)
+        address.parse::<std::net::Ipv6Addr>().is_ok()
+            && length.parse::<u8>().is_ok_and(|length| length <= 128)
     });
     if good {
         Ok(Peer::NotOffered("IPv6"))
@@ -149,12 +190,20 @@ fn group_peer(context: &Context, pair: UserIdGroupPair) -> Result<Peer, Refusal>
     let id = match (pair.group_id, pair.group_name) {
         (Some(id), _) => ids::parse::<SecurityGroupId>(&id)?,
         (None, Some(name)) => {
-            security_groups::by_name(&context.snapshot(), &context.scope(), &name)?.group_id.clone()
+            security_groups::by_name(&context.snapshot(), &context.scope(), &name)?
+                .group_id
+                .clone()
         }
         (None, None) => return Err(Refusal::MissingParameter { name: "groupId" }),
     };
-    if pair.user_id.is_some_and(|user| user != context.caller.account) {
-        return Err(Refusal::not_found(crate::model::vpc::ResourceKind::SecurityGroup, id));
+    if pair
+        .user_id
+        .is_some_and(|user| user != context.caller.account)
+    {
+        return Err(Refusal::not_found(
+            crate::model::vpc::ResourceKind::SecurityGroup,
+            id,
+        ));
     }
     Ok(Peer::Here(RulePeer::Group(id)))
 }
@@ -189,7 +238,9 @@ fn render(group: &GroupRow, row: &Row) -> SecurityGroupRule {
         ip_protocol: Some(row.traffic.protocol_name()),
         is_egress: Some(row.egress),
         referenced_group_info,
-        security_group_rule_arn: Some(scope.arn("ec2", &format!("security-group-rule/{}", row.rule_id))),
+        security_group_rule_arn: Some(
+            scope.arn("ec2", &format!("security-group-rule/{}", row.rule_id)),
+        ),
         security_group_rule_id: Some(row.rule_id.to_string()),
         tags: tags::render(&row.tags),
         to_port,
@@ -209,13 +260,21 @@ struct Authorization {
 
 fn authorize(context: &Context, call: Authorization) -> Result<Vec<SecurityGroupRule>, ApiError> {
     let tags = tags::specified(call.tags, "security-group-rule")?;
-    let rules: Result<Vec<NewRule>, Refusal> =
-        sources(context, call.list, call.plain)?.into_iter().map(Source::into_rule).collect();
+    let rules: Result<Vec<NewRule>, Refusal> = sources(context, call.list, call.plain)?
+        .into_iter()
+        .map(Source::into_rule)
+        .collect();
     let rules = rules?;
     write(context, call.dry_run, |tx| {
         let scope = context.scope();
-        let added =
-            security_group_rules::authorize(tx, &scope, &call.group_id, call.egress, rules.clone(), &tags)?;
+        let added = security_group_rules::authorize(
+            tx,
+            &scope,
+            &call.group_id,
+            call.egress,
+            rules.clone(),
+            &tags,
+        )?;
         let group = security_groups::get(tx.snapshot(), &scope, &call.group_id)?;
         Ok(added.iter().map(|rule| render(group, rule)).collect())
     })
@@ -225,7 +284,11 @@ pub fn authorize_ingress(
     context: &Context,
     request: AuthorizeSecurityGroupIngressRequest,
 ) -> Result<AuthorizeSecurityGroupIngressResult, ApiError> {
-    let group_id = named(context, request.group_id.as_deref(), request.group_name.as_deref())?;
+    let group_id = named(
+        context,
+        request.group_id.as_deref(),
+        request.group_name.as_deref(),
+    )?;
     let call = Authorization {
         egress: false,
         group_id,
@@ -242,7 +305,10 @@ pub fn authorize_ingress(
         dry_run: request.dry_run,
     };
     let rules = authorize(context, call)?;
-    Ok(AuthorizeSecurityGroupIngressResult { r#return: Some(true), security_group_rules: Some(rules) })
+    Ok(AuthorizeSecurityGroupIngressResult {
+        r#return: Some(true),
+        security_group_rules: Some(rules),
+    })
 }
 
 pub fn authorize_egress(
@@ -266,7 +332,10 @@ pub fn authorize_egress(
         dry_run: request.dry_run,
     };
     let rules = authorize(context, call)?;
-    Ok(AuthorizeSecurityGroupEgressResult { r#return: Some(true), security_group_rules: Some(rules) })
+    Ok(AuthorizeSecurityGroupEgressResult {
+        r#return: Some(true),
+        security_group_rules: Some(rules),
+    })
 }
 
 /// One direction's call, whichever it is.
@@ -282,10 +351,14 @@ struct Revocation {
 fn revoke(context: &Context, call: Revocation) -> Result<Revoked, ApiError> {
     let scope = context.scope();
     let rule_ids: Vec<SecurityGroupRuleId> = ids::parse_all(call.rule_ids.as_deref())?;
-    let keys: Vec<RuleKey> =
-        sources(context, call.list, call.plain)?.into_iter().map(Source::into_key).collect();
+    let keys: Vec<RuleKey> = sources(context, call.list, call.plain)?
+        .into_iter()
+        .map(Source::into_key)
+        .collect();
     if !rule_ids.is_empty() && !keys.is_empty() {
-        let text = "The parameters 'securityGroupRuleIds' and 'ipPermissions' may not be used together".to_owned();
+        let text =
+            "The parameters 'securityGroupRuleIds' and 'ipPermissions' may not be used together"
+                .to_owned();
         return Err(Refusal::Combination { text }.into());
     }
     write(context, call.dry_run, |tx| {
@@ -335,7 +408,11 @@ pub fn revoke_ingress(
     context: &Context,
     request: RevokeSecurityGroupIngressRequest,
 ) -> Result<RevokeSecurityGroupIngressResult, ApiError> {
-    let group_id = named(context, request.group_id.as_deref(), request.group_name.as_deref())?;
+    let group_id = named(
+        context,
+        request.group_id.as_deref(),
+        request.group_name.as_deref(),
+    )?;
     let call = Revocation {
         egress: false,
         group_id: group_id.clone(),
@@ -399,7 +476,8 @@ pub fn describe(
             return Err(Refusal::MalformedGroup { id: id.to_owned() }.into());
         }
     }
-    let wanted: Vec<SecurityGroupRuleId> = ids::parse_all(request.security_group_rule_ids.as_deref())?;
+    let wanted: Vec<SecurityGroupRuleId> =
+        ids::parse_all(request.security_group_rule_ids.as_deref())?;
     if !wanted.is_empty() && request.max_results.is_some() {
         let text = "The parameter maxResults cannot be used with a list of IDs.".to_owned();
         return Err(Refusal::Combination { text }.into());
@@ -411,8 +489,15 @@ pub fn describe(
         let groups = snapshot.security_groups.in_scope(&scope);
         groups.flat_map(|group| group.rules.iter().map(move |rule| (group, rule)))
     };
-    if let Some(unknown) = wanted.iter().find(|id| !all().any(|(_, rule)| rule.rule_id == **id)) {
-        return Err(Refusal::not_found(crate::model::vpc::ResourceKind::SecurityGroupRule, unknown).into());
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|id| !all().any(|(_, rule)| rule.rule_id == **id))
+    {
+        return Err(Refusal::not_found(
+            crate::model::vpc::ResourceKind::SecurityGroupRule,
+            unknown,
+        )
+        .into());
     }
     let mut found: Vec<_> = all()
         .filter(|(_, rule)| wanted.is_empty() || wanted.contains(&rule.rule_id))
@@ -424,36 +509,69 @@ pub fn describe(
         })
         .collect();
     found.sort_by(|(_, a), (_, b)| a.rule_id.cmp(&b.rule_id));
-    let (found, next_token) =
-        page(found, |(_, rule)| rule.rule_id.to_string(), request.max_results, request.next_token)?;
-    let shown = found.into_iter().map(|(group, rule)| render(group, rule)).collect();
-    Ok(DescribeSecurityGroupRulesResult { security_group_rules: Some(shown), next_token })
+    let (found, next_token) = page(
+        found,
+        |(_, rule)| rule.rule_id.to_string(),
+        request.max_results,
+        request.next_token,
+    )?;
+    let shown = found
+        .into_iter()
+        .map(|(group, rule)| render(group, rule))
+        .collect();
+    Ok(DescribeSecurityGroupRulesResult {
+        security_group_rules: Some(shown),
+        next_token,
+    })
 }
 
 fn updated_rule(context: &Context, request: SecurityGroupRuleRequest) -> Result<NewRule, Refusal> {
     let protocol = protocol_of(request.ip_protocol.as_ref())?;
     let traffic = traffic(protocol, request.from_port, request.to_port)?;
-    let given = [&request.cidr_ipv4, &request.cidr_ipv6, &request.prefix_list_id, &request.referenced_group_id];
+    let given = [
+        &request.cidr_ipv4,
+        &request.cidr_ipv6,
+        &request.prefix_list_id,
+        &request.referenced_group_id,
+    ];
     match given.into_iter().flatten().count() {
         0 => {
             let text = "The request must contain exactly one of: cidrIp, cidrIpv6, prefixListId, or referencedGroupId";
-            return Err(Refusal::Missing { text: text.to_owned() });
+            return Err(Refusal::Missing {
+                text: text.to_owned(),
+            });
         }
         1 => {}
         _ => {
-            let text = "Only one of cidrIp, cidrIpv6, prefixListId, or referencedGroupId can be specified";
-            return Err(Refusal::Combination { text: text.to_owned() });
+            let text =
+                "Only one of cidrIp, cidrIpv6, prefixListId, or referencedGroupId can be specified";
+            return Err(Refusal::Combination {
+                text: text.to_owned(),
+            });
         }
     }
-    let peer = match (request.cidr_ipv4, request.cidr_ipv6, request.referenced_group_id) {
+    let peer = match (
+        request.cidr_ipv4,
+        request.cidr_ipv6,
+        request.referenced_group_id,
+    ) {
         (Some(block), ..) => Peer::Here(block_peer(&block)?),
         (_, Some(block), _) => ipv6_peer(&block)?,
-        (.., Some(group_id)) => {
-            group_peer(context, UserIdGroupPair { group_id: Some(group_id), ..UserIdGroupPair::default() })?
-        }
+        (.., Some(group_id)) => group_peer(
+            context,
+            UserIdGroupPair {
+                group_id: Some(group_id),
+                ..UserIdGroupPair::default()
+            },
+        )?,
         _ => Peer::NotOffered("A managed prefix list"),
     };
-    Source { traffic, peer, description: request.description }.into_rule()
+    Source {
+        traffic,
+        peer,
+        description: request.description,
+    }
+    .into_rule()
 }
 
 pub fn modify(
@@ -464,16 +582,25 @@ pub fn modify(
     let mut updates: Vec<(SecurityGroupRuleId, NewRule)> = Vec::new();
     for update in request.security_group_rules {
         let id = ids::parse(&update.security_group_rule_id)?;
-        let rule = update.security_group_rule.ok_or(Refusal::MissingParameter { name: "securityGroupRule" })?;
+        let rule = update
+            .security_group_rule
+            .ok_or(Refusal::MissingParameter {
+                name: "securityGroupRule",
+            })?;
         updates.push((id, updated_rule(context, rule)?));
     }
     if updates.is_empty() {
-        return Err(Refusal::MissingParameter { name: "securityGroupRules" }.into());
+        return Err(Refusal::MissingParameter {
+            name: "securityGroupRules",
+        }
+        .into());
     }
     write(context, request.dry_run, |tx| {
         security_group_rules::modify(tx, &context.scope(), &group_id, updates.clone())
     })?;
-    Ok(ModifySecurityGroupRulesResult { r#return: Some(true) })
+    Ok(ModifySecurityGroupRulesResult {
+        r#return: Some(true),
+    })
 }
 
 fn set_descriptions(
@@ -488,18 +615,31 @@ fn set_descriptions(
         let description = source.description.clone();
         (source.into_key(), description)
     };
-    let keys: Vec<_> = sources(context, list, Plain::default())?.into_iter().map(described).collect();
+    let keys: Vec<_> = sources(context, list, Plain::default())?
+        .into_iter()
+        .map(described)
+        .collect();
     let mut of_ids: Vec<(SecurityGroupRuleId, Option<String>)> = Vec::new();
     for item in by_id.unwrap_or_default() {
-        let id = item.security_group_rule_id.ok_or(Refusal::MissingParameter { name: "securityGroupRuleId" })?;
+        let id = item
+            .security_group_rule_id
+            .ok_or(Refusal::MissingParameter {
+                name: "securityGroupRuleId",
+            })?;
         of_ids.push((ids::parse(&id)?, item.description));
     }
     let scope = context.scope();
     match (keys.is_empty(), of_ids.is_empty()) {
-        (true, true) => Err(Refusal::MissingParameter { name: "ipPermissions or securityGroupRuleDescriptions" }.into()),
+        (true, true) => Err(Refusal::MissingParameter {
+            name: "ipPermissions or securityGroupRuleDescriptions",
+        }
+        .into()),
         (false, false) => {
             let text = "The parameters ipPermissions and securityGroupRuleDescriptions cannot be used together.";
-            Err(Refusal::Combination { text: text.to_owned() }.into())
+            Err(Refusal::Combination {
+                text: text.to_owned(),
+            }
+            .into())
         }
         (false, true) => write(context, dry_run, |tx| {
             security_group_rules::describe(tx, &scope, group_id, egress, &keys)
@@ -514,18 +654,36 @@ pub fn describe_ingress(
     context: &Context,
     request: UpdateSecurityGroupRuleDescriptionsIngressRequest,
 ) -> Result<UpdateSecurityGroupRuleDescriptionsIngressResult, ApiError> {
-    let id = named(context, request.group_id.as_deref(), request.group_name.as_deref())?;
-    let (list, by_id) = (request.ip_permissions, request.security_group_rule_descriptions);
+    let id = named(
+        context,
+        request.group_id.as_deref(),
+        request.group_name.as_deref(),
+    )?;
+    let (list, by_id) = (
+        request.ip_permissions,
+        request.security_group_rule_descriptions,
+    );
     set_descriptions(context, false, &id, list, by_id, request.dry_run)?;
-    Ok(UpdateSecurityGroupRuleDescriptionsIngressResult { r#return: Some(true) })
+    Ok(UpdateSecurityGroupRuleDescriptionsIngressResult {
+        r#return: Some(true),
+    })
 }
 
 pub fn describe_egress(
     context: &Context,
     request: UpdateSecurityGroupRuleDescriptionsEgressRequest,
 ) -> Result<UpdateSecurityGroupRuleDescriptionsEgressResult, ApiError> {
-    let id = named(context, request.group_id.as_deref(), request.group_name.as_deref())?;
-    let (list, by_id) = (request.ip_permissions, request.security_group_rule_descriptions);
+    let id = named(
+        context,
+        request.group_id.as_deref(),
+        request.group_name.as_deref(),
+    )?;
+    let (list, by_id) = (
+        request.ip_permissions,
+        request.security_group_rule_descriptions,
+    );
     set_descriptions(context, true, &id, list, by_id, request.dry_run)?;
-    Ok(UpdateSecurityGroupRuleDescriptionsEgressResult { r#return: Some(true) })
+    Ok(UpdateSecurityGroupRuleDescriptionsEgressResult {
+        r#return: Some(true),
+    })
 }

@@ -18,16 +18,27 @@ fn arn(scope: &Scope, id: &SecurityGroupId) -> String {
 fn permissions(row: &Row, egress: bool) -> Vec<IpPermission> {
     let mut shown: Vec<(Traffic, IpPermission)> = Vec::new();
     for rule in row.rules.iter().filter(|rule| rule.egress == egress) {
-        let at = match shown.iter().position(|(traffic, _)| *traffic == rule.traffic) {
+        let at = match shown
+            .iter()
+            .position(|(traffic, _)| *traffic == rule.traffic)
+        {
             Some(at) => at,
             None => {
                 shown.push((rule.traffic, permission(rule.traffic)));
                 shown.len() - 1
             }
         };
-        add_peer(&mut shown[at].1, &row.scope, &rule.peer, rule.description.clone());
+        add_peer(
+            &mut shown[at].1,
+            &row.scope,
+            &rule.peer,
+            rule.description.clone(),
+        );
     }
-    shown.into_iter().map(|(_, permission)| permission).collect()
+    shown
+        .into_iter()
+        .map(|(_, permission)| permission)
+        .collect()
 }
 
 /// A permission without peers yet.
@@ -44,18 +55,28 @@ pub fn permission(traffic: Traffic) -> IpPermission {
     }
 }
 
-pub fn add_peer(permission: &mut IpPermission, scope: &Scope, peer: &RulePeer, description: Option<String>) {
+pub fn add_peer(
+    permission: &mut IpPermission,
+    scope: &Scope,
+    peer: &RulePeer,
+    description: Option<String>,
+) {
     match peer {
-        RulePeer::Ipv4(block) => permission
-            .ip_ranges
-            .get_or_insert_default()
-            .push(IpRange { cidr_ip: Some(block.to_string()), description }),
-        RulePeer::Group(id) => permission.user_id_group_pairs.get_or_insert_default().push(UserIdGroupPair {
+        RulePeer::Ipv4(block) => permission.ip_ranges.get_or_insert_default().push(IpRange {
+            cidr_ip: Some(block.to_string()),
             description,
-            group_id: Some(id.to_string()),
-            user_id: Some(scope.account.clone()),
-            ..UserIdGroupPair::default()
         }),
+        RulePeer::Group(id) => {
+            permission
+                .user_id_group_pairs
+                .get_or_insert_default()
+                .push(UserIdGroupPair {
+                    description,
+                    group_id: Some(id.to_string()),
+                    user_id: Some(scope.account.clone()),
+                    ..UserIdGroupPair::default()
+                })
+        }
     }
 }
 
@@ -73,7 +94,10 @@ fn render(row: &Row) -> SecurityGroup {
     }
 }
 
-pub fn create(context: &Context, request: CreateSecurityGroupRequest) -> Result<CreateSecurityGroupResult, ApiError> {
+pub fn create(
+    context: &Context,
+    request: CreateSecurityGroupRequest,
+) -> Result<CreateSecurityGroupResult, ApiError> {
     let scope = context.scope();
     let vpc_id = match request.vpc_id {
         Some(id) => ids::parse(&id)?,
@@ -89,7 +113,9 @@ pub fn create(context: &Context, request: CreateSecurityGroupRequest) -> Result<
         description: request.description,
         tags: tags::specified(request.tag_specifications, "security-group")?,
     };
-    let row = write(context, request.dry_run, |tx| security_groups::create(tx, &scope, new.clone()))?;
+    let row = write(context, request.dry_run, |tx| {
+        security_groups::create(tx, &scope, new.clone())
+    })?;
     Ok(CreateSecurityGroupResult {
         group_id: Some(row.group_id.to_string()),
         security_group_arn: Some(arn(&scope, &row.group_id)),
@@ -98,12 +124,29 @@ pub fn create(context: &Context, request: CreateSecurityGroupRequest) -> Result<
 }
 
 const FILTERS: &[&str] = &[
-    "description", "egress.ip-permission.cidr", "egress.ip-permission.from-port", "egress.ip-permission.group-id",
-    "egress.ip-permission.group-name", "egress.ip-permission.ipv6-cidr", "egress.ip-permission.prefix-list-id",
-    "egress.ip-permission.protocol", "egress.ip-permission.to-port", "egress.ip-permission.user-id", "group-id",
-    "group-name", "ip-permission.cidr", "ip-permission.from-port", "ip-permission.group-id",
-    "ip-permission.group-name", "ip-permission.ipv6-cidr", "ip-permission.prefix-list-id", "ip-permission.protocol",
-    "ip-permission.to-port", "ip-permission.user-id", "owner-id", "vpc-id",
+    "description",
+    "egress.ip-permission.cidr",
+    "egress.ip-permission.from-port",
+    "egress.ip-permission.group-id",
+    "egress.ip-permission.group-name",
+    "egress.ip-permission.ipv6-cidr",
+    "egress.ip-permission.prefix-list-id",
+    "egress.ip-permission.protocol",
+    "egress.ip-permission.to-port",
+    "egress.ip-permission.user-id",
+    "group-id",
+    "group-name",
+    "ip-permission.cidr",
+    "ip-permission.from-port",
+    "ip-permission.group-id",
+    "ip-permission.group-name",
+    "ip-permission.ipv6-cidr",
+    "ip-permission.prefix-list-id",
+    "ip-permission.protocol",
+    "ip-permission.to-port",
+    "ip-permission.user-id",
+    "owner-id",
+    "vpc-id",
 ];
 
 fn values(snapshot: &fogbank_types::Snapshot, row: &Row, name: &str) -> Vec<String> {
@@ -116,7 +159,10 @@ fn values(snapshot: &fogbank_types::Snapshot, row: &Row, name: &str) -> Vec<Stri
         name => {
             let (egress, member) = match name.strip_prefix("egress.ip-permission.") {
                 Some(member) => (true, member),
-                None => (false, name.strip_prefix("ip-permission.").unwrap_or_default()),
+                None => (
+                    false,
+                    name.strip_prefix("ip-permission.").unwrap_or_default(),
+                ),
             };
             let rules = row.rules.iter().filter(|rule| rule.egress == egress);
             let number = |port: Option<i32>| port.map(|port| port.to_string());
@@ -124,9 +170,10 @@ fn values(snapshot: &fogbank_types::Snapshot, row: &Row, name: &str) -> Vec<Stri
                 .filter_map(|rule| match (member, &rule.peer) {
                     ("cidr", RulePeer::Ipv4(block)) => Some(block.to_string()),
                     ("group-id", RulePeer::Group(id)) => Some(id.to_string()),
-                    ("group-name", RulePeer::Group(id)) => {
-                        snapshot.security_groups.get(&row.scope, id).map(|group| group.name.clone())
-                    }
+                    ("group-name", RulePeer::Group(id)) => snapshot
+                        .security_groups
+                        .get(&row.scope, id)
+                        .map(|group| group.name.clone()),
                     ("user-id", RulePeer::Group(_)) => Some(row.scope.account.clone()),
                     ("protocol", _) => Some(rule.traffic.protocol_name()),
                     ("from-port", _) => number(port_members(rule.traffic).0),
@@ -145,7 +192,11 @@ pub fn describe(
     let snapshot = context.snapshot();
     let mut group_ids = request.group_ids.unwrap_or_default();
     for name in request.group_names.iter().flatten() {
-        group_ids.push(security_groups::by_name(&snapshot, &context.scope(), name)?.group_id.to_string());
+        group_ids.push(
+            security_groups::by_name(&snapshot, &context.scope(), name)?
+                .group_id
+                .to_string(),
+        );
     }
     let query = Query {
         ids: Some(group_ids),
@@ -163,7 +214,10 @@ pub fn describe(
         |row, name| values(&snapshot, row, name),
     )?;
     let shown = found.iter().map(|row| render(row)).collect();
-    Ok(DescribeSecurityGroupsResult { security_groups: Some(shown), next_token })
+    Ok(DescribeSecurityGroupsResult {
+        security_groups: Some(shown),
+        next_token,
+    })
 }
 
 /// The group that a call names by id or, in the default VPC, by name.
@@ -179,15 +233,29 @@ pub fn named(
             security_groups::get(&snapshot, &context.scope(), &id)?;
             Ok(id)
         }
-        (None, Some(name)) => Ok(security_groups::by_name(&snapshot, &context.scope(), name)?.group_id.clone()),
-        (None, None) => {
-            Err(Refusal::Missing { text: "The request must contain the parameter groupName or groupId".to_owned() })
-        }
+        (None, Some(name)) => Ok(security_groups::by_name(&snapshot, &context.scope(), name)?
+            .group_id
+            .clone()),
+        (None, None) => Err(Refusal::Missing {
+            text: "The request must contain the parameter groupName or groupId".to_owned(),
+        }),
     }
 }
 
-pub fn delete(context: &Context, request: DeleteSecurityGroupRequest) -> Result<DeleteSecurityGroupResult, ApiError> {
-    let id = named(context, request.group_id.as_deref(), request.group_name.as_deref())?;
-    write(context, request.dry_run, |tx| security_groups::delete(tx, &context.scope(), &id))?;
-    Ok(DeleteSecurityGroupResult { group_id: Some(id.to_string()), r#return: Some(true) })
+pub fn delete(
+    context: &Context,
+    request: DeleteSecurityGroupRequest,
+) -> Result<DeleteSecurityGroupResult, ApiError> {
+    let id = named(
+        context,
+        request.group_id.as_deref(),
+        request.group_name.as_deref(),
+    )?;
+    write(context, request.dry_run, |tx| {
+        security_groups::delete(tx, &context.scope(), &id)
+    })?;
+    Ok(DeleteSecurityGroupResult {
+        group_id: Some(id.to_string()),
+        r#return: Some(true),
+    })
 }

@@ -11,7 +11,10 @@ use fogbank_wire::ec2::*;
 
 /// The zone's id for its name.
 pub fn zone_id(region: &str, zone: &str) -> Option<String> {
-    fogbank_types::place::zones(region).into_iter().find(|z| z.name == zone).map(|z| z.id)
+    fogbank_types::place::zones(region)
+        .into_iter()
+        .find(|z| z.name == zone)
+        .map(|z| z.id)
 }
 
 fn arn(scope: &Scope, id: &SubnetId) -> String {
@@ -50,19 +53,29 @@ fn render(snapshot: &Snapshot, row: &Row) -> Subnet {
     }
 }
 
-pub fn create(context: &Context, request: CreateSubnetRequest) -> Result<CreateSubnetResult, ApiError> {
+pub fn create(
+    context: &Context,
+    request: CreateSubnetRequest,
+) -> Result<CreateSubnetResult, ApiError> {
     let ipv6 = request.ipv6_cidr_block.is_some()
         || request.ipv6_native == Some(true)
         || request.ipv6_ipam_pool_id.is_some()
         || request.ipv6_netmask_length.is_some();
     not_offered(ipv6, "IPv6")?;
-    not_offered(request.ipv4_ipam_pool_id.is_some() || request.ipv4_netmask_length.is_some(), "IPAM")?;
+    not_offered(
+        request.ipv4_ipam_pool_id.is_some() || request.ipv4_netmask_length.is_some(),
+        "IPAM",
+    )?;
     not_offered(request.outpost_arn.is_some(), "Outposts")?;
     if request.availability_zone.is_some() && request.availability_zone_id.is_some() {
-        let text = "The parameters availabilityZone and availabilityZoneId cannot be used together.".to_owned();
+        let text =
+            "The parameters availabilityZone and availabilityZoneId cannot be used together."
+                .to_owned();
         return Err(Refusal::Combination { text }.into());
     }
-    let block = request.cidr_block.ok_or(Refusal::MissingParameter { name: "cidrBlock" })?;
+    let block = request
+        .cidr_block
+        .ok_or(Refusal::MissingParameter { name: "cidrBlock" })?;
     let new = NewSubnet {
         vpc_id: ids::parse(&request.vpc_id)?,
         cidr_block: ids::block("cidrBlock", &block)?,
@@ -73,26 +86,52 @@ pub fn create(context: &Context, request: CreateSubnetRequest) -> Result<CreateS
         let row = subnets::create(tx, &context.scope(), new.clone())?;
         Ok(render(tx.snapshot(), &row))
     })?;
-    Ok(CreateSubnetResult { subnet: Some(subnet) })
+    Ok(CreateSubnetResult {
+        subnet: Some(subnet),
+    })
 }
 
 const FILTERS: &[&str] = &[
-    "availability-zone", "availability-zone-id", "availabilityZone", "availabilityZoneId",
-    "available-ip-address-count", "cidr", "cidr-block", "cidrBlock", "customer-owned-ipv4-pool", "default-for-az",
-    "defaultForAz", "enable-dns64", "enable-lni-at-device-index", "ipv6-cidr-block-association.association-id",
-    "ipv6-cidr-block-association.ipv6-cidr-block", "ipv6-cidr-block-association.state", "ipv6-native",
-    "map-customer-owned-ip-on-launch", "map-public-ip-on-launch", "outpost-arn", "owner-id",
+    "availability-zone",
+    "availability-zone-id",
+    "availabilityZone",
+    "availabilityZoneId",
+    "available-ip-address-count",
+    "cidr",
+    "cidr-block",
+    "cidrBlock",
+    "customer-owned-ipv4-pool",
+    "default-for-az",
+    "defaultForAz",
+    "enable-dns64",
+    "enable-lni-at-device-index",
+    "ipv6-cidr-block-association.association-id",
+    "ipv6-cidr-block-association.ipv6-cidr-block",
+    "ipv6-cidr-block-association.state",
+    "ipv6-native",
+    "map-customer-owned-ip-on-launch",
+    "map-public-ip-on-launch",
+    "outpost-arn",
+    "owner-id",
     "private-dns-name-options-on-launch.enable-resource-name-dns-a-record",
     "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record",
-    "private-dns-name-options-on-launch.hostname-type", "state", "subnet-arn", "subnet-id", "vpc-id",
+    "private-dns-name-options-on-launch.hostname-type",
+    "state",
+    "subnet-arn",
+    "subnet-id",
+    "vpc-id",
 ];
 
 fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
     let one = |text: String| vec![text];
     match name {
         "availability-zone" | "availabilityZone" => one(row.zone.clone()),
-        "availability-zone-id" | "availabilityZoneId" => super::optional(zone_id(&row.scope.region, &row.zone)),
-        "available-ip-address-count" => one(subnets::available_addresses(snapshot, row).to_string()),
+        "availability-zone-id" | "availabilityZoneId" => {
+            super::optional(zone_id(&row.scope.region, &row.zone))
+        }
+        "available-ip-address-count" => {
+            one(subnets::available_addresses(snapshot, row).to_string())
+        }
         "cidr" | "cidr-block" | "cidrBlock" => one(row.cidr_block.to_string()),
         "default-for-az" | "defaultForAz" => one(row.default_for_az.to_string()),
         "enable-dns64" => one(row.enable_dns64.to_string()),
@@ -105,7 +144,9 @@ fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
         "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record" => {
             one(row.enable_resource_name_dns_aaaa_record.to_string())
         }
-        "private-dns-name-options-on-launch.hostname-type" => one(row.private_dns_hostname_type.clone()),
+        "private-dns-name-options-on-launch.hostname-type" => {
+            one(row.private_dns_hostname_type.clone())
+        }
         "state" => one("available".to_owned()),
         "subnet-arn" => one(arn(&row.scope, &row.subnet_id)),
         "subnet-id" => one(row.subnet_id.to_string()),
@@ -114,7 +155,10 @@ fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
     }
 }
 
-pub fn describe(context: &Context, request: DescribeSubnetsRequest) -> Result<DescribeSubnetsResult, ApiError> {
+pub fn describe(
+    context: &Context,
+    request: DescribeSubnetsRequest,
+) -> Result<DescribeSubnetsResult, ApiError> {
     let query = Query {
         ids: request.subnet_ids,
         filters: request.filters,
@@ -132,17 +176,22 @@ pub fn describe(context: &Context, request: DescribeSubnetsRequest) -> Result<De
         |row, name| values(&snapshot, row, name),
     )?;
     let shown = found.iter().map(|row| render(&snapshot, row)).collect();
-    Ok(DescribeSubnetsResult { subnets: Some(shown), next_token })
+    Ok(DescribeSubnetsResult {
+        subnets: Some(shown),
+        next_token,
+    })
 }
 
 /// The one attribute that a Modify call may name.
 pub fn only_one<A>(mut given: Vec<A>) -> Result<A, Refusal> {
     match (given.pop(), given.is_empty()) {
         (Some(only), true) => Ok(only),
-        (None, _) => Err(Refusal::Combination { text: "No attributes specified.".to_owned() }),
-        (Some(_), false) => {
-            Err(Refusal::Combination { text: "Fields for multiple attribute types specified.".to_owned() })
-        }
+        (None, _) => Err(Refusal::Combination {
+            text: "No attributes specified.".to_owned(),
+        }),
+        (Some(_), false) => Err(Refusal::Combination {
+            text: "Fields for multiple attribute types specified.".to_owned(),
+        }),
     }
 }
 
@@ -151,7 +200,10 @@ pub fn modify_attribute(
     request: ModifySubnetAttributeRequest,
 ) -> Result<ModifySubnetAttributeResponse, ApiError> {
     let value = |given: Option<AttributeBooleanValue>| given.and_then(|attribute| attribute.value);
-    not_offered(value(request.assign_ipv6_address_on_creation.clone()) == Some(true), "IPv6")?;
+    not_offered(
+        value(request.assign_ipv6_address_on_creation.clone()) == Some(true),
+        "IPv6",
+    )?;
     let outposts = value(request.map_customer_owned_ip_on_launch.clone()) == Some(true)
         || request.customer_owned_ipv4_pool.is_some()
         || request.enable_lni_at_device_index.is_some()
@@ -161,8 +213,11 @@ pub fn modify_attribute(
     let given: Vec<_> = [
         value(request.map_public_ip_on_launch).map(SubnetAttribute::MapPublicIpOnLaunch),
         value(request.enable_dns64).map(SubnetAttribute::EnableDns64),
-        request.private_dns_hostname_type_on_launch.map(SubnetAttribute::PrivateDnsHostnameType),
-        value(request.enable_resource_name_dns_a_record_on_launch).map(SubnetAttribute::EnableResourceNameDnsARecord),
+        request
+            .private_dns_hostname_type_on_launch
+            .map(SubnetAttribute::PrivateDnsHostnameType),
+        value(request.enable_resource_name_dns_a_record_on_launch)
+            .map(SubnetAttribute::EnableResourceNameDnsARecord),
         value(request.enable_resource_name_dns_aaaa_record_on_launch)
             .map(SubnetAttribute::EnableResourceNameDnsAaaaRecord),
     ]
@@ -177,12 +232,19 @@ pub fn modify_attribute(
         return Ok(ModifySubnetAttributeResponse {});
     }
     let attribute = only_one(given)?;
-    write(context, None, |tx| subnets::modify(tx, &context.scope(), &id, attribute.clone()))?;
+    write(context, None, |tx| {
+        subnets::modify(tx, &context.scope(), &id, attribute.clone())
+    })?;
     Ok(ModifySubnetAttributeResponse {})
 }
 
-pub fn delete(context: &Context, request: DeleteSubnetRequest) -> Result<DeleteSubnetResponse, ApiError> {
+pub fn delete(
+    context: &Context,
+    request: DeleteSubnetRequest,
+) -> Result<DeleteSubnetResponse, ApiError> {
     let id = ids::parse(&request.subnet_id)?;
-    write(context, request.dry_run, |tx| subnets::delete(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        subnets::delete(tx, &context.scope(), &id)
+    })?;
     Ok(DeleteSubnetResponse {})
 }

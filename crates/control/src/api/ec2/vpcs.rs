@@ -21,7 +21,10 @@ fn render(row: &Row) -> Vpc {
     let association = |a: &fogbank_types::ec2::VpcCidrAssociation| VpcCidrBlockAssociation {
         association_id: Some(a.association_id.to_string()),
         cidr_block: Some(a.cidr_block.to_string()),
-        cidr_block_state: Some(VpcCidrBlockState { state: Some(state_name(a.state)), status_message: None }),
+        cidr_block_state: Some(VpcCidrBlockState {
+            state: Some(state_name(a.state)),
+            status_message: None,
+        }),
     };
     Vpc {
         vpc_id: Some(row.vpc_id.to_string()),
@@ -46,15 +49,27 @@ pub fn create(context: &Context, request: CreateVpcRequest) -> Result<CreateVpcR
         || request.ipv6_pool.is_some()
         || request.ipv6_ipam_pool_id.is_some();
     not_offered(ipv6, "IPv6")?;
-    not_offered(request.ipv4_ipam_pool_id.is_some() || request.ipv4_netmask_length.is_some(), "IPAM")?;
-    not_offered(request.vpc_encryption_control.is_some(), "VPC encryption control")?;
-    let block = request.cidr_block.ok_or(Refusal::MissingParameter { name: "cidrBlock" })?;
+    not_offered(
+        request.ipv4_ipam_pool_id.is_some() || request.ipv4_netmask_length.is_some(),
+        "IPAM",
+    )?;
+    not_offered(
+        request.vpc_encryption_control.is_some(),
+        "VPC encryption control",
+    )?;
+    let block = request
+        .cidr_block
+        .ok_or(Refusal::MissingParameter { name: "cidrBlock" })?;
     let new = NewVpc {
         cidr_block: ids::block("cidrBlock", &block)?,
-        tenancy: request.instance_tenancy.unwrap_or_else(|| "default".to_owned()),
+        tenancy: request
+            .instance_tenancy
+            .unwrap_or_else(|| "default".to_owned()),
         tags: tags::specified(request.tag_specifications, "vpc")?,
     };
-    let row = write(context, request.dry_run, |tx| vpcs::create(tx, &context.scope(), new.clone()))?;
+    let row = write(context, request.dry_run, |tx| {
+        vpcs::create(tx, &context.scope(), new.clone())
+    })?;
     let vpc = Vpc {
         // AWS answers `pending` here; it is there when the next call comes.
         state: Some("pending".to_owned()),
@@ -65,18 +80,35 @@ pub fn create(context: &Context, request: CreateVpcRequest) -> Result<CreateVpcR
 }
 
 const FILTERS: &[&str] = &[
-    "cidr", "cidr-block", "cidrBlock", "cidr-block-association.association-id", "cidr-block-association.cidr-block",
-    "cidr-block-association.state", "dhcp-options-id", "dhcpOptionsId", "ipv6-cidr-block-association.association-id",
-    "ipv6-cidr-block-association.ipv6-cidr-block", "ipv6-cidr-block-association.ipv6-pool",
-    "ipv6-cidr-block-association.state", "is-default", "isDefault", "owner-id", "state", "vpc-id",
+    "cidr",
+    "cidr-block",
+    "cidrBlock",
+    "cidr-block-association.association-id",
+    "cidr-block-association.cidr-block",
+    "cidr-block-association.state",
+    "dhcp-options-id",
+    "dhcpOptionsId",
+    "ipv6-cidr-block-association.association-id",
+    "ipv6-cidr-block-association.ipv6-cidr-block",
+    "ipv6-cidr-block-association.ipv6-pool",
+    "ipv6-cidr-block-association.state",
+    "is-default",
+    "isDefault",
+    "owner-id",
+    "state",
+    "vpc-id",
 ];
 
 fn values(row: &Row, name: &str) -> Vec<String> {
     let associations = row.cidr_associations.iter();
     match name {
         "cidr" | "cidr-block" | "cidrBlock" => vec![row.cidr_block.to_string()],
-        "cidr-block-association.association-id" => associations.map(|a| a.association_id.to_string()).collect(),
-        "cidr-block-association.cidr-block" => associations.map(|a| a.cidr_block.to_string()).collect(),
+        "cidr-block-association.association-id" => {
+            associations.map(|a| a.association_id.to_string()).collect()
+        }
+        "cidr-block-association.cidr-block" => {
+            associations.map(|a| a.cidr_block.to_string()).collect()
+        }
         "cidr-block-association.state" => associations.map(|a| state_name(a.state)).collect(),
         "dhcp-options-id" | "dhcpOptionsId" => vec![dhcp_options::id_of(row).to_string()],
         "is-default" | "isDefault" => vec![row.is_default.to_string()],
@@ -87,7 +119,10 @@ fn values(row: &Row, name: &str) -> Vec<String> {
     }
 }
 
-pub fn describe(context: &Context, request: DescribeVpcsRequest) -> Result<DescribeVpcsResult, ApiError> {
+pub fn describe(
+    context: &Context,
+    request: DescribeVpcsRequest,
+) -> Result<DescribeVpcsResult, ApiError> {
     let query = Query {
         ids: request.vpc_ids,
         filters: request.filters,
@@ -98,12 +133,17 @@ pub fn describe(context: &Context, request: DescribeVpcsRequest) -> Result<Descr
     let snapshot = context.snapshot();
     let (found, next_token) =
         rows::<Row, VpcId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;
-    Ok(DescribeVpcsResult { vpcs: Some(found.iter().map(|row| render(row)).collect()), next_token })
+    Ok(DescribeVpcsResult {
+        vpcs: Some(found.iter().map(|row| render(row)).collect()),
+        next_token,
+    })
 }
 
 pub fn delete(context: &Context, request: DeleteVpcRequest) -> Result<DeleteVpcResponse, ApiError> {
     let id = ids::parse(&request.vpc_id)?;
-    write(context, request.dry_run, |tx| vpcs::delete(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        vpcs::delete(tx, &context.scope(), &id)
+    })?;
     Ok(DeleteVpcResponse {})
 }
 
@@ -116,13 +156,16 @@ pub fn modify_attribute(
     let given: Vec<_> = [
         value(request.enable_dns_support).map(VpcAttribute::DnsSupport),
         value(request.enable_dns_hostnames).map(VpcAttribute::DnsHostnames),
-        value(request.enable_network_address_usage_metrics).map(VpcAttribute::NetworkAddressUsageMetrics),
+        value(request.enable_network_address_usage_metrics)
+            .map(VpcAttribute::NetworkAddressUsageMetrics),
     ]
     .into_iter()
     .flatten()
     .collect();
     let attribute = super::subnets::only_one(given)?;
-    write(context, None, |tx| vpcs::modify(tx, &context.scope(), &id, attribute))?;
+    write(context, None, |tx| {
+        vpcs::modify(tx, &context.scope(), &id, attribute)
+    })?;
     Ok(ModifyVpcAttributeResponse {})
 }
 
@@ -134,13 +177,16 @@ pub fn describe_attribute(
     let snapshot: Snapshot = context.snapshot();
     let row = vpcs::get(&snapshot, &context.scope(), &ids::parse(&request.vpc_id)?)?;
     let value = |on: bool| Some(AttributeBooleanValue { value: Some(on) });
-    let mut result =
-        DescribeVpcAttributeResult { vpc_id: Some(row.vpc_id.to_string()), ..DescribeVpcAttributeResult::default() };
+    let mut result = DescribeVpcAttributeResult {
+        vpc_id: Some(row.vpc_id.to_string()),
+        ..DescribeVpcAttributeResult::default()
+    };
     match request.attribute.as_str() {
         "enableDnsSupport" => result.enable_dns_support = value(row.enable_dns_support),
         "enableDnsHostnames" => result.enable_dns_hostnames = value(row.enable_dns_hostnames),
         "enableNetworkAddressUsageMetrics" => {
-            result.enable_network_address_usage_metrics = value(row.enable_network_address_usage_metrics);
+            result.enable_network_address_usage_metrics =
+                value(row.enable_network_address_usage_metrics);
         }
         other => return Err(Refusal::parameter("attribute", other, "Unknown attribute.").into()),
     }
