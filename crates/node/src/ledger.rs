@@ -16,7 +16,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     #[error("{operation} {path}")]
-    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("{0} is malformed")]
     Malformed(PathBuf, #[source] serde_json::Error),
 }
@@ -25,7 +29,11 @@ type Result<T> = std::result::Result<T, LedgerError>;
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
     let path = path.to_path_buf();
-    move |source| LedgerError::Io { operation, path, source }
+    move |source| LedgerError::Io {
+        operation,
+        path,
+        source,
+    }
 }
 
 const FILE: &str = "ledger.json";
@@ -87,7 +95,9 @@ impl Ledger {
     pub fn read(&self, task: &str) -> Result<Option<Record>> {
         let path = self.bundle(task).join(FILE);
         match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| LedgerError::Malformed(path, error)),
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| LedgerError::Malformed(path, error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("read", &path)(error)),
         }
@@ -97,7 +107,9 @@ impl Ledger {
     pub fn forget(&self, task: &str) -> Result<()> {
         let bundle = self.bundle(task);
         match fs::remove_dir_all(&bundle) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &bundle)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &bundle)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -131,7 +143,10 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(data.path()).unwrap();
         assert_eq!(ledger.read("a").unwrap(), None);
-        let record = Record { status: status("a"), launched: true };
+        let record = Record {
+            status: status("a"),
+            launched: true,
+        };
         ledger.write("a", &record).unwrap();
         let again = Ledger::open(data.path()).unwrap();
         assert_eq!(again.tasks().unwrap(), ["a"]);
@@ -139,7 +154,10 @@ mod tests {
         again.forget("a").unwrap();
         again.forget("a").unwrap();
         assert!(again.tasks().unwrap().is_empty());
-        let mode = fs::metadata(data.path().join("tasks")).unwrap().permissions().mode();
+        let mode = fs::metadata(data.path().join("tasks"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o700);
     }
 
@@ -147,7 +165,15 @@ mod tests {
     fn damage_is_an_error_and_not_an_empty_ledger() {
         let data = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(data.path()).unwrap();
-        ledger.write("a", &Record { status: status("a"), launched: false }).unwrap();
+        ledger
+            .write(
+                "a",
+                &Record {
+                    status: status("a"),
+                    launched: false,
+                },
+            )
+            .unwrap();
         fs::write(data.path().join("tasks/a/ledger.json"), "{").unwrap();
         assert!(matches!(ledger.read("a"), Err(LedgerError::Malformed(..))));
     }

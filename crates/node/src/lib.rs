@@ -3,8 +3,14 @@
 //! Run as `fogbank node` (the agent) and `fogbank shim` (a task's parent). What must stay true: everything here is derived
 //! from the store and can be rebuilt from it; tasks outlive the agent and are adopted, not restarted.
 
+mod agent;
 pub mod balancers;
+pub mod ledger;
 pub mod oci;
 pub mod pid_file;
+mod report;
 pub mod sandbox;
 pub mod shim;
+mod task;
+
+pub use agent::{NodeError, run, teardown};

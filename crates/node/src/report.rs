@@ -47,7 +47,9 @@ impl Reporter {
     /// Puts a row and waits until it is durable, however long that takes.
     pub async fn put_durably<T: Row>(&self, row: &T) {
         let (stored, heard) = oneshot::channel();
-        let _ = self.queue.send(Said::Row(row.key(), encode(row), Some(stored)));
+        let _ = self
+            .queue
+            .send(Said::Row(row.key(), encode(row), Some(stored)));
         let _ = heard.await;
     }
 
@@ -58,7 +60,9 @@ impl Reporter {
 }
 
 fn encode<T: Row>(row: &T) -> Arc<[u8]> {
-    serde_json::to_vec(row).expect("rows have string keys only").into()
+    serde_json::to_vec(row)
+        .expect("rows have string keys only")
+        .into()
 }
 
 async fn write(store: Arc<dyn Store>, mut said: mpsc::UnboundedReceiver<Said>) {
@@ -80,9 +84,14 @@ async fn write(store: Arc<dyn Store>, mut said: mpsc::UnboundedReceiver<Said>) {
                     host = Some(status);
                 }
             }
-            next = (rows.len() < BATCH_ROWS).then(|| said.try_recv().ok()).flatten();
+            next = (rows.len() < BATCH_ROWS)
+                .then(|| said.try_recv().ok())
+                .flatten();
         }
-        let mut ops: Vec<Op> = rows.into_iter().map(|(key, value)| Op::put(key, value)).collect();
+        let mut ops: Vec<Op> = rows
+            .into_iter()
+            .map(|(key, value)| Op::put(key, value))
+            .collect();
         if let Some(status) = host.as_ref().filter(|_| host_changed) {
             let lease = held(&store, &mut lease).await;
             ops.push(Op::put_leased(status.key(), encode(status), lease));
@@ -118,7 +127,9 @@ async fn commit(store: &Arc<dyn Store>, mut ops: Vec<Op>, lease: &mut Option<Lea
                 *lease = None;
                 let new = held(store, lease).await;
                 for op in &mut ops {
-                    if let Op::Put { lease: Some(under), .. } = op
+                    if let Op::Put {
+                        lease: Some(under), ..
+                    } = op
                         && *under == lost
                     {
                         *under = new;
@@ -144,7 +155,11 @@ mod tests {
     use fogbank_store::Memory;
 
     fn status(applied: u64) -> HostStatus {
-        HostStatus { host: "h".into(), applied, alarms: vec![] }
+        HostStatus {
+            host: "h".into(),
+            applied,
+            alarms: vec![],
+        }
     }
 
     #[tokio::test]

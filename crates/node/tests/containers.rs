@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         && command == "shim"
         && flag == "--bundle"
     {
-        return match fogbank_node::shim::main(&["shim"], Path::new(bundle)) {
+        return match fogbank_node::shim::main(Path::new(bundle)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("shim: {error}: {:?}", std::error::Error::source(&error));

@@ -119,7 +119,7 @@ fn seal(bundle: &Path) -> ShimError {
         .arg(bundle)
         .env_clear()
         .env(SEALED, "1");
-    for name in ["RUST_LOG", "RUST_BACKTRACE"] {
+    for name in ["FOGBANK_LOG", "RUST_BACKTRACE"] {
         if let Some(value) = std::env::var_os(name) {
             again.env(name, value);
         }

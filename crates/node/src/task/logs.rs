@@ -29,7 +29,9 @@ impl LogPlan {
         index: usize,
         container: &ContainerDefinition,
     ) -> Result<Option<Self>, String> {
-        let Some(log) = &container.log_configuration else { return Ok(None) };
+        let Some(log) = &container.log_configuration else {
+            return Ok(None);
+        };
         let option = |name: &str| log.options.get(name).map(String::as_str);
         let group = option("awslogs-group").unwrap_or_default();
         let prefix = option("awslogs-stream-prefix").unwrap_or_default();
@@ -55,7 +57,11 @@ impl LogPlan {
                 created_at: now(),
             },
         };
-        Ok(Some(Self { stream, create_group: !group_exists, stream_exists: known.is_some() }))
+        Ok(Some(Self {
+            stream,
+            create_group: !group_exists,
+            stream_exists: known.is_some(),
+        }))
     }
 
     /// Creates what is missing. A store that is away holds up the container no longer than `patience`.
@@ -82,7 +88,10 @@ impl LogPlan {
 /// Puts a row unless there is one.
 async fn create<T: Row>(store: &Arc<dyn Store>, row: &T, patience: Duration) {
     let text = serde_json::to_vec(row).expect("rows have string keys only");
-    let txn = Txn { compare: vec![Compare::Absent { key: row.key() }], ops: vec![Op::put(row.key(), text)] };
+    let txn = Txn {
+        compare: vec![Compare::Absent { key: row.key() }],
+        ops: vec![Op::put(row.key(), text)],
+    };
     let attempts = async {
         while let Err(error) = store.txn(txn.clone()).await {
             if !matches!(error, StoreError::Unavailable { .. }) {
@@ -93,6 +102,9 @@ async fn create<T: Row>(store: &Arc<dyn Store>, row: &T, patience: Duration) {
         }
     };
     if tokio::time::timeout(patience, attempts).await.is_err() {
-        tracing::error!(key = row.key(), "the store is away; the log stream is not created");
+        tracing::error!(
+            key = row.key(),
+            "the store is away; the log stream is not created"
+        );
     }
 }

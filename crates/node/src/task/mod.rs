@@ -13,7 +13,7 @@ mod plan;
 mod reference;
 mod status;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +77,10 @@ pub struct Tasks {
 
 impl Tasks {
     pub fn new(host: Arc<Host>) -> Self {
-        Self { host, actors: HashMap::new() }
+        Self {
+            host,
+            actors: HashMap::new(),
+        }
     }
 
     /// Takes over what an earlier agent has begun. Called once, with the first snapshot; what no row asks for ends.
@@ -89,7 +92,10 @@ impl Tasks {
                 return;
             }
         };
-        let rows: HashMap<&str, &Arc<Task>> = self.local(snapshot).map(|task| (task.id.as_str(), task)).collect();
+        let rows: HashMap<&str, &Arc<Task>> = self
+            .local(snapshot)
+            .map(|task| (task.id.as_str(), task))
+            .collect();
         for id in begun {
             let (key, row) = match rows.get(id.as_str()) {
                 Some(task) => (task.key(), Some(Arc::clone(task))),
@@ -97,8 +103,10 @@ impl Tasks {
             };
             let want = row.as_deref().map_or(Want::Vanish, wanted);
             tracing::info!(task = id, ?want, "adopting");
-            let host = Arc::clone(&self.host);
-            let actor = spawn(want, |orders| life::adopted(host, id, row, orders));
+            let (host, snapshot) = (Arc::clone(&self.host), snapshot.clone());
+            let actor = spawn(want, |orders| {
+                life::adopted(host, id, row, snapshot, orders)
+            });
             self.actors.insert(key, actor);
         }
         self.sweep_cgroups();
@@ -106,7 +114,10 @@ impl Tasks {
 
     /// Groups without a folder in the ledger: their bundle was removed by hand, or the data folder is another one.
     fn sweep_cgroups(&self) {
-        let parent = self.host.hierarchies.group(&instance_cgroup(&self.host.config));
+        let parent = self
+            .host
+            .hierarchies
+            .group(&instance_cgroup(&self.host.config));
         for id in parent.children() {
             if self.host.ledger.bundle(&id).is_dir() {
                 continue;
@@ -122,19 +133,33 @@ impl Tasks {
         snapshot.tasks.all().filter(move |task| task.host == host)
     }
 
-    /// Starts, stops and ends tasks so that they are those of the snapshot. Gives the ends of those whose rows vanished.
-    pub fn update(&mut self, snapshot: &Snapshot) -> Vec<JoinHandle<()>> {
-        let rows: HashMap<String, &Arc<Task>> = self.local(snapshot).map(|task| (task.key(), task)).collect();
-        let mut ends = Vec::new();
-        let gone: Vec<String> = self.actors.keys().filter(|key| !rows.contains_key(*key)).cloned().collect();
-        for key in gone {
-            if let Some(actor) = self.actors.remove(&key) {
+    /// Begins the end of tasks whose rows are gone; the handles end with them.
+    pub fn end(&mut self, snapshot: &Snapshot) -> Vec<JoinHandle<()>> {
+        let rows: HashSet<String> = self.local(snapshot).map(|task| task.key()).collect();
+        let gone: Vec<String> = self
+            .actors
+            .keys()
+            .filter(|key| !rows.contains(*key))
+            .cloned()
+            .collect();
+        let ended = gone
+            .iter()
+            .filter_map(|key| self.actors.remove(key))
+            .map(|actor| {
                 actor.want.send_replace(Want::Vanish);
-                ends.push(actor.handle);
-            }
-        }
+                actor.handle
+            });
+        ended.collect()
+    }
+
+    /// Starts and stops tasks so that they are those of the snapshot. The network holds their interfaces already.
+    pub fn update(&mut self, snapshot: &Snapshot) {
+        let rows: Vec<(String, Arc<Task>)> = self
+            .local(snapshot)
+            .map(|task| (task.key(), Arc::clone(task)))
+            .collect();
         for (key, task) in rows {
-            let want = wanted(task);
+            let want = wanted(&task);
             if let Some(actor) = self.actors.get(&key) {
                 actor.want.send_if_modified(|have| {
                     let forward = want > *have;
@@ -144,24 +169,31 @@ impl Tasks {
                 continue;
             }
             let known = snapshot.task_statuses.get(&task.scope, &task.id);
-            if task.stopped_at.is_some() || known.is_some_and(|known| known.phase == TaskPhase::Stopped) {
+            if task.stopped_at.is_some()
+                || known.is_some_and(|known| known.phase == TaskPhase::Stopped)
+            {
                 continue;
             }
-            let (host, row, snapshot) = (Arc::clone(&self.host), Arc::clone(task), snapshot.clone());
+            let (host, snapshot) = (Arc::clone(&self.host), snapshot.clone());
             // Reported as running, but this host knows nothing of it: its processes died with the host's last life.
-            let lost = known.filter(|known| known.phase > TaskPhase::Pending).cloned();
+            let lost = known
+                .filter(|known| known.phase > TaskPhase::Pending)
+                .cloned();
             let actor = match lost {
                 Some(known) => spawn(want, |_| life::lost(host, known)),
-                None => spawn(want, |orders| life::begun(host, row, snapshot, orders)),
+                None => spawn(want, |orders| life::begun(host, task, snapshot, orders)),
             };
             self.actors.insert(key, actor);
         }
-        ends
     }
 }
 
 fn wanted(task: &Task) -> Want {
-    if task.desired == DesiredStatus::Stopped && task.stop_containers { Want::Stop } else { Want::Run }
+    if task.desired == DesiredStatus::Stopped && task.stop_containers {
+        Want::Stop
+    } else {
+        Want::Run
+    }
 }
 
 fn spawn<F>(want: Want, life: impl FnOnce(watch::Receiver<Want>) -> F) -> Actor
@@ -169,7 +201,10 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (want, orders) = watch::channel(want);
-    Actor { want, handle: tokio::spawn(life(orders)) }
+    Actor {
+        want,
+        handle: tokio::spawn(life(orders)),
+    }
 }
 
 /// Ends every task of this instance: asks the shims, then kills what is left, and removes groups and bundles. For

@@ -48,27 +48,47 @@ pub fn definition<'a>(snapshot: &'a Snapshot, task: &Task) -> Option<&'a Arc<Tas
     let (_, name) = task.task_definition_arn.rsplit_once('/')?;
     let (family, revision) = name.rsplit_once(':')?;
     let revision: u32 = revision.parse().ok()?;
-    snapshot.task_definitions.get(&task.scope, format!("{family}:{revision:08}"))
+    snapshot
+        .task_definitions
+        .get(&task.scope, format!("{family}:{revision:08}"))
 }
 
 /// Finds everything that the task needs in the rows; the error is the reason that ECS would give.
 pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Result<Plan, String> {
     let definition = definition(snapshot, task).ok_or_else(|| {
-        format!("ResourceInitializationError: task definition {} not found", task.task_definition_arn)
+        format!(
+            "ResourceInitializationError: task definition {} not found",
+            task.task_definition_arn
+        )
     })?;
-    let missing = || "ResourceInitializationError: the task's network interface was not found".to_owned();
-    let eni = snapshot.enis.get(&task.scope, &task.eni_id).ok_or_else(missing)?;
-    let vpc = snapshot.vpcs.get(&task.scope, &eni.vpc_id).ok_or_else(missing)?;
+    let missing =
+        || "ResourceInitializationError: the task's network interface was not found".to_owned();
+    let eni = snapshot
+        .enis
+        .get(&task.scope, &task.eni_id)
+        .ok_or_else(missing)?;
+    let vpc = snapshot
+        .vpcs
+        .get(&task.scope, &eni.vpc_id)
+        .ok_or_else(missing)?;
     let hostname = private_name(eni);
-    let containers = definition.containers.iter().enumerate().map(|(index, container)| {
-        let overrides = task.overrides.containers.iter().find(|given| given.name == container.name);
-        Ok(Planned {
-            image: reference::resolve(snapshot, &task.scope, &container.image)?,
-            log: LogPlan::of(snapshot, task, index, container)?,
-            definition: container.clone(),
-            overrides: overrides.cloned().unwrap_or_default(),
-        })
-    });
+    let containers = definition
+        .containers
+        .iter()
+        .enumerate()
+        .map(|(index, container)| {
+            let overrides = task
+                .overrides
+                .containers
+                .iter()
+                .find(|given| given.name == container.name);
+            Ok(Planned {
+                image: reference::resolve(snapshot, &task.scope, &container.image)?,
+                log: LogPlan::of(snapshot, task, index, container)?,
+                definition: container.clone(),
+                overrides: overrides.cloned().unwrap_or_default(),
+            })
+        });
     Ok(Plan {
         netns: fogbank_net::eni_namespace(config, &eni.eni_id),
         hosts: format!("127.0.0.1 localhost\n{} {hostname}\n", eni.private_ip),
@@ -81,17 +101,29 @@ pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Res
 
 /// Fact VPC-13.
 fn private_name(eni: &Eni) -> String {
-    format!("ip-{}.{}", eni.private_ip.to_string().replace('.', "-"), domain(&eni.scope.region))
+    format!(
+        "ip-{}.{}",
+        eni.private_ip.to_string().replace('.', "-"),
+        domain(&eni.scope.region)
+    )
 }
 
 fn domain(region: &str) -> String {
-    if region == "us-east-1" { "ec2.internal".to_owned() } else { format!("{region}.compute.internal") }
+    if region == "us-east-1" {
+        "ec2.internal".to_owned()
+    } else {
+        format!("{region}.compute.internal")
+    }
 }
 
 /// The VPC's resolver (fact VPC-10). Without DNS support there is none to name.
 fn resolv_conf(vpc: &Vpc, region: &str) -> String {
     let search = format!("search {}\n", domain(region));
-    if vpc.enable_dns_support { format!("{search}nameserver {}\n", vpc.resolver()) } else { search }
+    if vpc.enable_dns_support {
+        format!("{search}nameserver {}\n", vpc.resolver())
+    } else {
+        search
+    }
 }
 
 /// An image whose layers are unpacked.
@@ -102,7 +134,13 @@ pub struct Ready {
 
 impl Plan {
     /// What the shim is told, once the images are here (one for each container, in order).
-    pub fn spec(&self, images: &[Arc<Ready>], cgroup: String, bundle: &Path, config: &RegionConfig) -> TaskSpec {
+    pub fn spec(
+        &self,
+        images: &[Arc<Ready>],
+        cgroup: String,
+        bundle: &Path,
+        config: &RegionConfig,
+    ) -> TaskSpec {
         let containers = self.containers.iter().zip(images);
         TaskSpec {
             task: self.task.id.clone(),
@@ -113,26 +151,46 @@ impl Plan {
                 memory_bytes: Some(u64::from(self.task.memory_mib) << 20),
                 pids: Some(PROCESSES),
             },
-            containers: containers.map(|(planned, image)| self.container(planned, image, bundle, config)).collect(),
+            containers: containers
+                .map(|(planned, image)| self.container(planned, image, bundle, config))
+                .collect(),
         }
     }
 
-    fn container(&self, planned: &Planned, ready: &Ready, bundle: &Path, config: &RegionConfig) -> TaskContainer {
-        let Planned { definition, overrides, .. } = planned;
+    fn container(
+        &self,
+        planned: &Planned,
+        ready: &Ready,
+        bundle: &Path,
+        config: &RegionConfig,
+    ) -> TaskContainer {
+        let Planned {
+            definition,
+            overrides,
+            ..
+        } = planned;
         let image = &ready.image.config;
         let command = overrides.command.as_ref().or(definition.command.as_ref());
         let or_image = |given: &Option<String>, image: &str| match given {
             Some(given) if !given.is_empty() => given.clone(),
             _ => image.to_owned(),
         };
-        let file = |name: &str| BoundFile { source: bundle.join(name), target: Path::new("/etc").join(name) };
+        let file = |name: &str| BoundFile {
+            source: bundle.join(name),
+            target: Path::new("/etc").join(name),
+        };
         let cpu = overrides.cpu.unwrap_or(definition.cpu);
-        let stop_timeout = definition.stop_timeout_seconds.unwrap_or(STOP_TIMEOUT_SECONDS);
+        let stop_timeout = definition
+            .stop_timeout_seconds
+            .unwrap_or(STOP_TIMEOUT_SECONDS);
         TaskContainer {
             spec: ContainerSpec {
                 name: definition.name.clone(),
                 layers: ready.layers.clone(),
-                args: image.command_line(definition.entry_point.as_deref(), command.map(Vec::as_slice)),
+                args: image.command_line(
+                    definition.entry_point.as_deref(),
+                    command.map(Vec::as_slice),
+                ),
                 env: image.environment(self.environment(planned)),
                 cwd: or_image(&definition.working_directory, &image.config.working_dir),
                 user: or_image(&definition.user, &image.config.user),
@@ -145,20 +203,30 @@ impl Plan {
             limits: Limits {
                 cpu_units: None,
                 cpu_shares: (cpu > 0).then_some(cpu),
-                memory_bytes: overrides.memory_mib.or(definition.memory_mib).map(|mib| u64::from(mib) << 20),
+                memory_bytes: overrides
+                    .memory_mib
+                    .or(definition.memory_mib)
+                    .map(|mib| u64::from(mib) << 20),
                 pids: None,
             },
             essential: definition.essential,
             stop_signal: image.config.stop_signal.clone(),
             stop_timeout_ms: config.scaled_ms(u64::from(stop_timeout) * 1000),
-            log: planned.log.as_ref().map(|log| config.logs_dir().join(&log.stream.uid)),
+            log: planned
+                .log
+                .as_ref()
+                .map(|log| config.logs_dir().join(&log.stream.uid)),
         }
     }
 
     /// What Fargate sets (fact TASK-10), then the definition, then the override; the last counts.
     fn environment(&self, planned: &Planned) -> impl Iterator<Item = (String, String)> {
         let region = &self.task.scope.region;
-        let own = [("AWS_EXECUTION_ENV", "AWS_ECS_FARGATE"), ("AWS_DEFAULT_REGION", region), ("AWS_REGION", region)];
+        let own = [
+            ("AWS_EXECUTION_ENV", "AWS_ECS_FARGATE"),
+            ("AWS_DEFAULT_REGION", region),
+            ("AWS_REGION", region),
+        ];
         own.map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into_iter()
             .chain(planned.definition.environment.clone())
@@ -167,10 +235,18 @@ impl Plan {
 }
 
 fn ulimits(given: &[(String, i64, i64)]) -> Vec<Ulimit> {
-    let mut limits = vec![Ulimit { name: "nofile".to_owned(), soft: OPEN_FILES, hard: OPEN_FILES }];
+    let mut limits = vec![Ulimit {
+        name: "nofile".to_owned(),
+        soft: OPEN_FILES,
+        hard: OPEN_FILES,
+    }];
     for (name, soft, hard) in given {
         limits.retain(|limit| limit.name != *name);
-        limits.push(Ulimit { name: name.clone(), soft: *soft, hard: *hard });
+        limits.push(Ulimit {
+            name: name.clone(),
+            soft: *soft,
+            hard: *hard,
+        });
     }
     limits
 }

@@ -22,14 +22,21 @@ fn parse(text: &str) -> Reference<'_> {
         None => (text, None),
     };
     let (registry, path) = match name.split_once('/') {
-        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (Some(host), path),
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => {
+            (Some(host), path)
+        }
         _ => (None, name),
     };
     let (repository, tag) = match path.rsplit_once(':') {
         Some((repository, tag)) => (repository, Some(tag)),
         None => (path, None),
     };
-    Reference { registry, repository, tag, digest }
+    Reference {
+        registry,
+        repository,
+        tag,
+        digest,
+    }
 }
 
 /// Account and region of an ECR registry's name (fact IMG-1).
@@ -37,8 +44,15 @@ fn ecr_scope(registry: &str) -> Option<Scope> {
     let (account, rest) = registry.split_once('.')?;
     let region = rest
         .strip_prefix("dkr.ecr.")
-        .and_then(|rest| rest.split(".amazonaws.com").next().filter(|region| *region != rest))
-        .or_else(|| rest.strip_prefix("dkr-ecr.").and_then(|rest| rest.strip_suffix(".on.aws")))?;
+        .and_then(|rest| {
+            rest.split(".amazonaws.com")
+                .next()
+                .filter(|region| *region != rest)
+        })
+        .or_else(|| {
+            rest.strip_prefix("dkr-ecr.")
+                .and_then(|rest| rest.strip_suffix(".on.aws"))
+        })?;
     let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     (is_account && !region.is_empty()).then(|| Scope::new(account, region))
 }
@@ -48,7 +62,10 @@ fn ecr_scope(registry: &str) -> Option<Scope> {
 /// ever fetched from the internet.
 pub fn resolve(snapshot: &Snapshot, scope: &Scope, text: &str) -> Result<Digest, String> {
     let reference = parse(text);
-    let scope = reference.registry.and_then(ecr_scope).unwrap_or_else(|| scope.clone());
+    let scope = reference
+        .registry
+        .and_then(ecr_scope)
+        .unwrap_or_else(|| scope.clone());
     let library = reference.repository.strip_prefix("library/");
     let found = std::iter::once(reference.repository)
         .chain(library)
@@ -60,15 +77,26 @@ pub fn resolve(snapshot: &Snapshot, scope: &Scope, text: &str) -> Result<Digest,
         };
         format!("CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {shown}: {shown}: not found")
     })?;
-    found.digest.parse().map_err(|error| format!("CannotPullContainerError: {error}"))
+    found
+        .digest
+        .parse()
+        .map_err(|error| format!("CannotPullContainerError: {error}"))
 }
 
-fn find<'a>(snapshot: &'a Snapshot, scope: &Scope, repository: &str, reference: &Reference<'_>) -> Option<&'a Arc<Image>> {
+fn find<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    repository: &str,
+    reference: &Reference<'_>,
+) -> Option<&'a Arc<Image>> {
     let tag = reference.tag.unwrap_or("latest");
-    snapshot.images.with_prefix(scope, &format!("{repository}@")).find(|image| match reference.digest {
-        Some(digest) => image.digest == digest,
-        None => image.image_tags.iter().any(|have| have == tag),
-    })
+    snapshot
+        .images
+        .with_prefix(scope, &format!("{repository}@"))
+        .find(|image| match reference.digest {
+            Some(digest) => image.digest == digest,
+            None => image.image_tags.iter().any(|have| have == tag),
+        })
 }
 
 #[cfg(test)]
@@ -98,22 +126,40 @@ mod tests {
         let scope = Scope::new("000000000000", "us-east-1");
         let (api, nginx) = (Digest::of(b"team/api"), Digest::of(b"nginx"));
         for (text, expected) in [
-            ("000000000000.dkr.ecr.us-east-1.amazonaws.com/team/api:1".to_owned(), Some(api)),
-            (format!("000000000000.dkr.ecr.us-east-1.amazonaws.com/team/api@{api}"), Some(api)),
-            ("000000000000.dkr-ecr.us-east-1.on.aws/team/api:1".to_owned(), Some(api)),
+            (
+                "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/api:1".to_owned(),
+                Some(api),
+            ),
+            (
+                format!("000000000000.dkr.ecr.us-east-1.amazonaws.com/team/api@{api}"),
+                Some(api),
+            ),
+            (
+                "000000000000.dkr-ecr.us-east-1.on.aws/team/api:1".to_owned(),
+                Some(api),
+            ),
             ("127.0.0.1:4566/team/api:1".to_owned(), Some(api)),
             ("team/api:1".to_owned(), Some(api)),
             ("nginx".to_owned(), Some(nginx)),
             ("docker.io/library/nginx:latest".to_owned(), Some(nginx)),
             ("team/api".to_owned(), None),
-            ("111111111111.dkr.ecr.us-east-1.amazonaws.com/team/api:1".to_owned(), None),
-            ("000000000000.dkr.ecr.eu-west-1.amazonaws.com/team/api:1".to_owned(), None),
+            (
+                "111111111111.dkr.ecr.us-east-1.amazonaws.com/team/api:1".to_owned(),
+                None,
+            ),
+            (
+                "000000000000.dkr.ecr.eu-west-1.amazonaws.com/team/api:1".to_owned(),
+                None,
+            ),
             ("team/api:2".to_owned(), None),
             (String::new(), None),
         ] {
             assert_eq!(resolve(&snapshot(), &scope, &text).ok(), expected, "{text}");
         }
         let error = resolve(&snapshot(), &scope, "busybox").unwrap_err();
-        assert!(error.starts_with("CannotPullContainerError: ") && error.contains("busybox:latest: not found"));
+        assert!(
+            error.starts_with("CannotPullContainerError: ")
+                && error.contains("busybox:latest: not found")
+        );
     }
 }

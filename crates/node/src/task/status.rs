@@ -11,7 +11,9 @@ use crate::shim::{Cause, ContainerState, Phase, TaskState};
 
 /// The wall clock.
 pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -34,7 +36,11 @@ pub fn fresh(task: &Task, containers: &[&str]) -> TaskStatus {
         started_at: None,
         stopping_at: None,
         execution_stopped_at: None,
-        containers: containers.iter().enumerate().map(|(index, name)| container(task, index, name)).collect(),
+        containers: containers
+            .iter()
+            .enumerate()
+            .map(|(index, name)| container(task, index, name))
+            .collect(),
     }
 }
 
@@ -95,7 +101,9 @@ pub fn vanished(status: &mut TaskStatus, reason: &str) {
 
 fn stop(status: &mut TaskStatus, code: &str, reason: &str) {
     status.stop_code.get_or_insert_with(|| code.to_owned());
-    status.stopped_reason.get_or_insert_with(|| reason.to_owned());
+    status
+        .stopped_reason
+        .get_or_insert_with(|| reason.to_owned());
 }
 
 fn phase(phase: Phase) -> TaskPhase {
@@ -114,21 +122,44 @@ pub fn merge(status: &mut TaskStatus, state: &TaskState) {
         merge_container(known, said);
     }
     // Started when the last of its containers was (fact TASK-2); never, if one failed.
-    if state.phase >= Phase::Running && state.containers.iter().all(|container| container.started_at_ms.is_some()) {
-        status.started_at = state.containers.iter().filter_map(|container| container.started_at_ms).max().map(Timestamp);
+    if state.phase >= Phase::Running
+        && state
+            .containers
+            .iter()
+            .all(|container| container.started_at_ms.is_some())
+    {
+        status.started_at = state
+            .containers
+            .iter()
+            .filter_map(|container| container.started_at_ms)
+            .max()
+            .map(Timestamp);
     }
     status.stopping_at = status.stopping_at.or(state.stopping_at_ms.map(Timestamp));
     match state.cause {
         Some(Cause::StartFailed) => {
-            let reason = state.containers.iter().find_map(|container| container.error.as_deref());
-            stop(status, FAILED_TO_START, &start_error(reason.unwrap_or("unknown")));
+            let reason = state
+                .containers
+                .iter()
+                .find_map(|container| container.error.as_deref());
+            stop(
+                status,
+                FAILED_TO_START,
+                &start_error(reason.unwrap_or("unknown")),
+            );
         }
-        Some(Cause::EssentialExited | Cause::AllExited) => stop(status, ESSENTIAL_EXITED, ESSENTIAL_REASON),
+        Some(Cause::EssentialExited | Cause::AllExited) => {
+            stop(status, ESSENTIAL_EXITED, ESSENTIAL_REASON)
+        }
         // The control plane asked and knows why.
         Some(Cause::Requested) | None => {}
     }
     if state.phase == Phase::Stopped {
-        let last = state.containers.iter().filter_map(|container| container.finished_at_ms).max();
+        let last = state
+            .containers
+            .iter()
+            .filter_map(|container| container.finished_at_ms)
+            .max();
         status.execution_stopped_at = last.or(state.stopped_at_ms).map(Timestamp);
     }
 }
@@ -200,14 +231,31 @@ mod tests {
     }
 
     fn state(phase: Phase, cause: Option<Cause>, containers: Vec<ContainerState>) -> TaskState {
-        TaskState { shim_pid: 1, phase, cause, containers, stopping_at_ms: None, stopped_at_ms: None }
+        TaskState {
+            shim_pid: 1,
+            phase,
+            cause,
+            containers,
+            stopping_at_ms: None,
+            stopped_at_ms: None,
+        }
     }
 
     #[test]
     fn running_begins_with_the_last_start() {
         let mut status = status();
-        merge(&mut status, &state(Phase::Running, None, vec![said(Phase::Running, Some(5)), said(Phase::Running, Some(9))]));
-        assert_eq!((status.phase, status.started_at), (TaskPhase::Running, Some(Timestamp(9))));
+        merge(
+            &mut status,
+            &state(
+                Phase::Running,
+                None,
+                vec![said(Phase::Running, Some(5)), said(Phase::Running, Some(9))],
+            ),
+        );
+        assert_eq!(
+            (status.phase, status.started_at),
+            (TaskPhase::Running, Some(Timestamp(9)))
+        );
     }
 
     #[test]
@@ -215,26 +263,64 @@ mod tests {
         let mut status = status();
         let mut failed = said(Phase::Stopped, None);
         failed.error = Some("exec: \"x\": permission denied".into());
-        merge(&mut status, &state(Phase::Stopped, Some(Cause::StartFailed), vec![said(Phase::Stopped, Some(5)), failed]));
-        assert_eq!((status.started_at, status.stop_code.as_deref()), (None, Some("TaskFailedToStart")));
-        assert!(status.stopped_reason.unwrap().ends_with("exec: \"x\": permission denied"));
+        merge(
+            &mut status,
+            &state(
+                Phase::Stopped,
+                Some(Cause::StartFailed),
+                vec![said(Phase::Stopped, Some(5)), failed],
+            ),
+        );
+        assert_eq!(
+            (status.started_at, status.stop_code.as_deref()),
+            (None, Some("TaskFailedToStart"))
+        );
+        assert!(
+            status
+                .stopped_reason
+                .unwrap()
+                .ends_with("exec: \"x\": permission denied")
+        );
     }
 
     #[test]
     fn memory_and_lost_processes_are_named() {
         let mut status = status();
         let mut killed = said(Phase::Stopped, Some(5));
-        (killed.exit_code, killed.out_of_memory, killed.finished_at_ms) = (Some(137), true, Some(7));
-        merge(&mut status, &state(Phase::Stopping, Some(Cause::EssentialExited), vec![killed, said(Phase::Stopping, Some(6))]));
+        (
+            killed.exit_code,
+            killed.out_of_memory,
+            killed.finished_at_ms,
+        ) = (Some(137), true, Some(7));
+        merge(
+            &mut status,
+            &state(
+                Phase::Stopping,
+                Some(Cause::EssentialExited),
+                vec![killed, said(Phase::Stopping, Some(6))],
+            ),
+        );
         assert_eq!(status.containers[0].reason.as_deref(), Some(OUT_OF_MEMORY));
         vanished(&mut status, "gone");
-        assert_eq!((status.containers[1].exit_code, status.phase), (Some(137), TaskPhase::Stopped));
-        assert_eq!(status.stop_code.as_deref(), Some("EssentialContainerExited"));
+        assert_eq!(
+            (status.containers[1].exit_code, status.phase),
+            (Some(137), TaskPhase::Stopped)
+        );
+        assert_eq!(
+            status.stop_code.as_deref(),
+            Some("EssentialContainerExited")
+        );
     }
 
     #[test]
     fn runtime_ids_look_like_fargates() {
         let id = runtime_id("cd189a933e5849daa93386466019ab50", 0);
-        assert_eq!((id.len(), id == runtime_id("cd189a933e5849daa93386466019ab50", 1)), (43, false));
+        assert_eq!(
+            (
+                id.len(),
+                id == runtime_id("cd189a933e5849daa93386466019ab50", 1)
+            ),
+            (43, false)
+        );
     }
 }

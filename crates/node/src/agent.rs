@@ -1,0 +1,284 @@
+//! The agent, `fogbank node`: follows the store, makes this host so, and reports.
+//!
+//! One loop: take all batches that are there, apply the newest snapshot to the network, then to the tasks and load
+//! balancers, then report the revision. It takes no input but the rows. What must stay true: it keeps nothing that it
+//! couldn't find again; when it ends, by a signal or a crash, the data plane goes on as it is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fogbank_net::{Applier, compile};
+use fogbank_store::blob::{BlobError, BlobStore};
+use fogbank_store::remote::Client;
+use fogbank_store::{Batch, Follower, Store};
+use fogbank_types::status::HostStatus;
+use fogbank_types::{RegionConfig, Row, Snapshot};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::balancers::{self, Balancers};
+use crate::ledger::{Ledger, LedgerError};
+use crate::oci::{LayerError, LayerStore, Limits};
+use crate::report::Reporter;
+use crate::sandbox::{CgroupError, Hierarchies};
+use crate::task::{self, Host, Tasks};
+
+/// What the kernel refused is tried again this often.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long the report of a revision waits for the processes of tasks whose rows it removed.
+const VANISH_WAIT: Duration = Duration::from_millis(800);
+/// From SIGTERM to SIGKILL when the region goes down.
+const TEARDOWN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why the agent can't work.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("network")]
+    Network(#[from] fogbank_net::ApplyError),
+    #[error("blobs")]
+    Blobs(#[from] BlobError),
+    #[error("layers")]
+    Layers(#[from] LayerError),
+    #[error("ledger")]
+    Ledger(#[from] LedgerError),
+    #[error("cgroups")]
+    Cgroups(#[from] CgroupError),
+    #[error("wait for signals")]
+    Signals(#[source] std::io::Error),
+    #[error("tasks are not all ended: {0}")]
+    Tasks(String),
+}
+
+/// Rows that the network is made of.
+const NETWORK_KINDS: [&str; 9] = [
+    "vpc",
+    "subnet",
+    "route-table",
+    "internet-gateway",
+    "nat-gateway",
+    "elastic-ip",
+    "security-group",
+    "network-acl",
+    "eni",
+];
+
+struct Agent {
+    config: Arc<RegionConfig>,
+    applier: Applier,
+    snapshot: Snapshot,
+    reporter: Reporter,
+    tasks: Tasks,
+    balancers: Balancers,
+    /// What the network could not be made to hold; tasks wait on it.
+    failed: watch::Sender<Vec<String>>,
+    alarms: Vec<String>,
+    first: bool,
+}
+
+/// What a batch asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Touched {
+    network: bool,
+    /// Anything that isn't a status: tasks and load balancers are looked at.
+    rows: bool,
+    /// Our own row is gone, with a lease or a store.
+    host: bool,
+}
+
+/// Runs until SIGTERM or SIGINT; the data plane stays.
+pub async fn run(config: RegionConfig) -> Result<(), NodeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(NodeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(NodeError::Signals)?;
+    let store: Arc<dyn Store> = Arc::new(Client::connect(config.store_socket()));
+    let mut follower = Follower::start(Arc::clone(&store));
+    let mut agent = Agent::new(config, store)?;
+    loop {
+        let retry = !agent.failed.borrow().is_empty();
+        tokio::select! {
+            batch = follower.next() => {
+                let mut touched = agent.take(&batch);
+                // What else is there already: one program for many changes.
+                while let Some(batch) = next_at_once(&mut follower).await {
+                    touched = touched.and(agent.take(&batch));
+                }
+                agent.turn(touched).await?;
+            }
+            () = tokio::time::sleep(RETRY), if retry => {
+                agent.turn(Touched { network: true, ..Touched::default() }).await?;
+            }
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+}
+
+async fn next_at_once(follower: &mut Follower) -> Option<Batch> {
+    tokio::select! {
+        biased;
+        batch = follower.next() => Some(batch),
+        () = std::future::ready(()) => None,
+    }
+}
+
+impl Touched {
+    fn and(self, other: Self) -> Self {
+        Self {
+            network: self.network || other.network,
+            rows: self.rows || other.rows,
+            host: self.host || other.host,
+        }
+    }
+}
+
+impl Agent {
+    fn new(config: RegionConfig, store: Arc<dyn Store>) -> Result<Self, NodeError> {
+        let config = Arc::new(config);
+        let applier = Applier::start(&config)?;
+        let reporter = Reporter::start(Arc::clone(&store));
+        let layers = LayerStore::open(&config.data_dir, Limits::default())?;
+        layers.sweep()?;
+        let (failed, network) = watch::channel(Vec::new());
+        let host = Host {
+            config: Arc::clone(&config),
+            store: Arc::clone(&store),
+            reporter: reporter.clone(),
+            ledger: Ledger::open(&config.data_dir)?,
+            blobs: BlobStore::open(&config.data_dir)?,
+            layers,
+            hierarchies: Hierarchies::detect()?,
+            network,
+        };
+        Ok(Self {
+            balancers: Balancers::new(Arc::clone(&config), store),
+            tasks: Tasks::new(Arc::new(host)),
+            config,
+            applier,
+            snapshot: Snapshot::default(),
+            reporter,
+            failed,
+            alarms: Vec::new(),
+            first: true,
+        })
+    }
+
+    fn take(&mut self, batch: &Batch) -> Touched {
+        let mut touched = Touched::default();
+        let own = self.status().key();
+        for event in &batch.events {
+            if let Err(error) =
+                self.snapshot
+                    .apply(&event.key, event.value.as_deref(), batch.revision)
+            {
+                // Fail closed: the rows that are understood still act, and the operator is told.
+                tracing::error!(%error, "a row is not understood");
+            }
+            let kind = event.key.split('/').next().unwrap_or_default();
+            touched.network |= NETWORK_KINDS.contains(&kind);
+            touched.rows |= !kind.starts_with("status-");
+            touched.host |= event.key == own && event.value.is_none();
+        }
+        self.snapshot.revision = batch.revision;
+        touched
+    }
+
+    fn status(&self) -> HostStatus {
+        HostStatus {
+            host: self.config.host.clone(),
+            applied: self.snapshot.revision,
+            alarms: self.alarms.clone(),
+        }
+    }
+
+    async fn turn(&mut self, touched: Touched) -> Result<(), NodeError> {
+        let first = std::mem::take(&mut self.first);
+        if first {
+            // After a crash the snapshot may lack what is still there: the applier observes, the others are told.
+            self.balancers.end_unknown(&self.snapshot);
+            self.tasks.adopt(&self.snapshot);
+        }
+        // Before the network: a namespace is gone only when its processes are.
+        let ends = if touched.rows || first {
+            self.tasks.end(&self.snapshot)
+        } else {
+            Vec::new()
+        };
+        if touched.network || first {
+            self.apply_network().await?;
+        }
+        if touched.rows || first {
+            self.tasks.update(&self.snapshot);
+            self.balancers.update(&self.snapshot);
+        }
+        await_ends(ends).await;
+        if touched.network || touched.host || first {
+            self.reporter.host(self.status());
+        }
+        Ok(())
+    }
+
+    async fn apply_network(&mut self) -> Result<(), NodeError> {
+        let report = self
+            .applier
+            .reconcile(compile(&self.snapshot, &self.config))
+            .await?;
+        tracing::debug!(revision = self.snapshot.revision, steps = report.steps, took = ?report.duration, "network");
+        let failures: BTreeSet<String> = report
+            .failures
+            .iter()
+            .map(|failure| failure.resource.clone())
+            .collect();
+        for failure in &report.failures {
+            tracing::error!(
+                resource = failure.resource,
+                reason = failure.reason,
+                "not applied"
+            );
+        }
+        let told = report
+            .failures
+            .iter()
+            .map(|failure| format!("{}: {}", failure.resource, failure.reason));
+        self.alarms = report
+            .alarms
+            .iter()
+            .map(|alarm| format!("{}: {}", alarm.resource, alarm.reason))
+            .chain(told)
+            .collect();
+        self.failed.send_replace(failures.into_iter().collect());
+        Ok(())
+    }
+}
+
+async fn await_ends(ends: Vec<JoinHandle<()>>) {
+    if ends.is_empty() {
+        return;
+    }
+    let all = async {
+        for end in ends {
+            let _ = end.await;
+        }
+    };
+    if tokio::time::timeout(VANISH_WAIT, all).await.is_err() {
+        tracing::warn!("tasks whose rows are gone are still ending");
+    }
+}
+
+/// Takes everything of this instance off this host: tasks, load balancers, network, cgroups. For `fogbank up`.
+pub async fn teardown(config: &RegionConfig) -> Result<(), NodeError> {
+    balancers::teardown(config).await;
+    let owned = config.clone();
+    let tasks =
+        tokio::task::spawn_blocking(move || task::teardown(&owned, TEARDOWN_PATIENCE)).await;
+    // The network goes even if a task resisted: its packets must not outlive the region.
+    let owned = config.clone();
+    let network = tokio::task::spawn_blocking(move || fogbank_net::apply::teardown(&owned)).await;
+    match (tasks, network) {
+        (Ok(tasks), Ok(network)) => {
+            network?;
+            tasks.map_err(NodeError::Tasks)
+        }
+        _ => Err(NodeError::Tasks("the teardown was given up".to_owned())),
+    }
+}
