@@ -33,7 +33,9 @@ pub fn compile(snapshot: &Snapshot) -> HashMap<Name, Vec<Ipv4Addr>> {
                 Ok(name) => {
                     names.insert(name, addresses.clone());
                 }
-                Err(error) => tracing::warn!(%error, arn = %balancer.arn, "a load balancer has no name"),
+                Err(error) => {
+                    tracing::warn!(%error, arn = %balancer.arn, "a load balancer has no name")
+                }
             }
         }
     }

@@ -176,9 +176,7 @@ fn push_label(text: &str, wire: &mut Vec<u8>, label: &mut Vec<u8>) -> Result<(),
 }
 
 /// What follows a backslash: three octal digits, or a character that stands for itself.
-pub fn unescape(
-    bytes: &mut std::iter::Peekable<impl Iterator<Item = u8> + Clone>,
-) -> Option<u8> {
+pub fn unescape(bytes: &mut std::iter::Peekable<impl Iterator<Item = u8> + Clone>) -> Option<u8> {
     let first = bytes.next()?;
     if !first.is_ascii_digit() {
         return Some(first);
@@ -291,7 +289,10 @@ mod tests {
         let message = b"\x01a\0\x01b\xc0\x00\xc0\x08";
         let (read, after) = Name::read_compressed(message, 3).unwrap();
         assert_eq!((read, after), (name("b.a"), 7));
-        assert!(Name::read_compressed(message, 7).is_none(), "a forward pointer");
+        assert!(
+            Name::read_compressed(message, 7).is_none(),
+            "a forward pointer"
+        );
         assert!(Name::read_compressed(b"\xc0\x00", 0).is_none());
         assert!(Name::read_compressed(b"\x05ab", 0).is_none());
     }

@@ -327,21 +327,45 @@ mod tests {
         let name = "0161016200";
         for (kind, value, wire) in [
             ("A", "192.0.2.1", "c0000201".to_owned()),
-            ("AAAA", "2001:db8::1", format!("20010db8{}01", "0".repeat(22))),
+            (
+                "AAAA",
+                "2001:db8::1",
+                format!("20010db8{}01", "0".repeat(22)),
+            ),
             ("CNAME", "a.b.", name.to_owned()),
             ("NS", "a.b", name.to_owned()),
             ("PTR", "a.b.", name.to_owned()),
             ("MX", "10 a.b.", format!("000a{name}")),
             ("TXT", "\"hi\" \"you\"", "0268690379 6f75".replace(' ', "")),
-            ("SPF", "\"v=spf1 -all\"", "0b763d73706631202d616c6c".to_owned()),
+            (
+                "SPF",
+                "\"v=spf1 -all\"",
+                "0b763d73706631202d616c6c".to_owned(),
+            ),
             ("SRV", "1 2 3 a.b.", format!("000100020003{name}")),
-            ("SOA", "a.b. a.b. 1 2 3 4 5", format!("{name}{name}0000000100000002000000030000000400000005")),
-            ("CAA", "0 issue \"ca.test\"", "0005697373756563612e74657374".to_owned()),
+            (
+                "SOA",
+                "a.b. a.b. 1 2 3 4 5",
+                format!("{name}{name}0000000100000002000000030000000400000005"),
+            ),
+            (
+                "CAA",
+                "0 issue \"ca.test\"",
+                "0005697373756563612e74657374".to_owned(),
+            ),
             ("DS", "1 13 2 ab CD", "00010d02abcd".to_owned()),
             ("SSHFP", "4 2 00ff", "040200ff".to_owned()),
             ("TLSA", "3 1 1 00ff", "03010100ff".to_owned()),
-            ("NAPTR", "1 2 \"U\" \"E2U\" \"\" a.b.", format!("000100020155034532550 0{name}").replace(' ', "")),
-            ("HTTPS", "1 . alpn=\"h2,h3\" port=443", "000100000100060268320268330003000201bb".to_owned()),
+            (
+                "NAPTR",
+                "1 2 \"U\" \"E2U\" \"\" a.b.",
+                format!("000100020155034532550 0{name}").replace(' ', ""),
+            ),
+            (
+                "HTTPS",
+                "1 . alpn=\"h2,h3\" port=443",
+                "000100000100060268320268330003000201bb".to_owned(),
+            ),
             ("SVCB", "0 a.b.", format!("0000{name}")),
         ] {
             assert_eq!(hex(kind, value), wire, "{kind} {value}");

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use fogbank_types::route53::HostedZone;
 use fogbank_types::{Scope, Snapshot, VpcId, place};
 
 use super::balancer;
@@ -78,23 +79,25 @@ enum Step {
 
 impl Tables {
     pub fn compile(snapshot: &Snapshot) -> Self {
-        Self::compile_with(snapshot, |row| {
-            let prefix = format!("{}/", row.id);
-            let records = snapshot.record_sets.with_prefix(&row.scope, &prefix);
-            match Zone::compile(row, records) {
-                Ok(zone) => Some(Arc::new(zone)),
-                Err(error) => {
-                    tracing::warn!(%error, zone = %row.id, "a hosted zone is not served");
-                    None
-                }
-            }
-        })
+        Self::compile_with(snapshot, |row| Self::compile_zone(snapshot, row))
+    }
+
+    /// `None` for a zone that cannot be served.
+    pub(super) fn compile_zone(snapshot: &Snapshot, row: &HostedZone) -> Option<Arc<Zone>> {
+        let prefix = format!("{}/", row.id);
+        let records = snapshot.record_sets.with_prefix(&row.scope, &prefix);
+        Zone::compile(row, records)
+            .map(Arc::new)
+            .inspect_err(|error| {
+                tracing::warn!(%error, zone = %row.id, "a hosted zone is not served");
+            })
+            .ok()
     }
 
     /// With zones that are made by `zone_of`, which may have kept them.
-    pub fn compile_with(
+    pub(super) fn compile_with(
         snapshot: &Snapshot,
-        mut zone_of: impl FnMut(&fogbank_types::route53::HostedZone) -> Option<Arc<Zone>>,
+        mut zone_of: impl FnMut(&HostedZone) -> Option<Arc<Zone>>,
     ) -> Self {
         let mut tables = Self {
             balancers: balancer::compile(snapshot),
@@ -212,9 +215,7 @@ impl Tables {
         let no_data = || Step::End(negative(Code::NoError, &zone.origin, zone.soa(), view));
         match zone.lookup(name, kind) {
             Found::NoData => no_data(),
-            Found::NoName => {
-                Step::End(negative(Code::NxDomain, &zone.origin, zone.soa(), view))
-            }
+            Found::NoName => Step::End(negative(Code::NxDomain, &zone.origin, zone.soa(), view)),
             Found::Set(set) => match self.records(zone, name, set) {
                 // An alias whose target is gone has nothing to say (fact DNS-11).
                 records if records.is_empty() => no_data(),

@@ -66,7 +66,10 @@ pub enum Found<'a> {
     NoData,
     NoName,
     /// Another zone's servers know, from that name down.
-    Referral { cut: &'a Name, servers: &'a Set },
+    Referral {
+        cut: &'a Name,
+        servers: &'a Set,
+    },
 }
 
 impl Zone {
@@ -278,9 +281,8 @@ impl Soa {
 
     /// AWS's usual one (fact DNS-2).
     pub fn by(server: &str, ttl: u32, minimum: u32) -> Self {
-        let text = |server| {
-            format!("{server} awsdns-hostmaster.amazon.com. 1 7200 900 1209600 {minimum}")
-        };
+        let text =
+            |server| format!("{server} awsdns-hostmaster.amazon.com. 1 7200 900 1209600 {minimum}");
         let value = rdata::encode(Kind::SOA, &text(server))
             .or_else(|_| rdata::encode(Kind::SOA, &text(".")))
             .unwrap_or_default();

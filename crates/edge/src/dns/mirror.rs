@@ -1,0 +1,112 @@
+//! The rows that answers come from, and the tables made of them. Fed by `process` with batches of the store.
+//!
+//! What must stay true: after a batch the tables are those of a snapshot compiled from nothing; zones whose
+//! rows did not change are kept, as they may be large.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fogbank_store::Batch;
+use fogbank_types::route53::HostedZone;
+use fogbank_types::{Row, Snapshot};
+
+use super::tables::Tables;
+use super::zone::Zone;
+
+/// Kinds whose changes are reported: what callers wait for.
+const REPORTED: &[&str] = &[
+    "hosted-zone",
+    "record-set",
+    "load-balancer",
+    "eni",
+    "elastic-ip",
+    "vpc",
+];
+/// Kinds that change answers as well, but nobody waits.
+const FOLLOWED: &[&str] = &[
+    "target-group",
+    "listener",
+    "listener-rule",
+    "status-target-health",
+];
+
+/// What a batch asks for.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The tables are to be made anew.
+    pub tables: bool,
+    /// The revision is to be reported.
+    pub report: bool,
+    /// Our own report is gone from the store.
+    pub forgotten: bool,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Mirror {
+    snapshot: Snapshot,
+    /// By key of the zone's row.
+    zones: HashMap<String, Arc<Zone>>,
+}
+
+impl Mirror {
+    /// Prefixes of the keys to follow; `own` is the key of our report.
+    pub fn prefixes(own: &str) -> Vec<String> {
+        let kinds = REPORTED.iter().chain(FOLLOWED);
+        let mut prefixes: Vec<String> = kinds.map(|kind| format!("{kind}/")).collect();
+        prefixes.push(own.to_owned());
+        prefixes
+    }
+
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub fn apply(&mut self, batch: &Batch, own: &str) -> Effect {
+        let mut effect = Effect::default();
+        for event in &batch.events {
+            if event.key == own {
+                effect.forgotten = event.value.is_none();
+                continue;
+            }
+            let kind = event.key.split('/').next().unwrap_or("");
+            effect.report |= REPORTED.contains(&kind);
+            effect.tables |= REPORTED.contains(&kind) || FOLLOWED.contains(&kind);
+            if let Some(zone) = zone_key(kind, &event.key) {
+                self.zones.remove(&zone);
+            }
+            let value = event.value.as_deref();
+            if let Err(error) = self.snapshot.apply(&event.key, value, batch.revision) {
+                tracing::warn!(%error, "a row is left out");
+            }
+        }
+        self.snapshot.revision = batch.revision;
+        effect
+    }
+
+    pub fn tables(&mut self) -> Tables {
+        let (snapshot, zones) = (&self.snapshot, &mut self.zones);
+        Tables::compile_with(snapshot, |row| {
+            let key = row.key();
+            if let Some(zone) = zones.get(&key) {
+                return Some(zone.clone());
+            }
+            let zone = Tables::compile_zone(snapshot, row)?;
+            zones.insert(key, zone.clone());
+            Some(zone)
+        })
+    }
+}
+
+/// The zone that a row belongs to.
+fn zone_key(kind: &str, key: &str) -> Option<String> {
+    match kind {
+        "hosted-zone" => Some(key.to_owned()),
+        "record-set" => {
+            let mut parts = key.splitn(5, '/').skip(1);
+            let (account, region, zone) = (parts.next()?, parts.next()?, parts.next()?);
+            Some(format!("{}/{account}/{region}/{zone}", HostedZone::KIND))
+        }
+        _ => None,
+    }
+}

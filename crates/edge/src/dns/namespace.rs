@@ -1,0 +1,170 @@
+//! Sockets inside the network namespaces of VPCs, made on one thread of its own: entering a namespace moves
+//! the calling thread, which must never be one that drives tasks. A socket stays where it was made.
+//!
+//! Called by `resolvers`. What must stay true: between two requests the thread is in the host's namespace,
+//! so that it keeps no VPC's alive.
+
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+const OWN: &str = "/proc/thread-self/ns/net";
+
+#[derive(Debug, Error)]
+pub enum NamespaceError {
+    #[error("starting the thread for sockets")]
+    Thread { source: io::Error },
+    #[error("opening the namespace {path}")]
+    Open { path: PathBuf, source: io::Error },
+    #[error("entering the namespace {path}")]
+    Enter { path: PathBuf, source: io::Error },
+    #[error("listening on {address}:{port} in {path}")]
+    Bind {
+        path: PathBuf,
+        address: Ipv4Addr,
+        port: u16,
+        source: io::Error,
+    },
+    #[error("the thread for sockets has ended")]
+    Ended,
+}
+
+/// Which namespace a path led to; a namespace made anew under the same path has another one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of what is at that path now.
+    pub fn at(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+}
+
+/// A UDP socket and a listener per address, non-blocking, and where they are.
+#[derive(Debug)]
+pub struct Sockets {
+    pub udp: Vec<UdpSocket>,
+    pub tcp: Vec<TcpListener>,
+    pub identity: Identity,
+}
+
+struct Request {
+    path: PathBuf,
+    addresses: Vec<Ipv4Addr>,
+    port: u16,
+    reply: oneshot::Sender<Result<Sockets, NamespaceError>>,
+}
+
+/// The thread that makes sockets. It ends when this is dropped.
+pub struct SocketMaker {
+    requests: mpsc::Sender<Request>,
+}
+
+impl SocketMaker {
+    pub fn start() -> Result<Self, NamespaceError> {
+        let (requests, inbox) = mpsc::channel::<Request>();
+        let path = PathBuf::from(OWN);
+        std::thread::Builder::new()
+            .name("dns-sockets".to_owned())
+            .spawn(move || {
+                // Of this thread, which is where its maker was.
+                let home = File::open(OWN);
+                while let Ok(request) = inbox.recv() {
+                    let home = home.as_ref().map_err(|source| NamespaceError::Open {
+                        path: path.clone(),
+                        source: io::Error::from(source.kind()),
+                    });
+                    let made = home.and_then(|home| make(home, &request));
+                    let _ = request.reply.send(made);
+                }
+            })
+            .map_err(|source| NamespaceError::Thread { source })?;
+        Ok(Self { requests })
+    }
+
+    /// `NotFound` and `AddrNotAvailable` say that the namespace is not ready yet.
+    pub async fn open(
+        &self,
+        path: &Path,
+        addresses: &[Ipv4Addr],
+        port: u16,
+    ) -> Result<Sockets, NamespaceError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request {
+            path: path.to_owned(),
+            addresses: addresses.to_vec(),
+            port,
+            reply,
+        };
+        self.requests
+            .send(request)
+            .map_err(|_| NamespaceError::Ended)?;
+        answer.await.map_err(|_| NamespaceError::Ended)?
+    }
+}
+
+fn make(home: &File, request: &Request) -> Result<Sockets, NamespaceError> {
+    let path = || request.path.clone();
+    let open = |source| NamespaceError::Open {
+        path: path(),
+        source,
+    };
+    let namespace = File::open(&request.path).map_err(open)?;
+    let metadata = namespace.metadata().map_err(open)?;
+    let identity = Identity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    };
+    enter(&namespace, &request.path)?;
+    let sockets = bind(request, identity);
+    // Staying would make the next sockets in the wrong place; without a thread there are none.
+    enter(home, Path::new(OWN)).map_err(|_| NamespaceError::Ended)?;
+    sockets
+}
+
+fn enter(namespace: &File, path: &Path) -> Result<(), NamespaceError> {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).map_err(
+        |error| NamespaceError::Enter {
+            path: path.to_owned(),
+            source: error.into(),
+        },
+    )
+}
+
+fn bind(request: &Request, identity: Identity) -> Result<Sockets, NamespaceError> {
+    let mut sockets = Sockets {
+        udp: Vec::new(),
+        tcp: Vec::new(),
+        identity,
+    };
+    for &address in &request.addresses {
+        let failed = |source| NamespaceError::Bind {
+            path: request.path.clone(),
+            address,
+            port: request.port,
+            source,
+        };
+        let udp = UdpSocket::bind((address, request.port)).map_err(failed)?;
+        udp.set_nonblocking(true).map_err(failed)?;
+        let tcp = TcpListener::bind((address, request.port)).map_err(failed)?;
+        tcp.set_nonblocking(true).map_err(failed)?;
+        sockets.udp.push(udp);
+        sockets.tcp.push(tcp);
+    }
+    Ok(sockets)
+}

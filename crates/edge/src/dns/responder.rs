@@ -1,0 +1,208 @@
+//! One packet in, at most one packet out. Used by the servers, for every socket with the view it stands for.
+//!
+//! What must stay true: the tables are held for the life of one question, and nothing here waits; what has
+//! to be asked of the world outside comes back as a [`Pending`].
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use super::forward::Forwarder;
+use super::kind::Kind;
+use super::message::{self, Query, Unanswerable};
+use super::tables::{Answer, Code, Record, Tables, View};
+
+/// How a packet came.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// What becomes of a packet.
+pub enum Reply {
+    Silence,
+    Now(Vec<u8>),
+    Later(Pending),
+}
+
+/// What was done with packets since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub queries: AtomicU64,
+    /// Neither answered nor forwarded: not a query, or too many from one address.
+    pub dropped: AtomicU64,
+    /// Answered by an error because they could not be read.
+    pub malformed: AtomicU64,
+    pub forwarded: AtomicU64,
+}
+
+impl Counters {
+    pub fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers by the newest tables.
+#[derive(Clone)]
+pub struct Responder {
+    tables: watch::Receiver<Arc<Tables>>,
+    view: View,
+    forwarder: Option<Forwarder>,
+    counters: Arc<Counters>,
+}
+
+impl Responder {
+    /// `forwarder` is for a VPC's view; without it the world outside does not exist.
+    pub fn new(
+        tables: watch::Receiver<Arc<Tables>>,
+        view: View,
+        forwarder: Option<Forwarder>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            tables,
+            view,
+            forwarder,
+            counters,
+        }
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub fn reply(&self, packet: &[u8], transport: Transport) -> Reply {
+        Counters::count(&self.counters.queries);
+        let query = match Query::read(packet) {
+            Ok(query) => query,
+            Err(Unanswerable::Drop) => {
+                Counters::count(&self.counters.dropped);
+                return Reply::Silence;
+            }
+            Err(Unanswerable::Refuse { id, flags, code }) => {
+                Counters::count(&self.counters.malformed);
+                return Reply::Now(message::write_refusal(id, flags, code));
+            }
+        };
+        let answer = match refused(&query) {
+            Some(code) => Answer {
+                code,
+                ..Answer::default()
+            },
+            None => {
+                let tables = self.tables.borrow().clone();
+                tables.answer(&self.view, &query.name, query.kind)
+            }
+        };
+        let pending = Pending {
+            query,
+            answer,
+            recursion: matches!(self.view, View::Vpc(..)),
+            transport,
+            forwarder: None,
+        };
+        if pending.answer.outside.is_none() {
+            return Reply::Now(pending.write());
+        }
+        match &self.forwarder {
+            Some(forwarder) if pending.query.recursion_desired() => {
+                Counters::count(&self.counters.forwarded);
+                Reply::Later(Pending {
+                    forwarder: Some(forwarder.clone()),
+                    ..pending
+                })
+            }
+            _ => Reply::Now(pending.fail()),
+        }
+    }
+}
+
+/// What is not even looked up.
+fn refused(query: &Query) -> Option<Code> {
+    if query.edns.is_some_and(|edns| edns.version > 0) {
+        return Some(Code::BadVers);
+    }
+    let transfer = matches!(query.kind, Kind::AXFR | Kind::IXFR);
+    if !query.class_in || transfer {
+        return Some(Code::Refused);
+    }
+    (query.kind == Kind::OPT).then_some(Code::FormErr)
+}
+
+/// A question whose answer, or its end, must be asked for outside.
+pub struct Pending {
+    query: Query,
+    answer: Answer,
+    recursion: bool,
+    transport: Transport,
+    forwarder: Option<Forwarder>,
+}
+
+impl Pending {
+    /// Always ends: the forwarder has a time limit.
+    pub async fn finish(mut self) -> Vec<u8> {
+        let (Some(forwarder), Some(name)) = (self.forwarder.take(), self.answer.outside.take())
+        else {
+            return self.fail();
+        };
+        match forwarder.ask(&name, self.query.kind).await {
+            Ok(heard) => {
+                self.answer.code = heard.code;
+                self.answer.answers.extend(heard.answers);
+                self.answer.authority = heard.authority;
+                self.write()
+            }
+            Err(error) => {
+                tracing::debug!(%error, %name, "nobody outside answered");
+                self.fail()
+            }
+        }
+    }
+
+    fn fail(mut self) -> Vec<u8> {
+        self.answer = Answer {
+            code: Code::ServFail,
+            ..Answer::default()
+        };
+        self.write()
+    }
+
+    fn write(mut self) -> Vec<u8> {
+        shuffle(&mut self.answer.answers);
+        let limit = match self.transport {
+            Transport::Udp => self.query.udp_limit(),
+            Transport::Tcp => message::MAX_TCP_BYTES,
+        };
+        message::write_answer(&self.query, &self.answer, self.recursion, limit)
+    }
+}
+
+/// Values of one set in random order: Route 53 gives no order, and clients take the first.
+fn shuffle(records: &mut [Record]) {
+    let same = |a: &Record, b: &Record| a.kind == b.kind && a.name == b.name;
+    for set in records.chunk_by_mut(same) {
+        for n in (1..set.len()).rev() {
+            let other = random() % (n as u64 + 1);
+            set.swap(n, other as usize);
+        }
+    }
+}
+
+/// Good enough to spread load (xorshift64*), not for secrets.
+fn random() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0) | 1);
+    }
+    STATE.with(|state| {
+        let mut x = state.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        state.set(x);
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
+    })
+}

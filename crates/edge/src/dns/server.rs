@@ -1,0 +1,170 @@
+//! Sockets: UDP and TCP, one responder for both. Used for the public address and for each VPC's resolver.
+//!
+//! What must stay true: no client can hold up another one, and a broken socket call is no reason to end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::message::HEADER_BYTES;
+use super::responder::{Counters, Reply, Responder, Transport};
+
+/// Packets taken in one go before others get their turn.
+const BATCH: usize = 64;
+/// Connections of one listener; further clients wait to be accepted.
+const MAX_CONNECTIONS: usize = 256;
+/// Between questions on one connection, and for the parts of one (RFC 7766, section 6.2.3).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Packets of one source in a second that a VPC's resolver takes (fact VPC-12).
+pub const PACKETS_PER_SECOND: u32 = 1_024;
+
+/// Counts packets by their source, in windows of a second.
+pub struct RateLimit {
+    per_second: u32,
+    window: Instant,
+    counts: HashMap<IpAddr, u32>,
+}
+
+impl RateLimit {
+    pub fn new(per_second: u32, now: Instant) -> Self {
+        Self {
+            per_second,
+            window: now,
+            counts: HashMap::new(),
+        }
+    }
+
+    pub fn admits(&mut self, source: IpAddr, now: Instant) -> bool {
+        if now.duration_since(self.window) >= Duration::from_secs(1) {
+            self.window = now;
+            self.counts.clear();
+        }
+        let count = self.counts.entry(source).or_default();
+        *count = count.saturating_add(1);
+        *count <= self.per_second
+    }
+}
+
+fn lock(limit: &Mutex<RateLimit>) -> MutexGuard<'_, RateLimit> {
+    limit.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers packets until it is dropped. `limit` may be shared between sockets.
+pub async fn serve_udp(
+    socket: UdpSocket,
+    responder: Responder,
+    limit: Option<Arc<Mutex<RateLimit>>>,
+) {
+    let socket = Arc::new(socket);
+    let mut buffer = vec![0; 4096];
+    loop {
+        if let Err(error) = socket.readable().await {
+            tracing::warn!(%error, "waiting for packets");
+            sleep(PAUSE).await;
+        }
+        let now = Instant::now();
+        for _ in 0..BATCH {
+            let (length, source) = match socket.try_recv_from(&mut buffer) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An asker that is gone (ICMP).
+                Err(_) => continue,
+            };
+            if limit
+                .as_ref()
+                .is_some_and(|limit| !lock(limit).admits(source.ip(), now))
+            {
+                Counters::count(&responder.counters().dropped);
+                continue;
+            }
+            reply_udp(&socket, &responder, &buffer[..length], source);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A response that cannot be sent at once is lost, as any packet may be.
+fn reply_udp(socket: &Arc<UdpSocket>, responder: &Responder, packet: &[u8], source: SocketAddr) {
+    // Port 0 cannot be answered.
+    if source.port() == 0 {
+        return;
+    }
+    match responder.reply(packet, Transport::Udp) {
+        Reply::Silence => {}
+        Reply::Now(response) => {
+            let _ = socket.try_send_to(&response, source);
+        }
+        Reply::Later(pending) => {
+            let socket = Arc::downgrade(socket);
+            tokio::spawn(async move {
+                let response = pending.finish().await;
+                if let Some(socket) = socket.upgrade() {
+                    let _ = socket.try_send_to(&response, source);
+                }
+            });
+        }
+    }
+}
+
+/// Answers connections until it is dropped, and they with it.
+pub async fn serve_tcp(listener: TcpListener, responder: Responder) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let responder = responder.clone();
+                connections.spawn(async move {
+                    // Whatever ends a connection, it is the client's business alone.
+                    let _ = serve_connection(stream, &responder).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "accepting");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(mut stream: TcpStream, responder: &Responder) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut packet = Vec::new();
+    loop {
+        timeout(IDLE_TIMEOUT, read_packet(&mut stream, &mut packet)).await??;
+        let response = match responder.reply(&packet, Transport::Tcp) {
+            // Not a client.
+            Reply::Silence => return Ok(()),
+            Reply::Now(response) => response,
+            Reply::Later(pending) => pending.finish().await,
+        };
+        let mut framed = Vec::with_capacity(response.len() + 2);
+        framed.extend((response.len() as u16).to_be_bytes());
+        framed.extend(response);
+        timeout(IDLE_TIMEOUT, stream.write_all(&framed)).await??;
+    }
+}
+
+async fn read_packet(stream: &mut TcpStream, packet: &mut Vec<u8>) -> io::Result<()> {
+    let length = usize::from(stream.read_u16().await?);
+    if length < HEADER_BYTES {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    packet.resize(length, 0);
+    stream.read_exact(packet).await?;
+    Ok(())
+}
