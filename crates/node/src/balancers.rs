@@ -80,10 +80,11 @@ impl Balancers {
         let mut wanted: HashMap<EniId, (Arc<Eni>, Table)> = HashMap::new();
         for eni in snapshot.enis.all() {
             let ours = eni.host.as_deref() == Some(self.config.host.as_str());
-            if ours && matches!(eni.owner, EniOwner::LoadBalancer(_)) {
-                if let Some(table) = http::compile(snapshot, &eni.eni_id, self.config.speed) {
-                    wanted.insert(eni.eni_id.clone(), (eni.clone(), table));
-                }
+            if ours
+                && matches!(eni.owner, EniOwner::LoadBalancer(_))
+                && let Some(table) = http::compile(snapshot, &eni.eni_id, self.config.speed)
+            {
+                wanted.insert(eni.eni_id.clone(), (eni.clone(), table));
             }
         }
         let gone: Vec<EniId> = self
@@ -216,10 +217,10 @@ async fn stop(config: &RegionConfig, eni_id: &str) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if terminated.is_err() || tokio::time::timeout(STOP_PATIENCE, drained).await.is_err() {
-            if let Err(error) = living.kill() {
-                tracing::warn!(%error, eni_id, "a load balancer process cannot be ended");
-            }
+        let kill =
+            terminated.is_err() || tokio::time::timeout(STOP_PATIENCE, drained).await.is_err();
+        if kill && let Err(error) = living.kill() {
+            tracing::warn!(%error, eni_id, "a load balancer process cannot be ended");
         }
     }
     file.remove();

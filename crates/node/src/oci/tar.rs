@@ -389,10 +389,10 @@ pub(crate) mod build {
         let mut put =
             |at: usize, text: String| header[at..at + text.len()].copy_from_slice(text.as_bytes());
         put(100, format!("{mode:07o}\0"));
-        put(108, "0000000\00000000\0".to_owned());
+        put(108, "0000000\x000000000\x00".to_owned());
         put(124, format!("{:011o}\0", content.len()));
         put(136, format!("{:011o}\0", 1_000_000));
-        put(257, "ustar\000".to_owned());
+        put(257, "ustar\x0000".to_owned());
         header[156] = kind;
         header[157..157 + link.len()].copy_from_slice(link.as_bytes());
         seal(&mut header);

@@ -266,7 +266,7 @@ fn set_limit(limit: &Ulimit) -> Result<(), Failure> {
         current: lower(new.current, have.maximum),
         maximum: lower(new.maximum, have.maximum),
     };
-    let set = match rustix::process::setrlimit(resource, new.clone()) {
+    let set = match rustix::process::setrlimit(resource, new) {
         Err(rustix::io::Errno::PERM) => rustix::process::setrlimit(resource, held),
         other => other,
     };
