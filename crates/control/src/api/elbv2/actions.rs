@@ -8,7 +8,10 @@ type Row = fogbank_types::elb::Action;
 
 /// Ordered as they run.
 pub fn parse(actions: Vec<wire::Action>) -> Result<Vec<Row>, Refusal> {
-    let mut rows: Vec<Row> = actions.into_iter().map(parse_one).collect::<Result<_, _>>()?;
+    let mut rows: Vec<Row> = actions
+        .into_iter()
+        .map(parse_one)
+        .collect::<Result<_, _>>()?;
     rows.sort_by_key(|row| row.order.unwrap_or(0));
     Ok(rows)
 }
@@ -39,14 +42,26 @@ fn parse_one(action: wire::Action) -> Result<Row, Refusal> {
 /// The configuration of another type must not be there.
 fn forbid(action: &wire::Action, kind: &str) -> Result<(), Refusal> {
     let present = [
-        ("forward", action.forward_config.is_some() || action.target_group_arn.is_some()),
+        (
+            "forward",
+            action.forward_config.is_some() || action.target_group_arn.is_some(),
+        ),
         ("redirect", action.redirect_config.is_some()),
         ("fixed-response", action.fixed_response_config.is_some()),
-        ("authenticate-oidc", action.authenticate_oidc_config.is_some()),
-        ("authenticate-cognito", action.authenticate_cognito_config.is_some()),
+        (
+            "authenticate-oidc",
+            action.authenticate_oidc_config.is_some(),
+        ),
+        (
+            "authenticate-cognito",
+            action.authenticate_cognito_config.is_some(),
+        ),
         ("jwt-validation", action.jwt_validation_config.is_some()),
     ];
-    match present.into_iter().find(|(other, there)| *there && *other != kind) {
+    match present
+        .into_iter()
+        .find(|(other, there)| *there && *other != kind)
+    {
         Some((other, _)) => Err(invalid(format!(
             "The configuration of '{other}' is not valid for an action with type '{kind}'"
         ))),
@@ -80,7 +95,11 @@ fn parse_forward(
     let several = groups.len() > 1;
     let weighted = |(arn, weight): (String, Option<i32>)| {
         let weight = match weight {
-            None if several => return Err(invalid(format!("A weight must be specified for target group '{arn}'"))),
+            None if several => {
+                return Err(invalid(format!(
+                    "A weight must be specified for target group '{arn}'"
+                )));
+            }
             weight => weight.unwrap_or(1),
         };
         let good = u32::try_from(weight).map_err(|_| {
@@ -88,7 +107,10 @@ fn parse_forward(
                 "The weight '{weight}' of target group '{arn}' must be between '0' and '999' inclusive"
             ))
         })?;
-        Ok(WeightedGroup { target_group_arn: arn, weight: good })
+        Ok(WeightedGroup {
+            target_group_arn: arn,
+            weight: good,
+        })
     };
     let groups = groups.into_iter().map(weighted).collect::<Result<_, _>>()?;
     let stickiness = config.target_group_stickiness_config.unwrap_or_default();
@@ -96,12 +118,16 @@ fn parse_forward(
         Some(true) => Some(u32::try_from(stickiness.duration_seconds.unwrap_or(0)).unwrap_or(0)),
         _ => None,
     };
-    Ok(ActionKind::Forward { groups, stickiness_seconds })
+    Ok(ActionKind::Forward {
+        groups,
+        stickiness_seconds,
+    })
 }
 
 fn parse_redirect(config: Option<wire::RedirectActionConfig>) -> Result<ActionKind, Refusal> {
-    let config = config
-        .ok_or_else(|| invalid("A redirect configuration must be specified for an action of type 'redirect'"))?;
+    let config = config.ok_or_else(|| {
+        invalid("A redirect configuration must be specified for an action of type 'redirect'")
+    })?;
     let status = match config.status_code.as_str() {
         "HTTP_301" => 301,
         "HTTP_302" => 302,
@@ -130,10 +156,16 @@ fn parse_fixed_response(
     let code = &config.status_code;
     let digits = code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit());
     let status = code.parse().ok().filter(|_| digits).ok_or_else(|| {
-        invalid(format!("The fixed response status code '{code}' must be 2XX, 4XX or 5XX"))
+        invalid(format!(
+            "The fixed response status code '{code}' must be 2XX, 4XX or 5XX"
+        ))
     })?;
     let content_type = config.content_type.filter(|t| !t.is_empty());
-    Ok(ActionKind::FixedResponse { status, content_type, body: config.message_body })
+    Ok(ActionKind::FixedResponse {
+        status,
+        content_type,
+        body: config.message_body,
+    })
 }
 
 /// As AWS lists them: a forward to one group has both forms, a redirect has all its parts.
@@ -142,9 +174,15 @@ pub fn render(actions: &[Row]) -> Vec<wire::Action> {
 }
 
 fn render_one(action: &Row) -> wire::Action {
-    let plain = wire::Action { order: action.order, ..Default::default() };
+    let plain = wire::Action {
+        order: action.order,
+        ..Default::default()
+    };
     match &action.kind {
-        ActionKind::Forward { groups, stickiness_seconds } => {
+        ActionKind::Forward {
+            groups,
+            stickiness_seconds,
+        } => {
             let single = match groups.as_slice() {
                 [group] => Some(group.target_group_arn.clone()),
                 _ => None,
@@ -167,7 +205,14 @@ fn render_one(action: &Row) -> wire::Action {
                 ..plain
             }
         }
-        ActionKind::Redirect { status, protocol, host, port, path, query } => {
+        ActionKind::Redirect {
+            status,
+            protocol,
+            host,
+            port,
+            path,
+            query,
+        } => {
             let or = |part: &Option<String>, same: &str| {
                 Some(part.clone().unwrap_or_else(|| same.to_owned()))
             };
@@ -184,7 +229,11 @@ fn render_one(action: &Row) -> wire::Action {
                 ..plain
             }
         }
-        ActionKind::FixedResponse { status, content_type, body } => wire::Action {
+        ActionKind::FixedResponse {
+            status,
+            content_type,
+            body,
+        } => wire::Action {
             r#type: "fixed-response".to_owned(),
             fixed_response_config: Some(wire::FixedResponseActionConfig {
                 content_type: content_type.clone(),
@@ -201,12 +250,18 @@ mod tests {
     use super::*;
 
     fn action(kind: &str) -> wire::Action {
-        wire::Action { r#type: kind.to_owned(), ..Default::default() }
+        wire::Action {
+            r#type: kind.to_owned(),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn a_single_forward_comes_back_in_both_forms() {
-        let short = wire::Action { target_group_arn: Some("a".to_owned()), ..action("forward") };
+        let short = wire::Action {
+            target_group_arn: Some("a".to_owned()),
+            ..action("forward")
+        };
         let rendered = render(&parse(vec![short]).unwrap());
         assert_eq!(rendered[0].target_group_arn.as_deref(), Some("a"));
         let config = rendered[0].forward_config.as_ref().unwrap();
@@ -223,7 +278,10 @@ mod tests {
             status_code: "HTTP_301".to_owned(),
             ..Default::default()
         };
-        let redirect = wire::Action { redirect_config: Some(config), ..action("redirect") };
+        let redirect = wire::Action {
+            redirect_config: Some(config),
+            ..action("redirect")
+        };
         let rendered = render(&parse(vec![redirect]).unwrap());
         let config = rendered[0].redirect_config.clone().unwrap();
         assert_eq!(config.path.as_deref(), Some("/#{path}"));
@@ -259,8 +317,14 @@ mod tests {
             fixed("+41"),
             forward(vec![tuple("a", None), tuple("b", Some(1))]),
             forward(vec![tuple("a", Some(-1))]),
-            wire::Action { target_group_arn: Some("b".to_owned()), ..forward(vec![tuple("a", None)]) },
-            wire::Action { target_group_arn: Some("b".to_owned()), ..fixed("200") },
+            wire::Action {
+                target_group_arn: Some("b".to_owned()),
+                ..forward(vec![tuple("a", None)])
+            },
+            wire::Action {
+                target_group_arn: Some("b".to_owned()),
+                ..fixed("200")
+            },
         ] {
             assert!(parse(vec![bad.clone()]).is_err(), "{bad:?}");
         }

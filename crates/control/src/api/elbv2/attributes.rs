@@ -22,7 +22,10 @@ macro_rules! render {
     ($shape:ident, $all:expr) => {
         Some(
             $all.into_iter()
-                .map(|(key, value)| $shape { key: Some(key), value: Some(value) })
+                .map(|(key, value)| $shape {
+                    key: Some(key),
+                    value: Some(value),
+                })
                 .collect(),
         )
     };
@@ -44,8 +47,11 @@ pub fn modify_load_balancer(
 ) -> Result<ModifyLoadBalancerAttributesOutput, ApiError> {
     let changes = pairs(input.attributes.into_iter().map(|a| (a.key, a.value)))?;
     let (scope, arn) = (context.scope(), input.load_balancer_arn);
-    let row = context
-        .write(|tx| Ok(load_balancer_attributes::modify(tx, &scope, &arn, &changes)?))?;
+    let row = context.write(|tx| {
+        Ok(load_balancer_attributes::modify(
+            tx, &scope, &arn, &changes,
+        )?)
+    })?;
     let attributes = render!(LoadBalancerAttribute, load_balancer_attributes::all(&row));
     Ok(ModifyLoadBalancerAttributesOutput { attributes })
 }

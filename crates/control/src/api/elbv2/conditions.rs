@@ -41,11 +41,15 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
         }
         "http-request-method" => {
             let config = http_request_method_config.map(|c| (c.values, None));
-            Ok(Condition::HttpRequestMethod(either(&field, values, config)?))
+            Ok(Condition::HttpRequestMethod(either(
+                &field, values, config,
+            )?))
         }
         "http-header" => {
             let config = http_header_config.ok_or_else(|| needed("HttpHeaderConfig"))?;
-            let name = config.http_header_name.ok_or_else(|| needed("HttpHeaderName"))?;
+            let name = config
+                .http_header_name
+                .ok_or_else(|| needed("HttpHeaderName"))?;
             let values = either(&field, values, Some((config.values, config.regex_values)))?;
             Ok(Condition::HttpHeader { name, values })
         }
@@ -56,12 +60,17 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
                 Ok((pair.key, value))
             };
             let pairs = config.values.unwrap_or_default().into_iter().map(pair);
-            pairs.collect::<Result<_, Refusal>>().map(Condition::QueryString)
+            pairs
+                .collect::<Result<_, Refusal>>()
+                .map(Condition::QueryString)
         }
         "source-ip" => {
             let config = source_ip_config.map(|c| (c.values, None));
             let blocks = either(&field, values, config)?;
-            let blocks = blocks.iter().map(|text| block(text)).collect::<Result<_, _>>()?;
+            let blocks = blocks
+                .iter()
+                .map(|text| block(text))
+                .collect::<Result<_, _>>()?;
             Ok(Condition::SourceIp(blocks))
         }
         other => Err(invalid(format!("Condition field '{other}' is not valid"))),
@@ -82,11 +91,17 @@ fn forbid(condition: &wire::RuleCondition, field: &str) -> Result<(), Refusal> {
         ("host-header", condition.host_header_config.is_some()),
         ("path-pattern", condition.path_pattern_config.is_some()),
         ("http-header", condition.http_header_config.is_some()),
-        ("http-request-method", condition.http_request_method_config.is_some()),
+        (
+            "http-request-method",
+            condition.http_request_method_config.is_some(),
+        ),
         ("query-string", condition.query_string_config.is_some()),
         ("source-ip", condition.source_ip_config.is_some()),
     ];
-    match present.into_iter().find(|(other, there)| *there && *other != field) {
+    match present
+        .into_iter()
+        .find(|(other, there)| *there && *other != field)
+    {
         Some((other, _)) => Err(invalid(format!(
             "The configuration of '{other}' is not valid for a condition with field '{field}'"
         ))),
@@ -119,10 +134,14 @@ fn either(
 
 fn block(text: &str) -> Result<Ipv4Cidr, Refusal> {
     if text.contains(':') {
-        return Err(not_offered("An IPv6 address block in a 'source-ip' condition"));
+        return Err(not_offered(
+            "An IPv6 address block in a 'source-ip' condition",
+        ));
     }
     text.parse().map_err(|_| {
-        invalid(format!("Condition value '{text}' of 'source-ip' must be a valid CIDR"))
+        invalid(format!(
+            "Condition value '{text}' of 'source-ip' must be a valid CIDR"
+        ))
     })
 }
 
@@ -205,7 +224,10 @@ mod tests {
         for condition in [
             Condition::HostHeader(vec!["a.b".to_owned()]),
             Condition::PathPattern(vec!["/a".to_owned()]),
-            Condition::HttpHeader { name: "X".to_owned(), values: vec!["1".to_owned()] },
+            Condition::HttpHeader {
+                name: "X".to_owned(),
+                values: vec!["1".to_owned()],
+            },
             Condition::HttpRequestMethod(vec!["GET".to_owned()]),
             Condition::QueryString(vec![(None, "1".to_owned())]),
             Condition::SourceIp(vec!["10.0.0.0/8".parse().unwrap()]),

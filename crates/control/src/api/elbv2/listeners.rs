@@ -28,14 +28,20 @@ pub fn create(
     let pairs = input.tags.unwrap_or_default().into_iter();
     let new = NewListener {
         load_balancer_arn: input.load_balancer_arn,
-        port: port(input.port.ok_or_else(|| invalid("A listener port must be specified"))?)?,
+        port: port(
+            input
+                .port
+                .ok_or_else(|| invalid("A listener port must be specified"))?,
+        )?,
         protocol,
         default_actions: actions::parse(input.default_actions)?,
         tags: tags::collect(pairs.map(|tag| (tag.key, tag.value.unwrap_or_default())))?,
     };
     let scope = context.scope();
     let row = context.write(|tx| Ok(listeners::create(tx, &scope, new.clone())?))?;
-    Ok(CreateListenerOutput { listeners: Some(vec![render(&row)]) })
+    Ok(CreateListenerOutput {
+        listeners: Some(vec![render(&row)]),
+    })
 }
 
 /// What only HTTPS listeners have.
@@ -60,9 +66,9 @@ fn refuse_tls(
         ),
     ];
     match only_https.into_iter().find(|(_, there)| *there) {
-        Some((what, _)) => {
-            Err(invalid(format!("{what} cannot be specified for listeners with protocol 'HTTP'")))
-        }
+        Some((what, _)) => Err(invalid(format!(
+            "{what} cannot be specified for listeners with protocol 'HTTP'"
+        ))),
         None => Ok(()),
     }
 }
@@ -73,10 +79,17 @@ pub fn describe(
 ) -> Result<DescribeListenersOutput, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope());
     let rows = select(&snapshot, &scope, &input)?;
-    let (rows, next_marker) =
-        page::cut(rows, |row| &row.arn, input.marker.as_deref(), input.page_size)?;
+    let (rows, next_marker) = page::cut(
+        rows,
+        |row| &row.arn,
+        input.marker.as_deref(),
+        input.page_size,
+    )?;
     let listeners = Some(rows.into_iter().map(render).collect());
-    Ok(DescribeListenersOutput { listeners, next_marker })
+    Ok(DescribeListenersOutput {
+        listeners,
+        next_marker,
+    })
 }
 
 fn select<'a>(
@@ -84,18 +97,27 @@ fn select<'a>(
     scope: &Scope,
     input: &DescribeListenersInput,
 ) -> Result<Vec<&'a Row>, Refusal> {
-    let arns = input.listener_arns.as_deref().filter(|arns| !arns.is_empty());
+    let arns = input
+        .listener_arns
+        .as_deref()
+        .filter(|arns| !arns.is_empty());
     match (&input.load_balancer_arn, arns) {
         (Some(load_balancer_arn), None) => {
             arns::find_load_balancer(snapshot, scope, load_balancer_arn)?;
             let prefix = arns::listeners_prefix(load_balancer_arn);
-            Ok(snapshot.listeners.with_prefix(scope, &prefix).map(|row| &**row).collect())
+            Ok(snapshot
+                .listeners
+                .with_prefix(scope, &prefix)
+                .map(|row| &**row)
+                .collect())
         }
         (None, Some(arns)) => arns
             .iter()
             .map(|arn| arns::find_listener(snapshot, scope, arn).map(|row| &**row))
             .collect(),
-        _ => Err(invalid("You must specify either listener ARNs or a load balancer ARN")),
+        _ => Err(invalid(
+            "You must specify either listener ARNs or a load balancer ARN",
+        )),
     }
 }
 
@@ -115,9 +137,13 @@ pub fn modify(
     let (scope, arn, protocol) = (context.scope(), input.listener_arn, input.protocol);
     let row = context.write(|tx| {
         let (protocol, actions) = (protocol.clone(), default_actions.clone());
-        Ok(listeners::modify(tx, &scope, &arn, new_port, protocol, actions)?)
+        Ok(listeners::modify(
+            tx, &scope, &arn, new_port, protocol, actions,
+        )?)
     })?;
-    Ok(ModifyListenerOutput { listeners: Some(vec![render(&row)]) })
+    Ok(ModifyListenerOutput {
+        listeners: Some(vec![render(&row)]),
+    })
 }
 
 pub fn delete(
@@ -135,7 +161,10 @@ pub fn describe_certificates(
     input: DescribeListenerCertificatesInput,
 ) -> Result<DescribeListenerCertificatesOutput, ApiError> {
     arns::find_listener(&context.snapshot(), &context.scope(), &input.listener_arn)?;
-    Ok(DescribeListenerCertificatesOutput { certificates: Some(Vec::new()), next_marker: None })
+    Ok(DescribeListenerCertificatesOutput {
+        certificates: Some(Vec::new()),
+        next_marker: None,
+    })
 }
 
 pub fn add_certificates(

@@ -61,9 +61,9 @@ fn subnets(
     mappings: Option<Vec<SubnetMapping>>,
 ) -> Result<Vec<String>, Refusal> {
     match (plain, mappings) {
-        (Some(_), Some(_)) => {
-            Err(invalid("You can specify either subnets or subnet mappings, not both"))
-        }
+        (Some(_), Some(_)) => Err(invalid(
+            "You can specify either subnets or subnet mappings, not both",
+        )),
         (Some(plain), None) => Ok(plain),
         (None, Some(mappings)) => mappings.into_iter().map(mapped).collect(),
         (None, None) => Err(invalid("At least one subnet must be specified")),
@@ -77,10 +77,13 @@ fn mapped(mapping: SubnetMapping) -> Result<String, Refusal> {
         || mapping.source_nat_ipv6_prefix.is_some();
     if address {
         return Err(Refusal::InvalidConfigurationRequest(
-            "You cannot specify addresses for the subnets of an Application Load Balancer".to_owned(),
+            "You cannot specify addresses for the subnets of an Application Load Balancer"
+                .to_owned(),
         ));
     }
-    mapping.subnet_id.ok_or_else(|| invalid("A subnet ID must be specified in a subnet mapping"))
+    mapping
+        .subnet_id
+        .ok_or_else(|| invalid("A subnet ID must be specified in a subnet mapping"))
 }
 
 pub fn describe(
@@ -89,10 +92,17 @@ pub fn describe(
 ) -> Result<DescribeLoadBalancersOutput, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope());
     let rows = select(&snapshot, &scope, input.load_balancer_arns, input.names)?;
-    let (rows, next_marker) =
-        page::cut(rows, |row| &row.arn, input.marker.as_deref(), input.page_size)?;
+    let (rows, next_marker) = page::cut(
+        rows,
+        |row| &row.arn,
+        input.marker.as_deref(),
+        input.page_size,
+    )?;
     let load_balancers = Some(rows.into_iter().map(render).collect());
-    Ok(DescribeLoadBalancersOutput { load_balancers, next_marker })
+    Ok(DescribeLoadBalancersOutput {
+        load_balancers,
+        next_marker,
+    })
 }
 
 fn select<'a>(
@@ -102,17 +112,24 @@ fn select<'a>(
     names: Option<Vec<String>>,
 ) -> Result<Vec<&'a Row>, Refusal> {
     let all = || snapshot.load_balancers.in_scope(scope).map(|row| &**row);
-    match (arns.filter(|a| !a.is_empty()), names.filter(|n| !n.is_empty())) {
-        (Some(_), Some(_)) => {
-            Err(invalid("Load balancer names and ARNs cannot be specified at the same time"))
-        }
+    match (
+        arns.filter(|a| !a.is_empty()),
+        names.filter(|n| !n.is_empty()),
+    ) {
+        (Some(_), Some(_)) => Err(invalid(
+            "Load balancer names and ARNs cannot be specified at the same time",
+        )),
         (Some(arns), None) => arns
             .iter()
             .map(|arn| arns::find_load_balancer(snapshot, scope, arn).map(|row| &**row))
             .collect(),
         (None, Some(names)) => names
             .iter()
-            .map(|name| all().find(|row| row.name == *name).ok_or(Refusal::LoadBalancerNotFound))
+            .map(|name| {
+                all()
+                    .find(|row| row.name == *name)
+                    .ok_or(Refusal::LoadBalancerNotFound)
+            })
             .collect(),
         (None, None) => Ok(all().collect()),
     }
@@ -132,7 +149,11 @@ pub fn describe_capacity_reservation(
     context: &Context,
     input: DescribeCapacityReservationInput,
 ) -> Result<DescribeCapacityReservationOutput, ApiError> {
-    arns::find_load_balancer(&context.snapshot(), &context.scope(), &input.load_balancer_arn)?;
+    arns::find_load_balancer(
+        &context.snapshot(),
+        &context.scope(),
+        &input.load_balancer_arn,
+    )?;
     Ok(DescribeCapacityReservationOutput::default())
 }
 
@@ -140,10 +161,20 @@ pub fn set_security_groups(
     context: &Context,
     input: SetSecurityGroupsInput,
 ) -> Result<SetSecurityGroupsOutput, ApiError> {
-    if input.enforce_security_group_inbound_rules_on_private_link_traffic.is_some() {
-        return Err(invalid("Inbound rules on PrivateLink traffic are only supported for Network Load Balancers").into());
+    if input
+        .enforce_security_group_inbound_rules_on_private_link_traffic
+        .is_some()
+    {
+        return Err(invalid(
+            "Inbound rules on PrivateLink traffic are only supported for Network Load Balancers",
+        )
+        .into());
     }
-    let (scope, arn, ids) = (context.scope(), input.load_balancer_arn, input.security_groups);
+    let (scope, arn, ids) = (
+        context.scope(),
+        input.load_balancer_arn,
+        input.security_groups,
+    );
     let row =
         context.write(|tx| Ok(load_balancers::set_security_groups(tx, &scope, &arn, &ids)?))?;
     Ok(SetSecurityGroupsOutput {
@@ -172,9 +203,15 @@ pub fn set_ip_address_type(
     context: &Context,
     input: SetIpAddressTypeInput,
 ) -> Result<SetIpAddressTypeOutput, ApiError> {
-    arns::find_load_balancer(&context.snapshot(), &context.scope(), &input.load_balancer_arn)?;
+    arns::find_load_balancer(
+        &context.snapshot(),
+        &context.scope(),
+        &input.load_balancer_arn,
+    )?;
     check_ip_address_type(Some(&input.ip_address_type))?;
-    Ok(SetIpAddressTypeOutput { ip_address_type: Some(input.ip_address_type) })
+    Ok(SetIpAddressTypeOutput {
+        ip_address_type: Some(input.ip_address_type),
+    })
 }
 
 fn zones(row: &Row) -> Vec<AvailabilityZone> {
@@ -195,12 +232,21 @@ fn render(row: &Row) -> LoadBalancer {
         LoadBalancerState::ActiveImpaired => "active_impaired",
         LoadBalancerState::Failed => "failed",
     };
-    let scheme = if row.internal { "internal" } else { "internet-facing" };
+    let scheme = if row.internal {
+        "internal"
+    } else {
+        "internet-facing"
+    };
     // The row's name is in lower case for DNS; AWS shows the name as it was given.
     let shown = match row.dns_name.find(&row.name.to_ascii_lowercase()) {
         Some(at) => {
             let end = at + row.name.len();
-            format!("{}{}{}", &row.dns_name[..at], row.name, &row.dns_name[end..])
+            format!(
+                "{}{}{}",
+                &row.dns_name[..at],
+                row.name,
+                &row.dns_name[end..]
+            )
         }
         None => row.dns_name.clone(),
     };

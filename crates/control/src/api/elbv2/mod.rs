@@ -12,6 +12,9 @@ mod tags;
 mod target_groups;
 mod targets;
 
+#[cfg(test)]
+mod tests;
+
 super::handlers! { Elbv2:
     write CreateLoadBalancer => load_balancers::create,
     read DescribeLoadBalancers => load_balancers::describe,

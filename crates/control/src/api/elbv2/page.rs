@@ -40,8 +40,7 @@ mod tests {
         for size in 1..=8 {
             let (mut seen, mut marker) = (Vec::new(), None);
             loop {
-                let (page, next) =
-                    cut(rows.clone(), |r| r, marker.as_deref(), Some(size)).unwrap();
+                let (page, next) = cut(rows.clone(), |r| r, marker.as_deref(), Some(size)).unwrap();
                 seen.extend(page);
                 marker = next;
                 if marker.is_none() {

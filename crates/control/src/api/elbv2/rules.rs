@@ -21,12 +21,17 @@ pub fn create(context: &Context, input: CreateRuleInput) -> Result<CreateRuleOut
     };
     let scope = context.scope();
     let row = context.write(|tx| Ok(rules::create(tx, &scope, new.clone())?))?;
-    Ok(CreateRuleOutput { rules: Some(vec![render(&row)]) })
+    Ok(CreateRuleOutput {
+        rules: Some(vec![render(&row)]),
+    })
 }
 
 fn priority(number: i32) -> Result<u32, Refusal> {
-    u32::try_from(number)
-        .map_err(|_| invalid(format!("Priority '{number}' must be between '1' and '50000' inclusive")))
+    u32::try_from(number).map_err(|_| {
+        invalid(format!(
+            "Priority '{number}' must be between '1' and '50000' inclusive"
+        ))
+    })
 }
 
 fn refuse_transforms(transforms: Option<&[RuleTransform]>) -> Result<(), Refusal> {
@@ -44,8 +49,12 @@ pub fn describe(
     let rules = select(&snapshot, &scope, &input)?;
     let key = |rule: &Rule| rule.rule_arn.clone().unwrap_or_default();
     let keyed: Vec<(String, Rule)> = rules.into_iter().map(|rule| (key(&rule), rule)).collect();
-    let (keyed, next_marker) =
-        page::cut(keyed, |(key, _)| key, input.marker.as_deref(), input.page_size)?;
+    let (keyed, next_marker) = page::cut(
+        keyed,
+        |(key, _)| key,
+        input.marker.as_deref(),
+        input.page_size,
+    )?;
     let rules = Some(keyed.into_iter().map(|(_, rule)| rule).collect());
     Ok(DescribeRulesOutput { rules, next_marker })
 }
@@ -73,7 +82,9 @@ fn select(
                 })
             })
             .collect(),
-        _ => Err(invalid("You must specify either listener rule ARNs or a listener ARN")),
+        _ => Err(invalid(
+            "You must specify either listener rule ARNs or a listener ARN",
+        )),
     }
 }
 
@@ -83,9 +94,17 @@ pub fn modify(context: &Context, input: ModifyRuleInput) -> Result<ModifyRuleOut
     let actions = input.actions.map(actions::parse).transpose()?;
     let (scope, arn) = (context.scope(), input.rule_arn);
     let row = context.write(|tx| {
-        Ok(rules::modify(tx, &scope, &arn, wanted.clone(), actions.clone())?)
+        Ok(rules::modify(
+            tx,
+            &scope,
+            &arn,
+            wanted.clone(),
+            actions.clone(),
+        )?)
     })?;
-    Ok(ModifyRuleOutput { rules: Some(vec![render(&row)]) })
+    Ok(ModifyRuleOutput {
+        rules: Some(vec![render(&row)]),
+    })
 }
 
 pub fn set_priorities(
@@ -93,15 +112,24 @@ pub fn set_priorities(
     input: SetRulePrioritiesInput,
 ) -> Result<SetRulePrioritiesOutput, ApiError> {
     let pair = |pair: RulePriorityPair| {
-        let arn = pair.rule_arn.ok_or_else(|| invalid("A rule ARN must be specified"))?;
-        let number = pair.priority.ok_or_else(|| invalid("A rule priority must be specified"))?;
+        let arn = pair
+            .rule_arn
+            .ok_or_else(|| invalid("A rule ARN must be specified"))?;
+        let number = pair
+            .priority
+            .ok_or_else(|| invalid("A rule priority must be specified"))?;
         Ok((arn, priority(number)?))
     };
-    let pairs: Vec<_> =
-        input.rule_priorities.into_iter().map(pair).collect::<Result<_, Refusal>>()?;
+    let pairs: Vec<_> = input
+        .rule_priorities
+        .into_iter()
+        .map(pair)
+        .collect::<Result<_, Refusal>>()?;
     let scope = context.scope();
     let rows = context.write(|tx| Ok(rules::set_priorities(tx, &scope, &pairs)?))?;
-    Ok(SetRulePrioritiesOutput { rules: Some(rows.iter().map(render).collect()) })
+    Ok(SetRulePrioritiesOutput {
+        rules: Some(rows.iter().map(render).collect()),
+    })
 }
 
 pub fn delete(context: &Context, input: DeleteRuleInput) -> Result<DeleteRuleOutput, ApiError> {

@@ -2,9 +2,9 @@
 
 use super::page;
 use crate::api::{ApiError, Context};
+use crate::model::elb::Refusal;
 use crate::model::elb::limits;
 use crate::model::elb::ssl_policies::{self, POLICIES};
-use crate::model::elb::Refusal;
 use fogbank_wire::elbv2::*;
 
 pub fn describe(
@@ -22,11 +22,22 @@ pub fn describe(
             .collect::<Result<_, _>>()?,
     };
     // Gateway load balancers have none.
-    let all = if input.load_balancer_type.as_deref() == Some("gateway") { Vec::new() } else { all };
-    let (page, next_marker) =
-        page::cut(all, |policy| policy.name, input.marker.as_deref(), input.page_size)?;
+    let all = if input.load_balancer_type.as_deref() == Some("gateway") {
+        Vec::new()
+    } else {
+        all
+    };
+    let (page, next_marker) = page::cut(
+        all,
+        |policy| policy.name,
+        input.marker.as_deref(),
+        input.page_size,
+    )?;
     let ssl_policies = Some(page.into_iter().map(render).collect());
-    Ok(DescribeSSLPoliciesOutput { ssl_policies, next_marker })
+    Ok(DescribeSSLPoliciesOutput {
+        ssl_policies,
+        next_marker,
+    })
 }
 
 fn render(policy: &ssl_policies::SslPolicy) -> SslPolicy {
@@ -47,8 +58,12 @@ pub fn describe_account_limits(
     input: DescribeAccountLimitsInput,
 ) -> Result<DescribeAccountLimitsOutput, ApiError> {
     let all: Vec<_> = limits::ALL.iter().collect();
-    let (page, next_marker) =
-        page::cut(all, |(name, _)| name, input.marker.as_deref(), input.page_size)?;
+    let (page, next_marker) = page::cut(
+        all,
+        |(name, _)| name,
+        input.marker.as_deref(),
+        input.page_size,
+    )?;
     let limit = |(name, max): &(&str, usize)| Limit {
         name: Some((*name).to_owned()),
         max: Some(max.to_string()),

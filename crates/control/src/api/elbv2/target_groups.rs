@@ -20,7 +20,9 @@ pub fn create(
     let scope = context.scope();
     let row = context.write(|tx| Ok(target_groups::create(tx, &scope, new.clone())?))?;
     let users = usage::index(&context.snapshot(), &scope);
-    Ok(CreateTargetGroupOutput { target_groups: Some(vec![render(&row, &users)]) })
+    Ok(CreateTargetGroupOutput {
+        target_groups: Some(vec![render(&row, &users)]),
+    })
 }
 
 fn command(input: CreateTargetGroupInput) -> Result<NewTargetGroup, Refusal> {
@@ -68,10 +70,17 @@ pub fn describe(
     let (snapshot, scope) = (context.snapshot(), context.scope());
     let users = usage::index(&snapshot, &scope);
     let rows = select(&snapshot, &scope, &users, &input)?;
-    let (rows, next_marker) =
-        page::cut(rows, |row| &row.arn, input.marker.as_deref(), input.page_size)?;
+    let (rows, next_marker) = page::cut(
+        rows,
+        |row| &row.arn,
+        input.marker.as_deref(),
+        input.page_size,
+    )?;
     let target_groups = Some(rows.into_iter().map(|row| render(row, &users)).collect());
-    Ok(DescribeTargetGroupsOutput { target_groups, next_marker })
+    Ok(DescribeTargetGroupsOutput {
+        target_groups,
+        next_marker,
+    })
 }
 
 fn select<'a>(
@@ -81,13 +90,18 @@ fn select<'a>(
     input: &DescribeTargetGroupsInput,
 ) -> Result<Vec<&'a Row>, Refusal> {
     let all = || snapshot.target_groups.in_scope(scope).map(|row| &**row);
-    let arns = input.target_group_arns.as_deref().filter(|arns| !arns.is_empty());
+    let arns = input
+        .target_group_arns
+        .as_deref()
+        .filter(|arns| !arns.is_empty());
     let names = input.names.as_deref().filter(|names| !names.is_empty());
     match (&input.load_balancer_arn, arns, names) {
         (Some(load_balancer_arn), None, None) => {
             arns::find_load_balancer(snapshot, scope, load_balancer_arn)?;
             let used = |row: &&Row| {
-                users.get(&row.arn).is_some_and(|users| users.contains(load_balancer_arn))
+                users
+                    .get(&row.arn)
+                    .is_some_and(|users| users.contains(load_balancer_arn))
             };
             Ok(all().filter(used).collect())
         }
@@ -97,7 +111,11 @@ fn select<'a>(
             .collect(),
         (None, None, Some(names)) => names
             .iter()
-            .map(|name| all().find(|row| row.name == *name).ok_or(Refusal::TargetGroupNotFound))
+            .map(|name| {
+                all()
+                    .find(|row| row.name == *name)
+                    .ok_or(Refusal::TargetGroupNotFound)
+            })
             .collect(),
         (None, None, None) => Ok(all().collect()),
         _ => Err(invalid(
@@ -126,7 +144,9 @@ pub fn modify(
     let (scope, arn) = (context.scope(), input.target_group_arn);
     let row = context.write(|tx| Ok(target_groups::modify(tx, &scope, &arn, &change)?))?;
     let users = usage::index(&context.snapshot(), &scope);
-    Ok(ModifyTargetGroupOutput { target_groups: Some(vec![render(&row, &users)]) })
+    Ok(ModifyTargetGroupOutput {
+        target_groups: Some(vec![render(&row, &users)]),
+    })
 }
 
 pub fn delete(
@@ -140,7 +160,9 @@ pub fn delete(
 
 fn render(row: &Row, users: &Users) -> TargetGroup {
     let check = &row.health_check;
-    let check_port = check.port.map_or_else(|| "traffic-port".to_owned(), |port| port.to_string());
+    let check_port = check
+        .port
+        .map_or_else(|| "traffic-port".to_owned(), |port| port.to_string());
     let load_balancer_arns = users.get(&row.arn).into_iter().flatten().cloned().collect();
     TargetGroup {
         health_check_enabled: Some(check.enabled),
@@ -152,7 +174,10 @@ fn render(row: &Row, users: &Users) -> TargetGroup {
         healthy_threshold_count: Some(check.healthy_threshold as i32),
         ip_address_type: Some("ipv4".to_owned()),
         load_balancer_arns: Some(load_balancer_arns),
-        matcher: Some(Matcher { http_code: Some(check.matcher.clone()), grpc_code: None }),
+        matcher: Some(Matcher {
+            http_code: Some(check.matcher.clone()),
+            grpc_code: None,
+        }),
         port: Some(i32::from(row.port)),
         protocol: Some(row.protocol.clone()),
         protocol_version: Some(row.protocol_version.clone()),

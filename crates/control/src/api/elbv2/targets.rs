@@ -7,10 +7,15 @@ use crate::model::elb::{Refusal, arns, invalid};
 use fogbank_types::elb::TargetGroup;
 use fogbank_wire::elbv2::*;
 
-fn parse(group: &TargetGroup, targets: Vec<TargetDescription>) -> Result<Vec<NamedTarget>, Refusal> {
+fn parse(
+    group: &TargetGroup,
+    targets: Vec<TargetDescription>,
+) -> Result<Vec<NamedTarget>, Refusal> {
     let one = |target: TargetDescription| {
         if target.quic_server_id.is_some() {
-            return Err(invalid("A QUIC server ID is only supported for Network Load Balancers"));
+            return Err(invalid(
+                "A QUIC server ID is only supported for Network Load Balancers",
+            ));
         }
         let port = target.port.map(port).transpose()?;
         NamedTarget::parse(group, &target.id, port, target.availability_zone)
@@ -26,7 +31,10 @@ pub fn register(
     if input.targets.is_empty() {
         return Err(invalid("At least one target must be specified").into());
     }
-    let named = parse(arns::find_target_group(&context.snapshot(), &scope, &arn)?, input.targets)?;
+    let named = parse(
+        arns::find_target_group(&context.snapshot(), &scope, &arn)?,
+        input.targets,
+    )?;
     context.write(|tx| Ok(targets::register_named(tx, &scope, &arn, &named)?))?;
     Ok(RegisterTargetsOutput {})
 }
@@ -39,7 +47,10 @@ pub fn deregister(
     if input.targets.is_empty() {
         return Err(invalid("At least one target must be specified").into());
     }
-    let named = parse(arns::find_target_group(&context.snapshot(), &scope, &arn)?, input.targets)?;
+    let named = parse(
+        arns::find_target_group(&context.snapshot(), &scope, &arn)?,
+        input.targets,
+    )?;
     context.write(|tx| Ok(targets::deregister_named(tx, &scope, &arn, &named)?))?;
     Ok(DeregisterTargetsOutput {})
 }
@@ -63,7 +74,9 @@ pub fn describe_health(
             })
             .collect(),
     };
-    Ok(DescribeTargetHealthOutput { target_health_descriptions: Some(descriptions) })
+    Ok(DescribeTargetHealthOutput {
+        target_health_descriptions: Some(descriptions),
+    })
 }
 
 fn check_port(group: &TargetGroup, port: u16) -> Option<String> {

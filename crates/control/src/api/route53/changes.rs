@@ -9,7 +9,9 @@ use fogbank_wire::route53::*;
 pub fn get(context: &Context, input: GetChangeRequest) -> Result<GetChangeResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope().global());
     let row = changes::find(&snapshot, &scope, bare(&input.id))?;
-    Ok(GetChangeResponse { change_info: render(&row) })
+    Ok(GetChangeResponse {
+        change_info: render(&row),
+    })
 }
 
 pub fn render(row: &Change) -> ChangeInfo {

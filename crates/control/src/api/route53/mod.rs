@@ -8,6 +8,10 @@ mod tags;
 mod vpcs;
 mod zones;
 
+#[cfg(test)]
+#[path = "tests.rs"]
+mod flow;
+
 super::handlers! { Route53:
     write CreateHostedZone => zones::create,
     read GetHostedZone => zones::get,
@@ -31,7 +35,9 @@ super::handlers! { Route53:
 /// The id without the path that AWS puts before it in answers.
 fn bare(id: &str) -> &str {
     let id = id.strip_prefix('/').unwrap_or(id);
-    let stripped = ["hostedzone/", "change/", "delegationset/"].iter().find_map(|p| id.strip_prefix(p));
+    let stripped = ["hostedzone/", "change/", "delegationset/"]
+        .iter()
+        .find_map(|p| id.strip_prefix(p));
     stripped.unwrap_or(id)
 }
 

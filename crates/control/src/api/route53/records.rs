@@ -13,14 +13,20 @@ pub fn change(
     context: &Context,
     input: ChangeResourceRecordSetsRequest,
 ) -> Result<ChangeResourceRecordSetsResponse, ApiError> {
-    let ChangeBatch { changes: wanted, comment } = input.change_batch;
-    let wanted: Vec<NamedChange> =
-        wanted.into_iter().map(parse).collect::<Result<_, Refusal>>()?;
+    let ChangeBatch {
+        changes: wanted,
+        comment,
+    } = input.change_batch;
+    let wanted: Vec<NamedChange> = wanted
+        .into_iter()
+        .map(parse)
+        .collect::<Result<_, Refusal>>()?;
     let (scope, zone_id) = (context.scope().global(), bare(&input.hosted_zone_id));
-    let change = context.write(|tx| {
-        batch::apply(tx, &scope, zone_id, comment.clone(), &wanted).map_err(refused)
-    })?;
-    Ok(ChangeResourceRecordSetsResponse { change_info: changes::render(&change) })
+    let change = context
+        .write(|tx| batch::apply(tx, &scope, zone_id, comment.clone(), &wanted).map_err(refused))?;
+    Ok(ChangeResourceRecordSetsResponse {
+        change_info: changes::render(&change),
+    })
 }
 
 /// A refused batch has its own document, with the list of messages.
@@ -72,11 +78,17 @@ fn refuse_routing(record: &ResourceRecordSet) -> Result<(), Refusal> {
         ("Region", record.region.is_some()),
         ("Failover", record.failover.is_some()),
         ("GeoLocation", record.geo_location.is_some()),
-        ("GeoProximityLocation", record.geo_proximity_location.is_some()),
+        (
+            "GeoProximityLocation",
+            record.geo_proximity_location.is_some(),
+        ),
         ("MultiValueAnswer", record.multi_value_answer.is_some()),
         ("CidrRoutingConfig", record.cidr_routing_config.is_some()),
         ("HealthCheckId", record.health_check_id.is_some()),
-        ("TrafficPolicyInstanceId", record.traffic_policy_instance_id.is_some()),
+        (
+            "TrafficPolicyInstanceId",
+            record.traffic_policy_instance_id.is_some(),
+        ),
         ("SetIdentifier", record.set_identifier.is_some()),
     ];
     match members.into_iter().find(|(_, there)| *there) {
@@ -102,7 +114,10 @@ pub fn list(
     Ok(ListResourceRecordSetsResponse {
         is_truncated: page.next.is_some(),
         max_items: size.to_string(),
-        next_record_identifier: page.next.as_ref().and_then(|row| row.set_identifier.clone()),
+        next_record_identifier: page
+            .next
+            .as_ref()
+            .and_then(|row| row.set_identifier.clone()),
         next_record_name: page.next.as_ref().map(|row| row.name.clone()),
         next_record_type: page.next.as_ref().map(|row| row.record_type.clone()),
         resource_record_sets: page.rows.iter().map(|row| render(row)).collect(),
@@ -110,7 +125,9 @@ pub fn list(
 }
 
 fn render(row: &RecordSet) -> ResourceRecordSet {
-    let record = |value: &String| ResourceRecord { value: value.clone() };
+    let record = |value: &String| ResourceRecord {
+        value: value.clone(),
+    };
     let alias = |alias: &fogbank_types::route53::AliasTarget| AliasTarget {
         dns_name: alias.dns_name.clone(),
         evaluate_target_health: alias.evaluate_target_health,
@@ -135,18 +152,36 @@ mod tests {
     use super::*;
 
     fn change(record: ResourceRecordSet) -> Change {
-        Change { action: "CREATE".to_owned(), resource_record_set: record }
+        Change {
+            action: "CREATE".to_owned(),
+            resource_record_set: record,
+        }
     }
 
     #[test]
     fn routing_policies_are_refused_by_name() {
         let plain = ResourceRecordSet::default;
         for record in [
-            ResourceRecordSet { weight: Some(1), ..plain() },
-            ResourceRecordSet { set_identifier: Some("a".to_owned()), ..plain() },
-            ResourceRecordSet { failover: Some("PRIMARY".to_owned()), ..plain() },
-            ResourceRecordSet { health_check_id: Some("a".to_owned()), ..plain() },
-            ResourceRecordSet { multi_value_answer: Some(true), ..plain() },
+            ResourceRecordSet {
+                weight: Some(1),
+                ..plain()
+            },
+            ResourceRecordSet {
+                set_identifier: Some("a".to_owned()),
+                ..plain()
+            },
+            ResourceRecordSet {
+                failover: Some("PRIMARY".to_owned()),
+                ..plain()
+            },
+            ResourceRecordSet {
+                health_check_id: Some("a".to_owned()),
+                ..plain()
+            },
+            ResourceRecordSet {
+                multi_value_answer: Some(true),
+                ..plain()
+            },
         ] {
             let refusal = parse(change(record)).unwrap_err();
             assert!(refusal.to_string().contains("not offered"), "{refusal}");
@@ -156,7 +191,10 @@ mod tests {
     #[test]
     fn a_ttl_out_of_range_is_refused() {
         for ttl in [-1, 2_147_483_648] {
-            let record = ResourceRecordSet { ttl: Some(ttl), ..Default::default() };
+            let record = ResourceRecordSet {
+                ttl: Some(ttl),
+                ..Default::default()
+            };
             assert!(parse(change(record)).is_err(), "{ttl}");
         }
     }

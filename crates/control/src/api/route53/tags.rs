@@ -32,7 +32,12 @@ pub fn list(
     input: ListTagsForResourceRequest,
 ) -> Result<ListTagsForResourceResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope().global());
-    let resource_tag_set = set(&snapshot, &scope, &input.resource_type, bare(&input.resource_id))?;
+    let resource_tag_set = set(
+        &snapshot,
+        &scope,
+        &input.resource_type,
+        bare(&input.resource_id),
+    )?;
     Ok(ListTagsForResourceResponse { resource_tag_set })
 }
 
@@ -42,11 +47,20 @@ pub fn list_many(
 ) -> Result<ListTagsForResourcesResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope().global());
     let one = |id: &String| set(&snapshot, &scope, &input.resource_type, bare(id));
-    let resource_tag_sets = input.resource_ids.iter().map(one).collect::<Result<_, _>>()?;
+    let resource_tag_sets = input
+        .resource_ids
+        .iter()
+        .map(one)
+        .collect::<Result<_, _>>()?;
     Ok(ListTagsForResourcesResponse { resource_tag_sets })
 }
 
-fn set(snapshot: &Snapshot, scope: &Scope, kind: &str, id: &str) -> Result<ResourceTagSet, ApiError> {
+fn set(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    kind: &str,
+    id: &str,
+) -> Result<ResourceTagSet, ApiError> {
     let render = |(key, value): (&String, &String)| Tag {
         key: Some(key.clone()),
         value: Some(value.clone()),
@@ -54,6 +68,11 @@ fn set(snapshot: &Snapshot, scope: &Scope, kind: &str, id: &str) -> Result<Resou
     Ok(ResourceTagSet {
         resource_id: Some(id.to_owned()),
         resource_type: Some(kind.to_owned()),
-        tags: Some(tags::of(snapshot, scope, kind, id)?.iter().map(render).collect()),
+        tags: Some(
+            tags::of(snapshot, scope, kind, id)?
+                .iter()
+                .map(render)
+                .collect(),
+        ),
     })
 }

@@ -14,9 +14,18 @@ pub fn associate(
     let (region, id) = parse_vpc(input.vpc)?;
     let (scope, zone) = (context.scope().global(), bare(&input.hosted_zone_id));
     let change = context.write(|tx| {
-        Ok(vpcs::associate(tx, &scope, zone, &region, &id, input.comment.clone())?)
+        Ok(vpcs::associate(
+            tx,
+            &scope,
+            zone,
+            &region,
+            &id,
+            input.comment.clone(),
+        )?)
     })?;
-    Ok(AssociateVPCWithHostedZoneResponse { change_info: changes::render(&change) })
+    Ok(AssociateVPCWithHostedZoneResponse {
+        change_info: changes::render(&change),
+    })
 }
 
 pub fn disassociate(
@@ -26,9 +35,18 @@ pub fn disassociate(
     let (region, id) = parse_vpc(input.vpc)?;
     let (scope, zone) = (context.scope().global(), bare(&input.hosted_zone_id));
     let change = context.write(|tx| {
-        Ok(vpcs::disassociate(tx, &scope, zone, &region, &id, input.comment.clone())?)
+        Ok(vpcs::disassociate(
+            tx,
+            &scope,
+            zone,
+            &region,
+            &id,
+            input.comment.clone(),
+        )?)
     })?;
-    Ok(DisassociateVPCFromHostedZoneResponse { change_info: changes::render(&change) })
+    Ok(DisassociateVPCFromHostedZoneResponse {
+        change_info: changes::render(&change),
+    })
 }
 
 pub fn list_zones(
@@ -40,8 +58,9 @@ pub fn list_zones(
     let vpc = vpcs::find(&snapshot, &scope, &input.vpc_region, &input.vpc_id)
         .map_err(|refusal| invalid(refusal.to_string()))?;
     let token = input.next_token.as_deref();
-    let page =
-        listing::zones_by_id(&snapshot, &scope, token, size, |zone| zone.vpcs.contains(&vpc));
+    let page = listing::zones_by_id(&snapshot, &scope, token, size, |zone| {
+        zone.vpcs.contains(&vpc)
+    });
     let summary = |row: &Row| HostedZoneSummary {
         hosted_zone_id: row.id.clone(),
         name: row.name.clone(),

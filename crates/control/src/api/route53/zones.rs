@@ -29,12 +29,22 @@ pub fn create(
     let scope = context.scope().global();
     let (row, change) = context.write(|tx| Ok(zones::create(tx, &scope, new.clone())?))?;
     // A private zone has no delegation set of its own (its apex NS record is real all the same).
-    let name_servers = if row.private { Vec::new() } else { row.name_servers.clone() };
+    let name_servers = if row.private {
+        Vec::new()
+    } else {
+        row.name_servers.clone()
+    };
     Ok(CreateHostedZoneResponse {
         change_info: changes::render(&change),
-        delegation_set: DelegationSet { name_servers, ..Default::default() },
+        delegation_set: DelegationSet {
+            name_servers,
+            ..Default::default()
+        },
         hosted_zone: render(&context.snapshot(), &row),
-        location: format!("https://route53.amazonaws.com/2013-04-01/hostedzone/{}", row.id),
+        location: format!(
+            "https://route53.amazonaws.com/2013-04-01/hostedzone/{}",
+            row.id
+        ),
         vpc: row.vpcs.first().map(render_vpc),
     })
 }
@@ -43,12 +53,17 @@ pub fn create(
 pub fn parse_vpc(vpc: VPC) -> Result<(String, String), Refusal> {
     match (vpc.vpc_region, vpc.vpc_id) {
         (Some(region), Some(id)) => Ok((region, id)),
-        _ => Err(invalid("Both VPCRegion and VPCId must be specified for a VPC")),
+        _ => Err(invalid(
+            "Both VPCRegion and VPCId must be specified for a VPC",
+        )),
     }
 }
 
 pub fn render_vpc(vpc: &ZoneVpc) -> VPC {
-    VPC { vpc_id: Some(vpc.vpc_id.to_string()), vpc_region: Some(vpc.region.clone()) }
+    VPC {
+        vpc_id: Some(vpc.vpc_id.to_string()),
+        vpc_region: Some(vpc.region.clone()),
+    }
 }
 
 fn render(snapshot: &Snapshot, row: &Row) -> HostedZone {
@@ -65,15 +80,22 @@ fn render(snapshot: &Snapshot, row: &Row) -> HostedZone {
     }
 }
 
-pub fn get(context: &Context, input: GetHostedZoneRequest) -> Result<GetHostedZoneResponse, ApiError> {
+pub fn get(
+    context: &Context,
+    input: GetHostedZoneRequest,
+) -> Result<GetHostedZoneResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope().global());
     let row = zones::find(&snapshot, &scope, bare(&input.id))?;
-    let delegation_set = (!row.private)
-        .then(|| DelegationSet { name_servers: row.name_servers.clone(), ..Default::default() });
+    let delegation_set = (!row.private).then(|| DelegationSet {
+        name_servers: row.name_servers.clone(),
+        ..Default::default()
+    });
     Ok(GetHostedZoneResponse {
         delegation_set,
         hosted_zone: render(&snapshot, row),
-        vpcs: row.private.then(|| row.vpcs.iter().map(render_vpc).collect()),
+        vpcs: row
+            .private
+            .then(|| row.vpcs.iter().map(render_vpc).collect()),
     })
 }
 
@@ -83,7 +105,9 @@ pub fn delete(
 ) -> Result<DeleteHostedZoneResponse, ApiError> {
     let scope = context.scope().global();
     let change = context.write(|tx| Ok(zones::delete(tx, &scope, bare(&input.id))?))?;
-    Ok(DeleteHostedZoneResponse { change_info: changes::render(&change) })
+    Ok(DeleteHostedZoneResponse {
+        change_info: changes::render(&change),
+    })
 }
 
 pub fn update_comment(
@@ -91,9 +115,17 @@ pub fn update_comment(
     input: UpdateHostedZoneCommentRequest,
 ) -> Result<UpdateHostedZoneCommentResponse, ApiError> {
     let scope = context.scope().global();
-    let row = context
-        .write(|tx| Ok(zones::set_comment(tx, &scope, bare(&input.id), input.comment.clone())?))?;
-    Ok(UpdateHostedZoneCommentResponse { hosted_zone: render(&context.snapshot(), &row) })
+    let row = context.write(|tx| {
+        Ok(zones::set_comment(
+            tx,
+            &scope,
+            bare(&input.id),
+            input.comment.clone(),
+        )?)
+    })?;
+    Ok(UpdateHostedZoneCommentResponse {
+        hosted_zone: render(&context.snapshot(), &row),
+    })
 }
 
 pub fn list(
@@ -163,6 +195,9 @@ pub fn limit(
     };
     Ok(GetHostedZoneLimitResponse {
         count: count as i64,
-        limit: HostedZoneLimit { r#type: input.r#type, value: value as i64 },
+        limit: HostedZoneLimit {
+            r#type: input.r#type,
+            value: value as i64,
+        },
     })
 }

@@ -33,16 +33,21 @@ pub fn check(
         });
     };
     match &action.kind {
-        ActionKind::Forward { groups, stickiness_seconds } => {
+        ActionKind::Forward {
+            groups,
+            stickiness_seconds,
+        } => {
             if stickiness_seconds.is_some() {
                 return Err(super::not_offered("Target group stickiness"));
             }
             check_forward(tx, load_balancer, groups)
         }
         ActionKind::Redirect { .. } => check_redirect(listener_port, &action.kind),
-        ActionKind::FixedResponse { status, content_type, body } => {
-            check_fixed_response(*status, content_type.as_deref(), body.as_deref())
-        }
+        ActionKind::FixedResponse {
+            status,
+            content_type,
+            body,
+        } => check_fixed_response(*status, content_type.as_deref(), body.as_deref()),
     }
 }
 
@@ -52,7 +57,9 @@ fn check_forward(
     groups: &[WeightedGroup],
 ) -> Result<(), Refusal> {
     if groups.is_empty() {
-        return Err(invalid("A target group ARN must be specified for an action of type 'forward'"));
+        return Err(invalid(
+            "A target group ARN must be specified for an action of type 'forward'",
+        ));
     }
     if groups.len() > limits::TARGET_GROUPS_PER_ACTION {
         return Err(Refusal::TooManyActions(format!(
@@ -61,9 +68,15 @@ fn check_forward(
         )));
     }
     let mut seen = BTreeSet::new();
-    for WeightedGroup { target_group_arn: arn, weight } in groups {
+    for WeightedGroup {
+        target_group_arn: arn,
+        weight,
+    } in groups
+    {
         if !seen.insert(arn) {
-            return Err(invalid(format!("Target group '{arn}' is specified more than once")));
+            return Err(invalid(format!(
+                "Target group '{arn}' is specified more than once"
+            )));
         }
         if *weight > 999 {
             return Err(invalid(format!(
@@ -87,7 +100,15 @@ fn check_forward(
 }
 
 fn check_redirect(listener_port: u16, kind: &ActionKind) -> Result<(), Refusal> {
-    let ActionKind::Redirect { status, protocol, host, port, path, query } = kind else {
+    let ActionKind::Redirect {
+        status,
+        protocol,
+        host,
+        port,
+        path,
+        query,
+    } = kind
+    else {
         return Ok(());
     };
     if !matches!(status, 301 | 302) {
@@ -96,14 +117,24 @@ fn check_redirect(listener_port: u16, kind: &ActionKind) -> Result<(), Refusal> 
         )));
     }
     let texts = [("host", host), ("path", path), ("query", query)];
-    for (name, text) in texts.into_iter().filter_map(|(n, t)| Some((n, t.as_ref()?))) {
+    for (name, text) in texts
+        .into_iter()
+        .filter_map(|(n, t)| Some((n, t.as_ref()?)))
+    {
         if text.chars().count() > 128 || text.chars().any(|c| c.is_control() || c == ' ') {
-            return Err(invalid(format!("The redirect {name} '{text}' is not valid")));
+            return Err(invalid(format!(
+                "The redirect {name} '{text}' is not valid"
+            )));
         }
         check_placeholders(name, text)?;
     }
-    if !matches!(protocol.as_deref(), None | Some("HTTP" | "HTTPS" | "#{protocol}")) {
-        return Err(invalid("The redirect protocol must be one of 'HTTP', 'HTTPS', '#{protocol}'"));
+    if !matches!(
+        protocol.as_deref(),
+        None | Some("HTTP" | "HTTPS" | "#{protocol}")
+    ) {
+        return Err(invalid(
+            "The redirect protocol must be one of 'HTTP', 'HTTPS', '#{protocol}'",
+        ));
     }
     if host.as_ref().is_some_and(String::is_empty) {
         return Err(invalid("The redirect host cannot be empty"));
@@ -133,12 +164,16 @@ fn check_redirect(listener_port: u16, kind: &ActionKind) -> Result<(), Refusal> 
 /// `#{...}` names a part of the request (fact LST-9).
 fn check_placeholders(name: &str, text: &str) -> Result<(), Refusal> {
     let known = |rest: &str| {
-        ["protocol}", "host}", "port}", "path}", "query}"].iter().any(|p| rest.starts_with(p))
+        ["protocol}", "host}", "port}", "path}", "query}"]
+            .iter()
+            .any(|p| rest.starts_with(p))
     };
     if text.split("#{").skip(1).all(known) {
         Ok(())
     } else {
-        Err(invalid(format!("The redirect {name} '{text}' holds an unknown placeholder")))
+        Err(invalid(format!(
+            "The redirect {name} '{text}' holds an unknown placeholder"
+        )))
     }
 }
 
@@ -159,7 +194,9 @@ fn check_fixed_response(
         )));
     }
     if body.is_some_and(|body| body.chars().count() > 1024) {
-        return Err(invalid("The fixed response message body cannot be longer than '1024' characters"));
+        return Err(invalid(
+            "The fixed response message body cannot be longer than '1024' characters",
+        ));
     }
     Ok(())
 }
@@ -171,7 +208,14 @@ mod tests {
 
     fn redirect(parts: [Option<&str>; 5]) -> Action {
         let [protocol, host, port, path, query] = parts.map(|part| part.map(str::to_owned));
-        let kind = ActionKind::Redirect { status: 301, protocol, host, port, path, query };
+        let kind = ActionKind::Redirect {
+            status: 301,
+            protocol,
+            host,
+            port,
+            path,
+            query,
+        };
         Action { order: None, kind }
     }
 
@@ -188,12 +232,21 @@ mod tests {
         }
         let loops = [
             [None, None, None, None, None],
-            [Some("#{protocol}"), Some("#{host}"), Some("#{port}"), Some("/#{path}"), Some("x")],
+            [
+                Some("#{protocol}"),
+                Some("#{host}"),
+                Some("#{port}"),
+                Some("/#{path}"),
+                Some("x"),
+            ],
             [Some("HTTP"), None, Some("80"), None, None],
         ];
         for parts in loops {
             let refused = check_redirect(80, &redirect(parts).kind);
-            assert!(matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))), "{parts:?}");
+            assert!(
+                matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))),
+                "{parts:?}"
+            );
         }
         let bad = [
             [Some("FTP"), None, None, None, None],
@@ -230,19 +283,33 @@ mod tests {
         all(&[forward(&[(&group.arn, 1)])], &region).unwrap();
         assert!(all(&[], &region).is_err());
         let two = [forward(&[(&group.arn, 1)]), fixed_response(200)];
-        assert!(matches!(all(&two, &region), Err(Refusal::InvalidLoadBalancerAction(_))));
+        assert!(matches!(
+            all(&two, &region),
+            Err(Refusal::InvalidLoadBalancerAction(_))
+        ));
         assert!(all(&[forward(&[])], &region).is_err());
         assert!(all(&[forward(&[(&group.arn, 1000)])], &region).is_err());
         assert!(all(&[forward(&[(&group.arn, 1), (&group.arn, 2)])], &region).is_err());
         assert!(all(&[forward(&[("x", 1)])], &region).is_err());
         let gone = arns::target_group(&region.scope, "gone", "0123456789abcdef");
-        assert_eq!(all(&[forward(&[(&gone, 1)])], &region), Err(Refusal::TargetGroupNotFound));
-        let six: Vec<_> = (0..6).map(|n| region.target_group(&format!("g{n}")).arn).collect();
+        assert_eq!(
+            all(&[forward(&[(&gone, 1)])], &region),
+            Err(Refusal::TargetGroupNotFound)
+        );
+        let six: Vec<_> = (0..6)
+            .map(|n| region.target_group(&format!("g{n}")).arn)
+            .collect();
         let six: Vec<_> = six.iter().map(|arn| (arn.as_str(), 1)).collect();
-        assert!(matches!(all(&[forward(&six)], &region), Err(Refusal::TooManyActions(_))));
+        assert!(matches!(
+            all(&[forward(&six)], &region),
+            Err(Refusal::TooManyActions(_))
+        ));
 
         region.listener_to(&other.arn, 80, &group.arn);
         let refused = all(&[forward(&[(&group.arn, 1)])], &region);
-        assert!(matches!(refused, Err(Refusal::TargetGroupAssociationLimit(_))));
+        assert!(matches!(
+            refused,
+            Err(Refusal::TargetGroupAssociationLimit(_))
+        ));
     }
 }

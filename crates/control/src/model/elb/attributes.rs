@@ -37,15 +37,17 @@ pub fn value<'a>(
     own: &'a BTreeMap<String, String>,
     key: &'static str,
 ) -> &'a str {
-    let default = || table.iter().find(|a| a.key == key).map_or("", |a| a.default);
+    let default = || {
+        table
+            .iter()
+            .find(|a| a.key == key)
+            .map_or("", |a| a.default)
+    };
     own.get(key).map_or_else(default, String::as_str)
 }
 
 /// Every attribute with the value in force, in the table's order.
-pub fn all(
-    table: &'static [Attribute],
-    own: &BTreeMap<String, String>,
-) -> Vec<(String, String)> {
+pub fn all(table: &'static [Attribute], own: &BTreeMap<String, String>) -> Vec<(String, String)> {
     table
         .iter()
         .map(|a| (a.key.to_owned(), value(table, own, a.key).to_owned()))
@@ -60,7 +62,9 @@ pub fn changed(
     changes: &[(String, String)],
 ) -> Result<BTreeMap<String, String>, Refusal> {
     if changes.is_empty() {
-        return Err(invalid(format!("At least one {noun} attribute must be specified")));
+        return Err(invalid(format!(
+            "At least one {noun} attribute must be specified"
+        )));
     }
     let mut seen = BTreeSet::new();
     let mut after = own.clone();
@@ -73,7 +77,10 @@ pub fn changed(
         }
         // The Terraform provider looks for these very words, drops the key and tries again.
         let attribute = table.iter().find(|a| a.key == key).ok_or_else(|| {
-            invalid(format!("{} attribute key '{key}' is not recognized", capital(noun)))
+            invalid(format!(
+                "{} attribute key '{key}' is not recognized",
+                capital(noun)
+            ))
         })?;
         check(attribute, value)?;
         if value == attribute.default {
@@ -94,20 +101,24 @@ fn check(attribute: &Attribute, value: &str) -> Result<(), Refusal> {
     let key = attribute.key;
     let number = value.parse::<u64>().ok().filter(|_| is_plain_number(value));
     let within = |low, high| number.is_some_and(|n| (low..=high).contains(&n));
-    let must = |what: String| invalid(format!("The value '{value}' of attribute '{key}' must be {what}"));
+    let must = |what: String| {
+        invalid(format!(
+            "The value '{value}' of attribute '{key}' must be {what}"
+        ))
+    };
     match &attribute.values {
         Values::Boolean if matches!(value, "true" | "false") => Ok(()),
         Values::Boolean => Err(must("'true' or 'false'".to_owned())),
         Values::Number(low, high) if within(*low, *high) => Ok(()),
         Values::Number(low, high) => Err(must(format!("between '{low}' and '{high}' inclusive"))),
         Values::ZeroOr(low, high) if number == Some(0) || within(*low, *high) => Ok(()),
-        Values::ZeroOr(low, high) => {
-            Err(must(format!("'0' or between '{low}' and '{high}' inclusive")))
-        }
+        Values::ZeroOr(low, high) => Err(must(format!(
+            "'0' or between '{low}' and '{high}' inclusive"
+        ))),
         Values::OffOr(low, high) if value == "off" || within(*low, *high) => Ok(()),
-        Values::OffOr(low, high) => {
-            Err(must(format!("'off' or between '{low}' and '{high}' inclusive")))
-        }
+        Values::OffOr(low, high) => Err(must(format!(
+            "'off' or between '{low}' and '{high}' inclusive"
+        ))),
         Values::OneOf(list) if list.contains(&value) => Ok(()),
         Values::OneOf(list) => Err(must(format!("one of '{}'", list.join("', '")))),
         Values::Text => Ok(()),
@@ -122,7 +133,8 @@ fn is_plain_number(text: &str) -> bool {
 
 /// Deregistration delay of a target group in ms, at real speed.
 pub fn delay_ms(group: &TargetGroup) -> u64 {
-    let seconds = super::target_group_attributes::value(group, "deregistration_delay.timeout_seconds");
+    let seconds =
+        super::target_group_attributes::value(group, "deregistration_delay.timeout_seconds");
     seconds.parse::<u64>().unwrap_or(300) * 1000
 }
 
@@ -131,35 +143,89 @@ mod tests {
     use super::*;
 
     static TABLE: &[Attribute] = &[
-        Attribute { key: "b", default: "false", values: Values::Boolean },
-        Attribute { key: "n", default: "60", values: Values::Number(1, 4000) },
-        Attribute { key: "z", default: "0", values: Values::ZeroOr(30, 900) },
-        Attribute { key: "o", default: "off", values: Values::OffOr(1, 100) },
-        Attribute { key: "l", default: "x", values: Values::OneOf(&["x", "y"]) },
-        Attribute { key: "d", default: "false", values: Values::OnlyDefault("Logs") },
+        Attribute {
+            key: "b",
+            default: "false",
+            values: Values::Boolean,
+        },
+        Attribute {
+            key: "n",
+            default: "60",
+            values: Values::Number(1, 4000),
+        },
+        Attribute {
+            key: "z",
+            default: "0",
+            values: Values::ZeroOr(30, 900),
+        },
+        Attribute {
+            key: "o",
+            default: "off",
+            values: Values::OffOr(1, 100),
+        },
+        Attribute {
+            key: "l",
+            default: "x",
+            values: Values::OneOf(&["x", "y"]),
+        },
+        Attribute {
+            key: "d",
+            default: "false",
+            values: Values::OnlyDefault("Logs"),
+        },
     ];
 
     fn set(key: &str, value: &str) -> Result<BTreeMap<String, String>, Refusal> {
-        changed(TABLE, "thing", &BTreeMap::new(), &[(key.to_owned(), value.to_owned())])
+        changed(
+            TABLE,
+            "thing",
+            &BTreeMap::new(),
+            &[(key.to_owned(), value.to_owned())],
+        )
     }
 
     #[test]
     fn good_values_are_kept_and_defaults_are_not() {
-        for (key, value) in [("b", "true"), ("n", "4000"), ("z", "30"), ("o", "100"), ("l", "y")] {
+        for (key, value) in [
+            ("b", "true"),
+            ("n", "4000"),
+            ("z", "30"),
+            ("o", "100"),
+            ("l", "y"),
+        ] {
             assert_eq!(set(key, value).unwrap()[key], value);
         }
         for attribute in TABLE {
-            assert!(set(attribute.key, attribute.default).unwrap().is_empty(), "{}", attribute.key);
+            assert!(
+                set(attribute.key, attribute.default).unwrap().is_empty(),
+                "{}",
+                attribute.key
+            );
         }
     }
 
     #[test]
     fn bad_values_are_refused() {
         for (key, value) in [
-            ("b", "yes"), ("b", ""), ("n", "0"), ("n", "4001"), ("n", "+5"), ("n", "-1"), ("n", "1.5"),
-            ("n", ""), ("z", "29"), ("z", "901"), ("o", "0"), ("o", "on"), ("l", "z"), ("d", "true"),
+            ("b", "yes"),
+            ("b", ""),
+            ("n", "0"),
+            ("n", "4001"),
+            ("n", "+5"),
+            ("n", "-1"),
+            ("n", "1.5"),
+            ("n", ""),
+            ("z", "29"),
+            ("z", "901"),
+            ("o", "0"),
+            ("o", "on"),
+            ("l", "z"),
+            ("d", "true"),
         ] {
-            assert!(matches!(set(key, value), Err(Refusal::Validation(_))), "{key}={value}");
+            assert!(
+                matches!(set(key, value), Err(Refusal::Validation(_))),
+                "{key}={value}"
+            );
         }
     }
 
@@ -180,7 +246,10 @@ mod tests {
 
     #[test]
     fn a_key_twice_is_refused() {
-        let twice = [("n".to_owned(), "1".to_owned()), ("n".to_owned(), "2".to_owned())];
+        let twice = [
+            ("n".to_owned(), "1".to_owned()),
+            ("n".to_owned(), "2".to_owned()),
+        ];
         assert!(changed(TABLE, "thing", &BTreeMap::new(), &twice).is_err());
         assert!(changed(TABLE, "thing", &BTreeMap::new(), &[]).is_err());
     }

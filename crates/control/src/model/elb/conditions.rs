@@ -21,9 +21,16 @@ pub fn check(conditions: &[Condition]) -> Result<(), Refusal> {
     if conditions.is_empty() {
         return Err(invalid("At least one condition must be specified"));
     }
-    for name in ["host-header", "path-pattern", "http-request-method", "source-ip"] {
+    for name in [
+        "host-header",
+        "path-pattern",
+        "http-request-method",
+        "source-ip",
+    ] {
         if conditions.iter().filter(|c| field(c) == name).count() > 1 {
-            return Err(invalid(format!("A rule can only have one '{name}' condition")));
+            return Err(invalid(format!(
+                "A rule can only have one '{name}' condition"
+            )));
         }
     }
     conditions.iter().try_for_each(check_one)?;
@@ -84,12 +91,18 @@ fn check_one(condition: &Condition) -> Result<(), Refusal> {
         Condition::HttpRequestMethod(_) => |c| c.is_ascii_uppercase() || "-_".contains(c),
         _ => |c| !c.is_control(),
     };
-    let longest = if matches!(condition, Condition::HttpRequestMethod(_)) { 40 } else { 128 };
+    let longest = if matches!(condition, Condition::HttpRequestMethod(_)) {
+        40
+    } else {
+        128
+    };
     for value in patterns(condition) {
         let empty_is_fine = matches!(condition, Condition::QueryString(_));
         let length = value.chars().count();
         if length > longest || (length == 0 && !empty_is_fine) || !value.chars().all(characters) {
-            return Err(invalid(format!("Condition value '{value}' of '{name}' is not valid")));
+            return Err(invalid(format!(
+                "Condition value '{value}' of '{name}' is not valid"
+            )));
         }
     }
     match condition {
@@ -112,7 +125,9 @@ fn check_header_name(name: &str) -> Result<(), Refusal> {
         return Err(invalid(format!("HTTP header name '{name}' is not valid")));
     }
     if name.eq_ignore_ascii_case("host") {
-        return Err(invalid("Use a 'host-header' condition to match the Host header"));
+        return Err(invalid(
+            "Use a 'host-header' condition to match the Host header",
+        ));
     }
     Ok(())
 }
@@ -126,17 +141,26 @@ mod tests {
     }
 
     fn header(name: &str, values: &[&str]) -> Condition {
-        Condition::HttpHeader { name: name.to_owned(), values: texts(values) }
+        Condition::HttpHeader {
+            name: name.to_owned(),
+            values: texts(values),
+        }
     }
 
     #[test]
     fn good_conditions_are_taken() {
         for conditions in [
             vec![Condition::PathPattern(texts(&["/teapot*"]))],
-            vec![Condition::HostHeader(texts(&["*.example.com", "Example.com"]))],
+            vec![Condition::HostHeader(texts(&[
+                "*.example.com",
+                "Example.com",
+            ]))],
             vec![header("User-Agent", &["*curl*"]), header("X-A", &["1"])],
             vec![Condition::HttpRequestMethod(texts(&["GET", "M-SEARCH"]))],
-            vec![Condition::QueryString(vec![(Some("v".to_owned()), "1".to_owned()), (None, "*".to_owned())])],
+            vec![Condition::QueryString(vec![
+                (Some("v".to_owned()), "1".to_owned()),
+                (None, "*".to_owned()),
+            ])],
             vec![Condition::SourceIp(vec!["10.0.0.0/8".parse().unwrap()])],
         ] {
             check(&conditions).unwrap();
@@ -160,11 +184,19 @@ mod tests {
             vec![header("Host", &["a"])],
             vec![header("X", &["a\nb"])],
             vec![Condition::SourceIp(vec![])],
-            vec![Condition::PathPattern(texts(&["/a"])), Condition::PathPattern(texts(&["/b"]))],
-            vec![Condition::PathPattern(texts(&["/a", "/b", "/c", "/d", "/e", "/f"]))],
+            vec![
+                Condition::PathPattern(texts(&["/a"])),
+                Condition::PathPattern(texts(&["/b"])),
+            ],
+            vec![Condition::PathPattern(texts(&[
+                "/a", "/b", "/c", "/d", "/e", "/f",
+            ]))],
             vec![Condition::PathPattern(texts(&["/******"]))],
         ] {
-            assert!(matches!(check(&conditions), Err(Refusal::Validation(_))), "{conditions:?}");
+            assert!(
+                matches!(check(&conditions), Err(Refusal::Validation(_))),
+                "{conditions:?}"
+            );
         }
     }
 }

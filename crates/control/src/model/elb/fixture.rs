@@ -26,7 +26,13 @@ impl Region {
             .to_vec();
         put_gateway(&mut tx, &scope, &vpc_id);
         let group = put_group(&mut tx, &scope, &vpc_id, "default");
-        Self { tx, scope, vpc_id, subnets, group }
+        Self {
+            tx,
+            scope,
+            vpc_id,
+            subnets,
+            group,
+        }
     }
 
     pub fn new_load_balancer(&self, name: &str) -> load_balancers::NewLoadBalancer {
@@ -97,7 +103,12 @@ impl Region {
     }
 
     /// The node's host says how the targets are.
-    pub fn node_sees(&mut self, eni_id: &EniId, group_arn: &str, targets: &[(Ipv4Addr, u16, Health)]) {
+    pub fn node_sees(
+        &mut self,
+        eni_id: &EniId,
+        group_arn: &str,
+        targets: &[(Ipv4Addr, u16, Health)],
+    ) {
         let state = |(ip, port, health): &(Ipv4Addr, u16, Health)| TargetState {
             ip: *ip,
             port: *port,
@@ -116,7 +127,14 @@ impl Region {
 }
 
 pub fn fixed_response(status: u16) -> Action {
-    Action { order: None, kind: ActionKind::FixedResponse { status, content_type: None, body: None } }
+    Action {
+        order: None,
+        kind: ActionKind::FixedResponse {
+            status,
+            content_type: None,
+            body: None,
+        },
+    }
 }
 
 pub fn forward(groups: &[(&str, u32)]) -> Action {
@@ -125,7 +143,13 @@ pub fn forward(groups: &[(&str, u32)]) -> Action {
         weight: *weight,
     };
     let groups = groups.iter().map(weighted).collect();
-    Action { order: None, kind: ActionKind::Forward { groups, stickiness_seconds: None } }
+    Action {
+        order: None,
+        kind: ActionKind::Forward {
+            groups,
+            stickiness_seconds: None,
+        },
+    }
 }
 
 pub fn put_vpc(tx: &mut Tx, scope: &Scope, block: &str) -> VpcId {

@@ -58,7 +58,12 @@ mod tests {
             modify(tx, &scope, &arn, &[(key.to_owned(), value.to_owned())])
         };
         let key = "routing.http.response.server.enabled";
-        assert!(set(&mut region.tx, key, "true").unwrap().attributes.is_empty());
+        assert!(
+            set(&mut region.tx, key, "true")
+                .unwrap()
+                .attributes
+                .is_empty()
+        );
         assert!(set(&mut region.tx, key, "false").is_err());
         let hsts = "routing.http.response.strict_transport_security.header_value";
         assert!(set(&mut region.tx, hsts, "max-age=1").is_err());

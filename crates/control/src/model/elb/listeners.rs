@@ -23,7 +23,11 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewListener) -> Result<Listener, 
     tags::check(&new.tags, arn)?;
     check_port_is_free(tx, scope, &load_balancer, new.port, None)?;
     let listeners = arns::listeners_prefix(arn);
-    let count = tx.snapshot().listeners.with_prefix(scope, &listeners).count();
+    let count = tx
+        .snapshot()
+        .listeners
+        .with_prefix(scope, &listeners)
+        .count();
     if count >= limits::LISTENERS_PER_LOAD_BALANCER {
         return Err(Refusal::TooManyListeners(arn.clone()));
     }
@@ -102,7 +106,9 @@ fn check_port_is_free(
     let prefix = arns::listeners_prefix(&load_balancer.arn);
     let mut others = tx.snapshot().listeners.with_prefix(scope, &prefix);
     if others.any(|l| l.port == port && Some(l.arn.as_str()) != own) {
-        return Err(Refusal::DuplicateListener { load_balancer_arn: load_balancer.arn.clone() });
+        return Err(Refusal::DuplicateListener {
+            load_balancer_arn: load_balancer.arn.clone(),
+        });
     }
     Ok(())
 }
@@ -129,7 +135,11 @@ mod tests {
         let lb = region.load_balancer("api");
         let first = region.listener(&lb.arn, 80);
         let second = region.listener(&lb.arn, 81);
-        let again = create(&mut region.tx, &scope, new(&lb.arn, 80, "HTTP", fixed_response(200)));
+        let again = create(
+            &mut region.tx,
+            &scope,
+            new(&lb.arn, 80, "HTTP", fixed_response(200)),
+        );
         assert!(matches!(again, Err(Refusal::DuplicateListener { .. })));
         let moved = modify(&mut region.tx, &scope, &second.arn, Some(80), None, None);
         assert!(matches!(moved, Err(Refusal::DuplicateListener { .. })));
@@ -142,18 +152,37 @@ mod tests {
         let mut region = Region::new();
         let scope = region.scope.clone();
         let lb = region.load_balancer("api");
-        let https = create(&mut region.tx, &scope, new(&lb.arn, 443, "HTTPS", fixed_response(200)));
+        let https = create(
+            &mut region.tx,
+            &scope,
+            new(&lb.arn, 443, "HTTPS", fixed_response(200)),
+        );
         assert!(https.unwrap_err().to_string().contains("not offered"));
-        let tcp = create(&mut region.tx, &scope, new(&lb.arn, 1, "TCP", fixed_response(200)));
+        let tcp = create(
+            &mut region.tx,
+            &scope,
+            new(&lb.arn, 1, "TCP", fixed_response(200)),
+        );
         assert!(matches!(tcp, Err(Refusal::UnsupportedProtocol(_))));
         let gone = arns::load_balancer(&scope, "gone", "0123456789abcdef");
-        let lost = create(&mut region.tx, &scope, new(&gone, 1, "HTTP", fixed_response(200)));
+        let lost = create(
+            &mut region.tx,
+            &scope,
+            new(&gone, 1, "HTTP", fixed_response(200)),
+        );
         assert_eq!(lost, Err(Refusal::LoadBalancerNotFound));
-        let nowhere = create(&mut region.tx, &scope, new(&lb.arn, 1, "HTTP", forward(&[])));
+        let nowhere = create(
+            &mut region.tx,
+            &scope,
+            new(&lb.arn, 1, "HTTP", forward(&[])),
+        );
         assert!(nowhere.is_err());
         assert_eq!(region.tx.snapshot().listeners.len(), 0);
         let arn = arns::listener(&lb.arn, "0123456789abcdef");
-        assert_eq!(delete(&mut region.tx, &scope, &arn), Err(Refusal::ListenerNotFound));
+        assert_eq!(
+            delete(&mut region.tx, &scope, &arn),
+            Err(Refusal::ListenerNotFound)
+        );
         assert!(modify(&mut region.tx, &scope, "x", None, None, None).is_err());
     }
 

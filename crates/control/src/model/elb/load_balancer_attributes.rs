@@ -87,7 +87,10 @@ mod tests {
             pair("routing.http.desync_mitigation_mode", "defensive"),
             pair("routing.http.drop_invalid_header_fields.enabled", "false"),
             pair("routing.http.preserve_host_header.enabled", "false"),
-            pair("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false"),
+            pair(
+                "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
+                "false",
+            ),
             pair("routing.http.xff_client_port.enabled", "false"),
             pair("routing.http.xff_header_processing.mode", "append"),
             pair("routing.http2.enabled", "true"),
@@ -114,7 +117,12 @@ mod tests {
         ] {
             let changes = [pair("routing.http2.enabled", "false"), bad];
             assert!(modify(&mut region.tx, &scope, &arn, &changes).is_err());
-            let row = region.tx.snapshot().load_balancers.get(&scope, &arn).unwrap();
+            let row = region
+                .tx
+                .snapshot()
+                .load_balancers
+                .get(&scope, &arn)
+                .unwrap();
             assert!(row.attributes.is_empty());
         }
     }

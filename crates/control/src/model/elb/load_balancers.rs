@@ -7,10 +7,10 @@ use super::{
 };
 use crate::model::tx::Tx;
 use crate::model::vpc::enis::{self, NewEni};
+use fogbank_types::ec2::{Eni, EniOwner, Subnet};
 use fogbank_types::elb::{
     Listener, ListenerRule, LoadBalancer, LoadBalancerState, LoadBalancerZone,
 };
-use fogbank_types::ec2::{Eni, EniOwner, Subnet};
 use fogbank_types::{Scope, SecurityGroupId, Tags};
 
 /// What a caller wants.
@@ -39,8 +39,12 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewLoadBalancer) -> Result<LoadBa
     if tx.snapshot().load_balancers.in_scope(scope).count() >= limits::LOAD_BALANCERS {
         return Err(Refusal::TooManyLoadBalancers);
     }
-    let canonical_hosted_zone_id = zone_ids::of_region(&scope.region)
-        .ok_or_else(|| invalid(format!("The region '{}' has no load balancers", scope.region)))?;
+    let canonical_hosted_zone_id = zone_ids::of_region(&scope.region).ok_or_else(|| {
+        invalid(format!(
+            "The region '{}' has no load balancers",
+            scope.region
+        ))
+    })?;
     let tail = tx.hex(16);
     let mut row = LoadBalancer {
         scope: scope.clone(),
@@ -70,7 +74,8 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewLoadBalancer) -> Result<LoadBa
 
 fn find_named(tx: &Tx, scope: &Scope, name: &str) -> Option<LoadBalancer> {
     let mut rows = tx.snapshot().load_balancers.in_scope(scope);
-    rows.find(|lb| lb.name == name).map(|lb| LoadBalancer::clone(lb))
+    rows.find(|lb| lb.name == name)
+        .map(|lb| LoadBalancer::clone(lb))
 }
 
 fn same_or_refused(
@@ -84,7 +89,11 @@ fn same_or_refused(
         ids.dedup();
         ids
     };
-    let own_subnets = existing.zones.iter().map(|z| z.subnet_id.to_string()).collect();
+    let own_subnets = existing
+        .zones
+        .iter()
+        .map(|z| z.subnet_id.to_string())
+        .collect();
     let same_subnets = sorted(own_subnets) == sorted(new.subnets.clone());
     let groups = subnets::security_groups(tx.snapshot(), scope, &existing.vpc_id, &new.groups);
     let texts = |ids: &[SecurityGroupId]| sorted(ids.iter().map(ToString::to_string).collect());
@@ -140,18 +149,19 @@ fn dns_name(tx: &mut Tx, scope: &Scope, name: &str, internal: bool) -> String {
     loop {
         let digits = 100_000_000 + tx.random() % 2_000_000_000;
         let full = format!("{prefix}{name}-{digits}.{domain}").to_ascii_lowercase();
-        if !tx.snapshot().load_balancers.all().any(|lb| lb.dns_name == full) {
+        if !tx
+            .snapshot()
+            .load_balancers
+            .all()
+            .any(|lb| lb.dns_name == full)
+        {
             return full;
         }
     }
 }
 
 /// The interface of a node in a subnet.
-fn new_node(
-    tx: &mut Tx,
-    row: &LoadBalancer,
-    subnet: &Subnet,
-) -> Result<LoadBalancerZone, Refusal> {
+fn new_node(tx: &mut Tx, row: &LoadBalancer, subnet: &Subnet) -> Result<LoadBalancerZone, Refusal> {
     let host = tx.config().host.clone();
     let new = NewEni {
         subnet_id: subnet.subnet_id.clone(),
@@ -294,7 +304,9 @@ pub fn activate_ready(tx: &mut Tx) {
         .filter(|lb| lb.state == LoadBalancerState::Provisioning)
         .filter(|lb| {
             let serves = |z: &LoadBalancerZone| {
-                tx.snapshot().load_balancer_nodes.contains(&lb.scope, &z.eni_id)
+                tx.snapshot()
+                    .load_balancer_nodes
+                    .contains(&lb.scope, &z.eni_id)
             };
             lb.zones.iter().all(serves)
         })

@@ -19,7 +19,12 @@ fn a_node_stands_in_each_zone() {
     let zones: Vec<_> = lb.zones.iter().map(|z| z.zone.as_str()).collect();
     assert_eq!(zones, ["us-east-1a", "us-east-1b"]);
     for zone in &lb.zones {
-        let eni = region.tx.snapshot().enis.get(&region.scope, &zone.eni_id).unwrap();
+        let eni = region
+            .tx
+            .snapshot()
+            .enis
+            .get(&region.scope, &zone.eni_id)
+            .unwrap();
         assert_eq!(eni.owner, EniOwner::LoadBalancer(lb.arn.clone()));
         assert_eq!(eni.description, format!("ELB app/Api/{}", lb.tail));
         assert_eq!(eni.host.as_deref(), Some("host-1"));
@@ -30,11 +35,18 @@ fn a_node_stands_in_each_zone() {
 #[test]
 fn an_internal_one_has_no_public_address_and_needs_no_gateway() {
     let mut region = Region::new();
-    let gateways: Vec<InternetGateway> =
-        region.tx.snapshot().internet_gateways.all().map(|g| InternetGateway::clone(g)).collect();
+    let gateways: Vec<InternetGateway> = region
+        .tx
+        .snapshot()
+        .internet_gateways
+        .all()
+        .map(|g| InternetGateway::clone(g))
+        .collect();
     for gateway in gateways {
         let scope = region.scope.clone();
-        region.tx.delete::<InternetGateway>(&scope, &gateway.internet_gateway_id);
+        region
+            .tx
+            .delete::<InternetGateway>(&scope, &gateway.internet_gateway_id);
     }
     let mut new = region.new_load_balancer("api");
     let refused = create_from(&mut region, new.clone()).unwrap_err();
@@ -42,7 +54,12 @@ fn an_internal_one_has_no_public_address_and_needs_no_gateway() {
     new.internal = true;
     let lb = create_from(&mut region, new).unwrap();
     assert!(lb.dns_name.starts_with("internal-api-"));
-    let eni = region.tx.snapshot().enis.get(&region.scope, &lb.zones[0].eni_id).unwrap();
+    let eni = region
+        .tx
+        .snapshot()
+        .enis
+        .get(&region.scope, &lb.zones[0].eni_id)
+        .unwrap();
     assert_eq!(eni.auto_public_ip, None);
 }
 
@@ -52,16 +69,31 @@ fn the_same_twice_is_one_and_another_of_that_name_is_refused() {
     let first = region.load_balancer("api");
     let again = region.new_load_balancer("api");
     assert_eq!(create_from(&mut region, again.clone()), Ok(first));
-    let internal = NewLoadBalancer { internal: true, ..again };
+    let internal = NewLoadBalancer {
+        internal: true,
+        ..again
+    };
     let refused = create_from(&mut region, internal);
-    assert_eq!(refused, Err(Refusal::DuplicateLoadBalancerName("api".to_owned())));
+    assert_eq!(
+        refused,
+        Err(Refusal::DuplicateLoadBalancerName("api".to_owned()))
+    );
     assert_eq!(region.tx.snapshot().load_balancers.len(), 1);
 }
 
 #[test]
 fn bad_names_are_refused() {
     let mut region = Region::new();
-    for name in ["", "-a", "a-", "a_b", "a.b", "internal-a", "ä", &"a".repeat(33)] {
+    for name in [
+        "",
+        "-a",
+        "a-",
+        "a_b",
+        "a.b",
+        "internal-a",
+        "ä",
+        &"a".repeat(33),
+    ] {
         let new = region.new_load_balancer(name);
         let refused = create_from(&mut region, new);
         assert!(matches!(refused, Err(Refusal::Validation(_))), "{name}");
@@ -91,14 +123,29 @@ fn bad_places_are_refused() {
         (with(&[&a, &a]), "ValidationError"),
         (with(&[&a, "subnet-00000000"]), "SubnetNotFound"),
         (with(&[&a, "nonsense"]), "SubnetNotFound"),
-        (with(&[&a, same_zone.as_str()]), "InvalidConfigurationRequest"),
-        (with(&[&a, elsewhere.as_str()]), "InvalidConfigurationRequest"),
+        (
+            with(&[&a, same_zone.as_str()]),
+            "InvalidConfigurationRequest",
+        ),
+        (
+            with(&[&a, elsewhere.as_str()]),
+            "InvalidConfigurationRequest",
+        ),
         (with(&[&a, small.as_str()]), "InvalidSubnet"),
         (
-            NewLoadBalancer { groups: vec![foreign_group.to_string()], ..good.clone() },
+            NewLoadBalancer {
+                groups: vec![foreign_group.to_string()],
+                ..good.clone()
+            },
             "InvalidSecurityGroup",
         ),
-        (NewLoadBalancer { groups: vec!["x".to_owned()], ..good.clone() }, "InvalidSecurityGroup"),
+        (
+            NewLoadBalancer {
+                groups: vec!["x".to_owned()],
+                ..good.clone()
+            },
+            "InvalidSecurityGroup",
+        ),
     ];
     for (new, code) in cases {
         use crate::model::Refused;
@@ -110,8 +157,17 @@ fn bad_places_are_refused() {
     let six: Vec<String> = (0..6)
         .map(|n| put_group(&mut region.tx, &scope, &vpc_id, &format!("g{n}")).to_string())
         .collect();
-    let refused = create_from(&mut region, NewLoadBalancer { groups: six, ..good });
-    assert!(matches!(refused, Err(Refusal::InvalidConfigurationRequest(_))));
+    let refused = create_from(
+        &mut region,
+        NewLoadBalancer {
+            groups: six,
+            ..good
+        },
+    );
+    assert!(matches!(
+        refused,
+        Err(Refusal::InvalidConfigurationRequest(_))
+    ));
 }
 
 #[test]
@@ -119,7 +175,13 @@ fn it_is_active_when_all_its_nodes_serve() {
     let mut region = Region::new();
     let scope = region.scope.clone();
     let lb = region.load_balancer("api");
-    let state = |tx: &Tx| tx.snapshot().load_balancers.get(&scope, &lb.arn).unwrap().state;
+    let state = |tx: &Tx| {
+        tx.snapshot()
+            .load_balancers
+            .get(&scope, &lb.arn)
+            .unwrap()
+            .state
+    };
     region.node_serves(&lb.zones[0].eni_id);
     activate_ready(&mut region.tx);
     assert_eq!(state(&region.tx), LoadBalancerState::Provisioning);
@@ -133,11 +195,20 @@ fn set_subnets_keeps_the_nodes_that_stay() {
     let mut region = Region::new();
     let scope = region.scope.clone();
     let lb = region.load_balancer("api");
-    let ids: Vec<_> = region.subnets[1..].iter().map(ToString::to_string).collect();
+    let ids: Vec<_> = region.subnets[1..]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let after = set_subnets(&mut region.tx, &scope, &lb.arn, &ids).unwrap();
     assert_eq!(after.zones[0], lb.zones[1]);
     assert_eq!(after.zones[1].zone, "us-east-1c");
-    assert!(!region.tx.snapshot().enis.contains(&scope, &lb.zones[0].eni_id));
+    assert!(
+        !region
+            .tx
+            .snapshot()
+            .enis
+            .contains(&scope, &lb.zones[0].eni_id)
+    );
     assert_eq!(region.tx.snapshot().enis.len(), 2);
     assert!(set_subnets(&mut region.tx, &scope, &lb.arn, &ids[..1]).is_err());
 }

@@ -26,6 +26,8 @@ pub mod zone_ids;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod properties;
 
 use crate::model::Refused;
 

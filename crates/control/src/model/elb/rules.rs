@@ -19,15 +19,27 @@ pub struct NewRule {
 }
 
 /// The rules of a listener by ascending priority, without the default rule.
-pub fn of_listener(snapshot: &Snapshot, scope: &Scope, listener_arn: &str) -> Vec<Arc<ListenerRule>> {
+pub fn of_listener(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    listener_arn: &str,
+) -> Vec<Arc<ListenerRule>> {
     let prefix = arns::rules_prefix(listener_arn);
-    let mut rules: Vec<_> = snapshot.listener_rules.with_prefix(scope, &prefix).cloned().collect();
+    let mut rules: Vec<_> = snapshot
+        .listener_rules
+        .with_prefix(scope, &prefix)
+        .cloned()
+        .collect();
     rules.sort_by_key(|rule| rule.priority);
     rules
 }
 
 pub fn create(tx: &mut Tx, scope: &Scope, new: NewRule) -> Result<ListenerRule, Refusal> {
-    let listener = Listener::clone(arns::find_listener(tx.snapshot(), scope, &new.listener_arn)?);
+    let listener = Listener::clone(arns::find_listener(
+        tx.snapshot(),
+        scope,
+        &new.listener_arn,
+    )?);
     check_priority(new.priority)?;
     tags::check(&new.tags, &listener.arn)?;
     let rules = of_listener(tx.snapshot(), scope, &listener.arn);
@@ -36,9 +48,14 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRule) -> Result<ListenerRule, 
     }
     let load_balancer_rules = format!(
         "{}/",
-        listener.load_balancer_arn.replacen(":loadbalancer/", ":listener-rule/", 1)
+        listener
+            .load_balancer_arn
+            .replacen(":loadbalancer/", ":listener-rule/", 1)
     );
-    let all = tx.snapshot().listener_rules.with_prefix(scope, &load_balancer_rules);
+    let all = tx
+        .snapshot()
+        .listener_rules
+        .with_prefix(scope, &load_balancer_rules);
     if all.count() >= limits::RULES_PER_LOAD_BALANCER {
         return Err(Refusal::TooManyRules(listener.load_balancer_arn));
     }
@@ -63,11 +80,18 @@ fn check_priority(priority: u32) -> Result<(), Refusal> {
     if (1..=50_000).contains(&priority) {
         Ok(())
     } else {
-        Err(invalid(format!("Priority '{priority}' must be between '1' and '50000' inclusive")))
+        Err(invalid(format!(
+            "Priority '{priority}' must be between '1' and '50000' inclusive"
+        )))
     }
 }
 
-fn check_actions(tx: &Tx, scope: &Scope, listener: &Listener, actions: &[Action]) -> Result<(), Refusal> {
+fn check_actions(
+    tx: &Tx,
+    scope: &Scope,
+    listener: &Listener,
+    actions: &[Action],
+) -> Result<(), Refusal> {
     let arn = &listener.load_balancer_arn;
     let load_balancer: &LoadBalancer = arns::find_load_balancer(tx.snapshot(), scope, arn)?;
     actions::check(tx, load_balancer, listener.port, actions)
@@ -87,7 +111,11 @@ pub fn modify(
         row.conditions = conditions;
     }
     if let Some(actions) = actions {
-        let listener = Listener::clone(arns::find_listener(tx.snapshot(), scope, &row.listener_arn)?);
+        let listener = Listener::clone(arns::find_listener(
+            tx.snapshot(),
+            scope,
+            &row.listener_arn,
+        )?);
         check_actions(tx, scope, &listener, &actions)?;
         row.actions = actions;
     }
@@ -126,7 +154,10 @@ pub fn set_priorities(
         if moved.iter().any(|other| other.arn == row.arn) {
             return Err(invalid(format!("Rule '{arn}' is specified more than once")));
         }
-        if moved.iter().any(|other| other.listener_arn != row.listener_arn) {
+        if moved
+            .iter()
+            .any(|other| other.listener_arn != row.listener_arn)
+        {
             return Err(invalid("All rules must belong to the same listener"));
         }
         row.priority = *priority;
@@ -176,7 +207,10 @@ mod tests {
             actions: vec![fixed_response(200)],
             tags: Tags::new(),
         };
-        assert_eq!(create(&mut region.tx, &scope, new.clone()), Err(Refusal::PriorityInUse(10)));
+        assert_eq!(
+            create(&mut region.tx, &scope, new.clone()),
+            Err(Refusal::PriorityInUse(10))
+        );
         for bad in [0, 50_001] {
             new.priority = bad;
             assert!(create(&mut region.tx, &scope, new.clone()).is_err());
@@ -200,9 +234,20 @@ mod tests {
             vec![],
             vec![(arns::default_rule(&listener.arn), 5)],
         ] {
-            assert!(set_priorities(&mut region.tx, &scope, &bad).is_err(), "{bad:?}");
+            assert!(
+                set_priorities(&mut region.tx, &scope, &bad).is_err(),
+                "{bad:?}"
+            );
         }
-        let priority = |arn: &str| region.tx.snapshot().listener_rules.get(&scope, arn).unwrap().priority;
+        let priority = |arn: &str| {
+            region
+                .tx
+                .snapshot()
+                .listener_rules
+                .get(&scope, arn)
+                .unwrap()
+                .priority
+        };
         assert_eq!([priority(&a), priority(&b), priority(&c)], [2, 1, 3]);
     }
 
@@ -218,7 +263,10 @@ mod tests {
         let modified = modify(&mut region.tx, &scope, &default, None, None);
         assert!(matches!(modified, Err(Refusal::OperationNotPermitted(_))));
         let other = arns::rule(&listener.arn, "0123456789abcdef");
-        assert_eq!(delete(&mut region.tx, &scope, &other), Err(Refusal::RuleNotFound));
+        assert_eq!(
+            delete(&mut region.tx, &scope, &other),
+            Err(Refusal::RuleNotFound)
+        );
     }
 
     #[test]
@@ -229,7 +277,10 @@ mod tests {
         let listener = region.listener(&lb.arn, 80);
         let rule = region.rule(&listener.arn, 1);
         let after = modify(&mut region.tx, &scope, &rule.arn, Some(path("/b")), None).unwrap();
-        assert_eq!((after.conditions, after.actions), (path("/b"), rule.actions));
+        assert_eq!(
+            (after.conditions, after.actions),
+            (path("/b"), rule.actions)
+        );
         let refused = modify(&mut region.tx, &scope, &rule.arn, Some(vec![]), None);
         assert!(refused.is_err());
         let refused = modify(&mut region.tx, &scope, &rule.arn, None, Some(vec![]));

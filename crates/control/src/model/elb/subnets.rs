@@ -99,7 +99,11 @@ pub fn security_groups(
     if ids.is_empty() {
         let is_default = |g: &&Arc<SecurityGroup>| g.vpc_id == *vpc_id && g.name == "default";
         let mut groups = snapshot.security_groups.in_scope(scope);
-        return Ok(groups.find(is_default).map(|g| g.group_id.clone()).into_iter().collect());
+        return Ok(groups
+            .find(is_default)
+            .map(|g| g.group_id.clone())
+            .into_iter()
+            .collect());
     }
     let mut found: Vec<SecurityGroupId> = Vec::new();
     for id in ids {

@@ -24,7 +24,10 @@ pub fn collect(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Tags
 
 /// Whether these may be the tags of a resource.
 pub fn check(tags: &Tags, resource: &str) -> Result<(), Refusal> {
-    if let Some(key) = tags.keys().find(|key| key.to_ascii_lowercase().starts_with("aws:")) {
+    if let Some(key) = tags
+        .keys()
+        .find(|key| key.to_ascii_lowercase().starts_with("aws:"))
+    {
         return Err(invalid(format!(
             "aws: prefixed tag key names are not allowed for external use: '{key}'"
         )));
@@ -36,7 +39,11 @@ pub fn check(tags: &Tags, resource: &str) -> Result<(), Refusal> {
 }
 
 /// The tags of a resource. The default rule of a listener has none of its own.
-pub fn of<'a>(snapshot: &'a Snapshot, scope: &Scope, arn: &str) -> Result<Option<&'a Tags>, Refusal> {
+pub fn of<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    arn: &str,
+) -> Result<Option<&'a Tags>, Refusal> {
     match arns::kind(arn) {
         Some(Kind::LoadBalancer) => {
             arns::find_load_balancer(snapshot, scope, arn).map(|row| Some(&row.tags))
@@ -44,7 +51,9 @@ pub fn of<'a>(snapshot: &'a Snapshot, scope: &Scope, arn: &str) -> Result<Option
         Some(Kind::TargetGroup) => {
             arns::find_target_group(snapshot, scope, arn).map(|row| Some(&row.tags))
         }
-        Some(Kind::Listener) => arns::find_listener(snapshot, scope, arn).map(|row| Some(&row.tags)),
+        Some(Kind::Listener) => {
+            arns::find_listener(snapshot, scope, arn).map(|row| Some(&row.tags))
+        }
         Some(Kind::Rule) => arns::find_rule(snapshot, scope, arn).map(|found| match found {
             FoundRule::Rule(row) => Some(&row.tags),
             FoundRule::Default(_) => None,
@@ -60,7 +69,9 @@ pub fn add(tx: &mut Tx, scope: &Scope, arns: &[String], tags: &Tags) -> Result<(
 
 /// Removes on all the resources, or on none. Keys that are not there are passed over.
 pub fn remove(tx: &mut Tx, scope: &Scope, arns: &[String], keys: &[String]) -> Result<(), Refusal> {
-    change(tx, scope, arns, |own| own.retain(|key, _| !keys.contains(key)))
+    change(tx, scope, arns, |own| {
+        own.retain(|key, _| !keys.contains(key))
+    })
 }
 
 fn change(
@@ -96,7 +107,10 @@ mod tests {
     use super::*;
 
     fn tags(pairs: &[(&str, &str)]) -> Tags {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -107,10 +121,25 @@ mod tests {
         let group = region.target_group("api");
         let listener = region.listener(&lb.arn, 80);
         let arns = vec![lb.arn, group.arn, listener.arn];
-        add(&mut region.tx, &scope, &arns, &tags(&[("a", "1"), ("b", "2")])).unwrap();
-        remove(&mut region.tx, &scope, &arns, &["a".to_owned(), "zz".to_owned()]).unwrap();
+        add(
+            &mut region.tx,
+            &scope,
+            &arns,
+            &tags(&[("a", "1"), ("b", "2")]),
+        )
+        .unwrap();
+        remove(
+            &mut region.tx,
+            &scope,
+            &arns,
+            &["a".to_owned(), "zz".to_owned()],
+        )
+        .unwrap();
         for arn in &arns {
-            assert_eq!(of(region.tx.snapshot(), &scope, arn).unwrap(), Some(&tags(&[("b", "2")])));
+            assert_eq!(
+                of(region.tx.snapshot(), &scope, arn).unwrap(),
+                Some(&tags(&[("b", "2")]))
+            );
         }
     }
 
@@ -120,15 +149,30 @@ mod tests {
         let scope = region.scope.clone();
         let arn = region.target_group("api").arn;
         let one = vec![arn.clone()];
-        let twice = [("a".to_owned(), String::new()), ("a".to_owned(), String::new())];
+        let twice = [
+            ("a".to_owned(), String::new()),
+            ("a".to_owned(), String::new()),
+        ];
         assert!(matches!(collect(twice), Err(Refusal::DuplicateTagKeys(_))));
         assert!(add(&mut region.tx, &scope, &one, &tags(&[("aws:x", "")])).is_err());
         let many: Tags = (0..51).map(|n| (n.to_string(), String::new())).collect();
-        assert!(matches!(add(&mut region.tx, &scope, &one, &many), Err(Refusal::TooManyTags(_))));
-        let gone = vec![arn.clone(), arns::target_group(&scope, "x", "0123456789abcdef")];
+        assert!(matches!(
+            add(&mut region.tx, &scope, &one, &many),
+            Err(Refusal::TooManyTags(_))
+        ));
+        let gone = vec![
+            arn.clone(),
+            arns::target_group(&scope, "x", "0123456789abcdef"),
+        ];
         let refused = add(&mut region.tx, &scope, &gone, &tags(&[("a", "")]));
         assert_eq!(refused, Err(Refusal::TargetGroupNotFound));
-        assert!(of(region.tx.snapshot(), &scope, &arn).unwrap().unwrap().is_empty(), "all or none");
+        assert!(
+            of(region.tx.snapshot(), &scope, &arn)
+                .unwrap()
+                .unwrap()
+                .is_empty(),
+            "all or none"
+        );
         assert!(of(region.tx.snapshot(), &scope, "nonsense").is_err());
     }
 }

@@ -13,7 +13,7 @@ pub static TABLE: &[Attribute] = table! {
     "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count" = "1", Values::Number(1, 1000);
     "stickiness.enabled" = "false", Values::OnlyDefault("Target stickiness");
     "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage" = "off",
-        Values::OnlyDefault("A minimum share of healthy targets");
+        Values::OffOr(1, 100);
     "deregistration_delay.timeout_seconds" = "300", Values::Number(0, 3600);
     "target_group_health.dns_failover.minimum_healthy_targets.count" = "1",
         Values::OnlyDefault("A DNS failover minimum other than one target");
@@ -70,8 +70,14 @@ mod tests {
         assert!(cross_zone(&group));
         assert_eq!(attributes::delay_ms(&group), 300_000);
         let changes = [
-            ("deregistration_delay.timeout_seconds".to_owned(), "2".to_owned()),
-            ("load_balancing.cross_zone.enabled".to_owned(), "false".to_owned()),
+            (
+                "deregistration_delay.timeout_seconds".to_owned(),
+                "2".to_owned(),
+            ),
+            (
+                "load_balancing.cross_zone.enabled".to_owned(),
+                "false".to_owned(),
+            ),
         ];
         let group = modify(&mut region.tx, &scope, &group.arn, &changes).unwrap();
         assert!(!cross_zone(&group));
@@ -83,7 +89,10 @@ mod tests {
         let mut region = Region::new();
         let arn = region.target_group("api").arn;
         let scope = region.scope.clone();
-        for (key, value) in [("stickiness.enabled", "true"), ("slow_start.duration_seconds", "30")] {
+        for (key, value) in [
+            ("stickiness.enabled", "true"),
+            ("slow_start.duration_seconds", "30"),
+        ] {
             let change = [(key.to_owned(), value.to_owned())];
             let refusal = modify(&mut region.tx, &scope, &arn, &change).unwrap_err();
             assert!(refusal.to_string().contains("not offered"), "{refusal}");

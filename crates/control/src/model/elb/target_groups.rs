@@ -42,7 +42,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewTargetGroup) -> Result<TargetG
     tags::check(&new.tags, &new.name)?;
     check_kind(&new)?;
     let vpc_id = find_vpc(tx, scope, new.vpc_id.as_deref())?;
-    let port = new.port.ok_or_else(|| invalid("A port must be specified"))?;
+    let port = new
+        .port
+        .ok_or_else(|| invalid("A port must be specified"))?;
     let health_check = changed(&default_health_check(), &new.health_check)?;
     let tail = tx.hex(16);
     let row = TargetGroup {
@@ -61,7 +63,11 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewTargetGroup) -> Result<TargetG
         created_at: tx.now(),
         tags: new.tags,
     };
-    let named = tx.snapshot().target_groups.in_scope(scope).find(|g| g.name == row.name);
+    let named = tx
+        .snapshot()
+        .target_groups
+        .in_scope(scope)
+        .find(|g| g.name == row.name);
     if let Some(existing) = named {
         return same_or_refused(existing, &row);
     }
@@ -88,7 +94,9 @@ fn same_or_refused(existing: &TargetGroup, wanted: &TargetGroup) -> Result<Targe
 fn check_kind(new: &NewTargetGroup) -> Result<(), Refusal> {
     match new.target_type.as_deref() {
         None | Some("ip" | "instance") => {}
-        Some(kind @ ("lambda" | "alb")) => return Err(not_offered(&format!("Target type '{kind}'"))),
+        Some(kind @ ("lambda" | "alb")) => {
+            return Err(not_offered(&format!("Target type '{kind}'")));
+        }
         Some(kind) => return Err(invalid(format!("Target type '{kind}' is not valid"))),
     }
     match new.protocol.as_deref() {
@@ -102,7 +110,9 @@ fn check_kind(new: &NewTargetGroup) -> Result<(), Refusal> {
             return Err(not_offered(&format!("Protocol version '{version}'")));
         }
         Some(version) => {
-            return Err(invalid(format!("Protocol version '{version}' is not valid")));
+            return Err(invalid(format!(
+                "Protocol version '{version}' is not valid"
+            )));
         }
     }
     match new.ip_address_type.as_deref() {
@@ -189,23 +199,38 @@ fn changed(from: &HealthCheck, change: &HealthCheckChange) -> Result<HealthCheck
         check_path(path)?;
         check.path = path.clone();
     }
-    let set = |to: &mut u32, value: Option<i32>, name: &str, range: RangeInclusive<u32>| {
-        match value.map(|value| (value, u32::try_from(value))) {
-            None => Ok(()),
-            Some((_, Ok(good))) if range.contains(&good) => {
-                *to = good;
-                Ok(())
-            }
-            Some((bad, _)) => Err(invalid(format!(
-                "{name} '{bad}' must be between '{}' and '{}' inclusive",
-                range.start(),
-                range.end()
-            ))),
+    let set = |to: &mut u32, value: Option<i32>, name: &str, range: RangeInclusive<u32>| match value
+        .map(|value| (value, u32::try_from(value)))
+    {
+        None => Ok(()),
+        Some((_, Ok(good))) if range.contains(&good) => {
+            *to = good;
+            Ok(())
         }
+        Some((bad, _)) => Err(invalid(format!(
+            "{name} '{bad}' must be between '{}' and '{}' inclusive",
+            range.start(),
+            range.end()
+        ))),
     };
-    set(&mut check.interval_seconds, change.interval_seconds, "Health check interval", 5..=300)?;
-    set(&mut check.timeout_seconds, change.timeout_seconds, "Health check timeout", 2..=120)?;
-    set(&mut check.healthy_threshold, change.healthy_threshold, "Healthy threshold count", 2..=10)?;
+    set(
+        &mut check.interval_seconds,
+        change.interval_seconds,
+        "Health check interval",
+        5..=300,
+    )?;
+    set(
+        &mut check.timeout_seconds,
+        change.timeout_seconds,
+        "Health check timeout",
+        2..=120,
+    )?;
+    set(
+        &mut check.healthy_threshold,
+        change.healthy_threshold,
+        "Healthy threshold count",
+        2..=10,
+    )?;
     set(
         &mut check.unhealthy_threshold,
         change.unhealthy_threshold,
@@ -301,8 +326,14 @@ mod tests {
         let mut region = Region::new();
         let (scope, wanted) = (region.scope.clone(), new(&region, "api"));
         let first = create(&mut region.tx, &scope, wanted.clone()).unwrap();
-        assert_eq!(create(&mut region.tx, &scope, wanted.clone()).unwrap(), first);
-        let other = NewTargetGroup { port: Some(81), ..wanted };
+        assert_eq!(
+            create(&mut region.tx, &scope, wanted.clone()).unwrap(),
+            first
+        );
+        let other = NewTargetGroup {
+            port: Some(81),
+            ..wanted
+        };
         let refused = create(&mut region.tx, &scope, other).unwrap_err();
         assert_eq!(refused, Refusal::DuplicateTargetGroupName("api".to_owned()));
     }
@@ -314,20 +345,62 @@ mod tests {
         let good = new(&region, "api");
         let text = |t: &str| Some(t.to_owned());
         let bad = [
-            NewTargetGroup { name: String::new(), ..good.clone() },
-            NewTargetGroup { name: "-a".to_owned(), ..good.clone() },
-            NewTargetGroup { name: "a_b".to_owned(), ..good.clone() },
-            NewTargetGroup { name: "a".repeat(33), ..good.clone() },
-            NewTargetGroup { protocol: None, ..good.clone() },
-            NewTargetGroup { protocol: text("TCP"), ..good.clone() },
-            NewTargetGroup { protocol: text("HTTPS"), ..good.clone() },
-            NewTargetGroup { protocol_version: text("GRPC"), ..good.clone() },
-            NewTargetGroup { protocol_version: text("HTTP9"), ..good.clone() },
-            NewTargetGroup { port: None, ..good.clone() },
-            NewTargetGroup { vpc_id: None, ..good.clone() },
-            NewTargetGroup { vpc_id: text("vpc-00000000"), ..good.clone() },
-            NewTargetGroup { target_type: text("lambda"), ..good.clone() },
-            NewTargetGroup { ip_address_type: text("ipv6"), ..good.clone() },
+            NewTargetGroup {
+                name: String::new(),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                name: "-a".to_owned(),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                name: "a_b".to_owned(),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                name: "a".repeat(33),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                protocol: None,
+                ..good.clone()
+            },
+            NewTargetGroup {
+                protocol: text("TCP"),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                protocol: text("HTTPS"),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                protocol_version: text("GRPC"),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                protocol_version: text("HTTP9"),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                port: None,
+                ..good.clone()
+            },
+            NewTargetGroup {
+                vpc_id: None,
+                ..good.clone()
+            },
+            NewTargetGroup {
+                vpc_id: text("vpc-00000000"),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                target_type: text("lambda"),
+                ..good.clone()
+            },
+            NewTargetGroup {
+                ip_address_type: text("ipv6"),
+                ..good.clone()
+            },
         ];
         for wanted in bad {
             let refused = create(&mut region.tx, &scope, wanted.clone());
@@ -341,27 +414,90 @@ mod tests {
         let text = |t: &str| Some(t.to_owned());
         let base = HealthCheckChange::default;
         let bad = [
-            HealthCheckChange { enabled: Some(false), ..base() },
-            HealthCheckChange { protocol: text("TCP"), ..base() },
-            HealthCheckChange { protocol: text("HTTPS"), ..base() },
-            HealthCheckChange { port: text("0"), ..base() },
-            HealthCheckChange { port: text("65536"), ..base() },
-            HealthCheckChange { port: text("+80"), ..base() },
-            HealthCheckChange { path: text("health"), ..base() },
-            HealthCheckChange { path: text("/a b"), ..base() },
-            HealthCheckChange { interval_seconds: Some(4), ..base() },
-            HealthCheckChange { interval_seconds: Some(301), ..base() },
-            HealthCheckChange { timeout_seconds: Some(1), ..base() },
-            HealthCheckChange { timeout_seconds: Some(30), ..base() },
-            HealthCheckChange { interval_seconds: Some(-1), ..base() },
-            HealthCheckChange { healthy_threshold: Some(1), ..base() },
-            HealthCheckChange { unhealthy_threshold: Some(11), ..base() },
-            HealthCheckChange { http_codes: text("199"), ..base() },
-            HealthCheckChange { http_codes: text("200-500"), ..base() },
-            HealthCheckChange { http_codes: text("299-200"), ..base() },
-            HealthCheckChange { http_codes: text("200,"), ..base() },
-            HealthCheckChange { http_codes: text(""), ..base() },
-            HealthCheckChange { grpc_codes: text("12"), ..base() },
+            HealthCheckChange {
+                enabled: Some(false),
+                ..base()
+            },
+            HealthCheckChange {
+                protocol: text("TCP"),
+                ..base()
+            },
+            HealthCheckChange {
+                protocol: text("HTTPS"),
+                ..base()
+            },
+            HealthCheckChange {
+                port: text("0"),
+                ..base()
+            },
+            HealthCheckChange {
+                port: text("65536"),
+                ..base()
+            },
+            HealthCheckChange {
+                port: text("+80"),
+                ..base()
+            },
+            HealthCheckChange {
+                path: text("health"),
+                ..base()
+            },
+            HealthCheckChange {
+                path: text("/a b"),
+                ..base()
+            },
+            HealthCheckChange {
+                interval_seconds: Some(4),
+                ..base()
+            },
+            HealthCheckChange {
+                interval_seconds: Some(301),
+                ..base()
+            },
+            HealthCheckChange {
+                timeout_seconds: Some(1),
+                ..base()
+            },
+            HealthCheckChange {
+                timeout_seconds: Some(30),
+                ..base()
+            },
+            HealthCheckChange {
+                interval_seconds: Some(-1),
+                ..base()
+            },
+            HealthCheckChange {
+                healthy_threshold: Some(1),
+                ..base()
+            },
+            HealthCheckChange {
+                unhealthy_threshold: Some(11),
+                ..base()
+            },
+            HealthCheckChange {
+                http_codes: text("199"),
+                ..base()
+            },
+            HealthCheckChange {
+                http_codes: text("200-500"),
+                ..base()
+            },
+            HealthCheckChange {
+                http_codes: text("299-200"),
+                ..base()
+            },
+            HealthCheckChange {
+                http_codes: text("200,"),
+                ..base()
+            },
+            HealthCheckChange {
+                http_codes: text(""),
+                ..base()
+            },
+            HealthCheckChange {
+                grpc_codes: text("12"),
+                ..base()
+            },
         ];
         for change in bad {
             let refused = changed(&default_health_check(), &change);
@@ -377,7 +513,10 @@ mod tests {
         };
         let check = changed(&default_health_check(), &good).unwrap();
         assert_eq!((check.port, check.interval_seconds), (Some(9000), 5));
-        let back = HealthCheckChange { port: text("traffic-port"), ..base() };
+        let back = HealthCheckChange {
+            port: text("traffic-port"),
+            ..base()
+        };
         assert_eq!(changed(&check, &back).unwrap().port, None);
     }
 
@@ -389,7 +528,11 @@ mod tests {
         let group = region.target_group("api");
         let listener = region.listener_to(&lb.arn, 80, &group.arn);
         let refused = delete(&mut region.tx, &scope, &group.arn).unwrap_err();
-        assert!(refused.to_string().contains("is currently in use by a listener or a rule"));
+        assert!(
+            refused
+                .to_string()
+                .contains("is currently in use by a listener or a rule")
+        );
         super::super::listeners::delete(&mut region.tx, &scope, &listener.arn).unwrap();
         delete(&mut region.tx, &scope, &group.arn).unwrap();
         delete(&mut region.tx, &scope, &group.arn).unwrap();

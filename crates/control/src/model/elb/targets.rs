@@ -10,9 +10,9 @@
 use super::attributes::delay_ms;
 use super::{Refusal, arns, invalid, target_group_attributes, usage};
 use crate::model::tx::Tx;
+use fogbank_types::ec2::{Subnet, Vpc};
 use fogbank_types::elb::{LoadBalancer, Target, TargetGroup};
 use fogbank_types::status::{Health, TargetState};
-use fogbank_types::ec2::{Subnet, Vpc};
 use fogbank_types::{Ipv4Cidr, Scope, Snapshot, Timestamp};
 use std::net::Ipv4Addr;
 
@@ -300,7 +300,9 @@ pub fn health(snapshot: &Snapshot, group: &TargetGroup) -> Vec<TargetReport> {
     let report = |target: &Target| {
         let (state, reason, description) = match user {
             _ if target.draining_since.is_some() => draining(),
-            None => unused("Target group is not configured to receive traffic from the load balancer"),
+            None => {
+                unused("Target group is not configured to receive traffic from the load balancer")
+            }
             Some(load_balancer) => state_of(snapshot, load_balancer, group, target),
         };
         TargetReport {
@@ -385,9 +387,8 @@ fn state_of(
 /// One state of many: unhealthy before initial before unavailable before healthy.
 fn combined(seen: &[Option<&TargetState>]) -> Verdict {
     let first = |health: Health| seen.iter().flatten().find(|s| s.health == health);
-    let say = |state: State, from: &TargetState| {
-        (state, from.reason.clone(), from.description.clone())
-    };
+    let say =
+        |state: State, from: &TargetState| (state, from.reason.clone(), from.description.clone());
     if let Some(from) = first(Health::Unhealthy) {
         return say(State::Unhealthy, from);
     }

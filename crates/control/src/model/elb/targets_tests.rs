@@ -6,11 +6,22 @@ fn ip(text: &str) -> Ipv4Addr {
 }
 
 fn named(address: &str, port: Option<u16>, zone: Option<&str>) -> NamedTarget {
-    NamedTarget { ip: ip(address), port, zone: zone.map(str::to_owned) }
+    NamedTarget {
+        ip: ip(address),
+        port,
+        zone: zone.map(str::to_owned),
+    }
 }
 
 fn row(region: &Region, arn: &str) -> TargetGroup {
-    TargetGroup::clone(region.tx.snapshot().target_groups.get(&region.scope, arn).unwrap())
+    TargetGroup::clone(
+        region
+            .tx
+            .snapshot()
+            .target_groups
+            .get(&region.scope, arn)
+            .unwrap(),
+    )
 }
 
 /// A load balancer in zones a and b that forwards to a group with one target in zone a.
@@ -20,7 +31,13 @@ fn serving() -> (Region, LoadBalancer, TargetGroup) {
     let group = region.target_group("api");
     region.listener_to(&lb.arn, 80, &group.arn);
     let scope = region.scope.clone();
-    register(&mut region.tx, &scope, &group.arn, &[(ip("10.0.0.9"), 8080)]).unwrap();
+    register(
+        &mut region.tx,
+        &scope,
+        &group.arn,
+        &[(ip("10.0.0.9"), 8080)],
+    )
+    .unwrap();
     let group = row(&region, &group.arn);
     (region, lb, group)
 }
@@ -37,9 +54,21 @@ fn zone_and_port_are_found_out() {
         named("192.168.0.1", None, Some("all")),
     ];
     register_named(&mut region.tx, &scope, &arn, &targets).unwrap();
-    let zones: Vec<_> = row(&region, &arn).targets.iter().map(|t| (t.port, t.zone.clone())).collect();
+    let zones: Vec<_> = row(&region, &arn)
+        .targets
+        .iter()
+        .map(|t| (t.port, t.zone.clone()))
+        .collect();
     let zone = |letter: &str| Some(format!("us-east-1{letter}"));
-    assert_eq!(zones, [(8080, zone("a")), (9000, zone("b")), (9001, zone("b")), (8080, None)]);
+    assert_eq!(
+        zones,
+        [
+            (8080, zone("a")),
+            (9000, zone("b")),
+            (9001, zone("b")),
+            (8080, None)
+        ]
+    );
 }
 
 #[test]
@@ -47,7 +76,13 @@ fn registering_twice_changes_nothing() {
     let (mut region, _, group) = serving();
     let scope = region.scope.clone();
     region.tx.advance_ms(5);
-    register(&mut region.tx, &scope, &group.arn, &[(ip("10.0.0.9"), 8080)]).unwrap();
+    register(
+        &mut region.tx,
+        &scope,
+        &group.arn,
+        &[(ip("10.0.0.9"), 8080)],
+    )
+    .unwrap();
     assert_eq!(row(&region, &group.arn), group);
 }
 
@@ -65,7 +100,10 @@ fn bad_addresses_are_refused_and_none_is_registered() {
         named("10.0.0.9", None, Some("us-east-1b")),
     ] {
         let targets = [named("10.0.0.8", None, None), bad.clone()];
-        assert!(register_named(&mut region.tx, &scope, &group.arn, &targets).is_err(), "{bad:?}");
+        assert!(
+            register_named(&mut region.tx, &scope, &group.arn, &targets).is_err(),
+            "{bad:?}"
+        );
         assert!(row(&region, &group.arn).targets.is_empty());
     }
     let gone = arns::target_group(&scope, "gone", "0123456789abcdef");
@@ -82,10 +120,19 @@ fn bad_addresses_are_refused_and_none_is_registered() {
 fn a_deregistered_target_drains_and_then_goes() {
     let (mut region, _, group) = serving();
     let scope = region.scope.clone();
-    deregister(&mut region.tx, &scope, &group.arn, &[(ip("10.0.0.9"), 8080)]).unwrap();
+    deregister(
+        &mut region.tx,
+        &scope,
+        &group.arn,
+        &[(ip("10.0.0.9"), 8080)],
+    )
+    .unwrap();
     let report = &health(region.tx.snapshot(), &row(&region, &group.arn))[0];
     assert_eq!(report.state, State::Draining);
-    assert_eq!(report.reason.as_deref(), Some("Target.DeregistrationInProgress"));
+    assert_eq!(
+        report.reason.as_deref(),
+        Some("Target.DeregistrationInProgress")
+    );
     region.tx.advance_ms(299_999);
     let due = finish_draining(&mut region.tx).unwrap();
     assert_eq!(due, region.tx.now().plus_ms(1));
@@ -115,7 +162,10 @@ fn nothing_drains_where_nothing_can_come_from() {
     let arn = region.target_group("api").arn;
     let target = [(ip("10.0.0.9"), 8080)];
     register(&mut region.tx, &scope, &arn, &target).unwrap();
-    assert_eq!(health(region.tx.snapshot(), &row(&region, &arn))[0].state, State::Unused);
+    assert_eq!(
+        health(region.tx.snapshot(), &row(&region, &arn))[0].state,
+        State::Unused
+    );
     deregister(&mut region.tx, &scope, &arn, &target).unwrap();
     assert!(row(&region, &arn).targets.is_empty());
     deregister(&mut region.tx, &scope, &arn, &target).unwrap();
@@ -126,8 +176,19 @@ fn a_port_left_out_means_all_ports() {
     let (mut region, _, group) = serving();
     let scope = region.scope.clone();
     register(&mut region.tx, &scope, &group.arn, &[(ip("10.0.0.9"), 1)]).unwrap();
-    deregister_named(&mut region.tx, &scope, &group.arn, &[named("10.0.0.9", None, None)]).unwrap();
-    assert!(row(&region, &group.arn).targets.iter().all(|t| t.draining_since.is_some()));
+    deregister_named(
+        &mut region.tx,
+        &scope,
+        &group.arn,
+        &[named("10.0.0.9", None, None)],
+    )
+    .unwrap();
+    assert!(
+        row(&region, &group.arn)
+            .targets
+            .iter()
+            .all(|t| t.draining_since.is_some())
+    );
 }
 
 #[test]
@@ -141,16 +202,25 @@ fn healthy_needs_every_living_node() {
     assert_eq!(state(&region), State::Initial);
     let target = |health| [(ip("10.0.0.9"), 8080, health)];
     region.node_sees(&a, &group.arn, &target(Health::Healthy));
-    assert_eq!(state(&region), State::Initial, "b lives and has not checked");
+    assert_eq!(
+        state(&region),
+        State::Initial,
+        "b lives and has not checked"
+    );
     region.node_sees(&b, &group.arn, &target(Health::Healthy));
     assert_eq!(state(&region), State::Healthy);
     region.node_sees(&b, &group.arn, &target(Health::Unhealthy));
     assert_eq!(state(&region), State::Unhealthy);
-    assert_eq!(health(region.tx.snapshot(), &group)[0].reason.as_deref(), Some("Target.Timeout"));
+    assert_eq!(
+        health(region.tx.snapshot(), &group)[0].reason.as_deref(),
+        Some("Target.Timeout")
+    );
     let scope = region.scope.clone();
     use fogbank_types::status::{LoadBalancerNodeStatus, TargetHealth};
     region.tx.delete::<LoadBalancerNodeStatus>(&scope, &b);
-    region.tx.delete::<TargetHealth>(&scope, format!("{}/{b}", group.arn));
+    region
+        .tx
+        .delete::<TargetHealth>(&scope, format!("{}/{b}", group.arn));
     assert_eq!(state(&region), State::Healthy, "b is gone and has no say");
 }
 
@@ -158,19 +228,35 @@ fn healthy_needs_every_living_node() {
 fn without_cross_zone_only_the_own_zone_decides() {
     let (mut region, lb, group) = serving();
     let scope = region.scope.clone();
-    let change = [("load_balancing.cross_zone.enabled".to_owned(), "false".to_owned())];
-    let group = target_group_attributes::modify(&mut region.tx, &scope, &group.arn, &change).unwrap();
+    let change = [(
+        "load_balancing.cross_zone.enabled".to_owned(),
+        "false".to_owned(),
+    )];
+    let group =
+        target_group_attributes::modify(&mut region.tx, &scope, &group.arn, &change).unwrap();
     let target = |health| [(ip("10.0.0.9"), 8080, health)];
     region.node_sees(&lb.zones[0].eni_id, &group.arn, &target(Health::Healthy));
     region.node_sees(&lb.zones[1].eni_id, &group.arn, &target(Health::Unhealthy));
-    assert_eq!(health(region.tx.snapshot(), &group)[0].state, State::Healthy);
+    assert_eq!(
+        health(region.tx.snapshot(), &group)[0].state,
+        State::Healthy
+    );
 }
 
 #[test]
 fn a_target_in_a_zone_without_node_is_unused() {
     let (mut region, _, group) = serving();
     let scope = region.scope.clone();
-    register(&mut region.tx, &scope, &group.arn, &[(ip("10.0.2.9"), 8080)]).unwrap();
+    register(
+        &mut region.tx,
+        &scope,
+        &group.arn,
+        &[(ip("10.0.2.9"), 8080)],
+    )
+    .unwrap();
     let report = &health(region.tx.snapshot(), &row(&region, &group.arn))[1];
-    assert_eq!((report.state, report.reason.as_deref()), (State::Unused, Some("Target.NotInUse")));
+    assert_eq!(
+        (report.state, report.reason.as_deref()),
+        (State::Unused, Some("Target.NotInUse"))
+    );
 }

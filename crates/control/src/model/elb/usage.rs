@@ -54,11 +54,7 @@ pub fn load_balancer_of(snapshot: &Snapshot, scope: &Scope, group_arn: &str) -> 
 }
 
 /// The target groups that a load balancer forwards to.
-pub fn groups_of(
-    snapshot: &Snapshot,
-    scope: &Scope,
-    load_balancer_arn: &str,
-) -> BTreeSet<String> {
+pub fn groups_of(snapshot: &Snapshot, scope: &Scope, load_balancer_arn: &str) -> BTreeSet<String> {
     index(snapshot, scope)
         .into_iter()
         .filter(|(_, users)| users.contains(load_balancer_arn))

@@ -42,12 +42,18 @@ const ZONE_IDS: &[(&str, &str)] = &[
 
 /// `None` for a region that does not exist.
 pub fn of_region(region: &str) -> Option<&'static str> {
-    ZONE_IDS.iter().find(|(name, _)| *name == region).map(|(_, id)| *id)
+    ZONE_IDS
+        .iter()
+        .find(|(name, _)| *name == region)
+        .map(|(_, id)| *id)
 }
 
 /// The region whose load balancers have that id.
 pub fn region_of(zone_id: &str) -> Option<&'static str> {
-    ZONE_IDS.iter().find(|(_, id)| *id == zone_id).map(|(name, _)| *name)
+    ZONE_IDS
+        .iter()
+        .find(|(_, id)| *id == zone_id)
+        .map(|(name, _)| *name)
 }
 
 #[cfg(test)]

@@ -13,11 +13,18 @@ const NOT_OFFERED: &[(&str, &str)] = &[
 
 /// What is wrong with an alias on its own; whether a record of the same zone is there is for the batch to say.
 pub fn problem(record: &RecordSet, alias: &AliasTarget) -> Option<String> {
-    let AliasTarget { hosted_zone_id, dns_name, .. } = alias;
+    let AliasTarget {
+        hosted_zone_id,
+        dns_name,
+        ..
+    } = alias;
     let kind = &record.record_type;
     if *hosted_zone_id == record.zone_id {
         if matches!(kind.as_str(), "NS" | "SOA") {
-            return Some(format!("RRSet of type {kind} with DNS name {} cannot be an alias", record.name));
+            return Some(format!(
+                "RRSet of type {kind} with DNS name {} cannot be an alias",
+                record.name
+            ));
         }
         if *dns_name == record.name {
             return Some(format!(
@@ -27,7 +34,9 @@ pub fn problem(record: &RecordSet, alias: &AliasTarget) -> Option<String> {
         return None;
     }
     if let Some((_, what)) = NOT_OFFERED.iter().find(|(id, _)| id == hosted_zone_id) {
-        return Some(format!("An alias to {what} is not offered by this region yet"));
+        return Some(format!(
+            "An alias to {what} is not offered by this region yet"
+        ));
     }
     let within = zone_ids::region_of(hosted_zone_id)
         .is_some_and(|region| is_load_balancer_name(dns_name, region));
@@ -67,9 +76,15 @@ mod tests {
     fn load_balancers_and_records_of_the_zone_are_good_targets() {
         let lb = "Z35SXDOTRQ7X7K";
         assert_eq!(check("A", lb, "api-1.us-east-1.elb.amazonaws.com."), None);
-        assert_eq!(check("AAAA", lb, "dualstack.api-1.us-east-1.elb.amazonaws.com."), None);
+        assert_eq!(
+            check("AAAA", lb, "dualstack.api-1.us-east-1.elb.amazonaws.com."),
+            None
+        );
         assert_eq!(check("A", "ZONE", "other.example.com."), None);
-        assert_eq!(check("A", "Z1GDH35T77C1KE", "a.elb.cn-north-1.amazonaws.com.cn."), None);
+        assert_eq!(
+            check("A", "Z1GDH35T77C1KE", "a.elb.cn-north-1.amazonaws.com.cn."),
+            None
+        );
     }
 
     #[test]
@@ -84,7 +99,10 @@ mod tests {
             ("NS", "ZONE", "other.example.com."),
             ("A", "ZONE", "www.example.com."),
         ] {
-            assert!(check(kind, zone_id, name).is_some(), "{kind} {zone_id} {name}");
+            assert!(
+                check(kind, zone_id, name).is_some(),
+                "{kind} {zone_id} {name}"
+            );
         }
     }
 }

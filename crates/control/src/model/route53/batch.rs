@@ -99,7 +99,11 @@ fn check_size(batch: &[NamedChange]) -> Result<(), Refusal> {
         let values = change.values.as_deref().unwrap_or_default();
         // An alias counts as one.
         elements += factor * values.len().max(1);
-        characters += factor * values.iter().map(|value| value.chars().count()).sum::<usize>();
+        characters += factor
+            * values
+                .iter()
+                .map(|value| value.chars().count())
+                .sum::<usize>();
     }
     let over = |what: &str, limit: usize| {
         Refusal::InvalidChangeBatch(vec![format!("Number of {what} limit of {limit} exceeded.")])
@@ -118,7 +122,13 @@ fn record_of(
     zone: &HostedZone,
     change: &NamedChange,
 ) -> Result<Result<RecordSet, Vec<String>>, Refusal> {
-    let NamedChange { verb, name: given, record_type, ttl, .. } = change;
+    let NamedChange {
+        verb,
+        name: given,
+        record_type,
+        ttl,
+        ..
+    } = change;
     let place = format!(
         "Change with [Action={}, Name={given}, Type={record_type}, SetIdentifier=null]",
         verb.as_str()
@@ -132,10 +142,14 @@ fn record_of(
             )));
         }
         (None, None, Some([_, ..])) => {
-            return Err(invalid(format!("Invalid request: Missing field 'TTL' in {place}")));
+            return Err(invalid(format!(
+                "Invalid request: Missing field 'TTL' in {place}"
+            )));
         }
         (None, Some(_), None | Some([])) => {
-            return Err(invalid(format!("Invalid request: Missing field 'ResourceRecords' in {place}")));
+            return Err(invalid(format!(
+                "Invalid request: Missing field 'ResourceRecords' in {place}"
+            )));
         }
         (None, None, _) => {
             return Err(invalid(format!(
@@ -146,7 +160,9 @@ fn record_of(
     let name = match names::canonical(given) {
         Ok(name) => name,
         Err(error) => {
-            return Ok(Err(vec![format!("FATAL problem: {error} encountered with '{given}'")]));
+            return Ok(Err(vec![format!(
+                "FATAL problem: {error} encountered with '{given}'"
+            )]));
         }
     };
     let mut record = RecordSet {
@@ -170,20 +186,34 @@ fn record_of(
                 });
             }
             Err(error) => {
-                faults.push(format!("FATAL problem: {error} encountered with '{dns_name}'"));
+                faults.push(format!(
+                    "FATAL problem: {error} encountered with '{dns_name}'"
+                ));
             }
         }
     }
     faults.extend(record_faults(zone, &record, *verb));
-    Ok(if faults.is_empty() { Ok(record) } else { Err(faults) })
+    Ok(if faults.is_empty() {
+        Ok(record)
+    } else {
+        Err(faults)
+    })
 }
 
 /// What is wrong with a record on its own. A record that is to be deleted is compared, not judged.
 fn record_faults(zone: &HostedZone, record: &RecordSet, verb: Verb) -> Vec<String> {
-    let RecordSet { name, record_type, values: texts, .. } = record;
+    let RecordSet {
+        name,
+        record_type,
+        values: texts,
+        ..
+    } = record;
     let mut faults = Vec::new();
     if !names::is_within(name, &zone.name) {
-        faults.push(format!("RRSet with DNS name {name} is not permitted in zone {}", zone.name));
+        faults.push(format!(
+            "RRSet with DNS name {name} is not permitted in zone {}",
+            zone.name
+        ));
     }
     if verb == Verb::Delete {
         return faults;
@@ -201,11 +231,15 @@ fn record_faults(zone: &HostedZone, record: &RecordSet, verb: Verb) -> Vec<Strin
         ));
     }
     if texts.len() > VALUES_MAX {
-        faults.push(format!("RRSet of type {record_type} with DNS name {name} has more than {VALUES_MAX} values"));
+        faults.push(format!(
+            "RRSet of type {record_type} with DNS name {name} has more than {VALUES_MAX} values"
+        ));
     }
     let single = matches!(record_type.as_str(), "CNAME" | "SOA");
     if single && texts.len() > 1 {
-        faults.push(format!("RRSet of type {record_type} with DNS name {name} must have exactly one value"));
+        faults.push(format!(
+            "RRSet of type {record_type} with DNS name {name} must have exactly one value"
+        ));
     }
     let mut seen = BTreeSet::new();
     for text in texts {
@@ -230,7 +264,12 @@ fn run(
     let mut touched = Touched::new();
     for (verb, record) in wanted {
         let id = record.id();
-        let stored = || tx.snapshot().record_sets.get(&zone.scope, &id).map(|row| RecordSet::clone(row));
+        let stored = || {
+            tx.snapshot()
+                .record_sets
+                .get(&zone.scope, &id)
+                .map(|row| RecordSet::clone(row))
+        };
         let current = touched.get(&id).cloned().unwrap_or_else(stored);
         let about = format!("[name='{}', type='{}']", record.name, record.record_type);
         match (verb, current) {
@@ -272,21 +311,30 @@ fn check_zone(tx: &Tx, zone: &HostedZone, touched: &Touched, problems: &mut Vec<
     let after: Vec<&RecordSet> = unchanged.chain(touched.values().flatten()).collect();
     let mut kinds: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for record in &after {
-        kinds.entry(&record.name).or_default().insert(&record.record_type);
+        kinds
+            .entry(&record.name)
+            .or_default()
+            .insert(&record.record_type);
     }
     if after.len() > RECORDS_MAX {
-        problems.push(format!("Number of records limit of {RECORDS_MAX} per hosted zone exceeded."));
+        problems.push(format!(
+            "Number of records limit of {RECORDS_MAX} per hosted zone exceeded."
+        ));
     }
     let at = |name: &str, kind: &str| kinds.get(name).is_some_and(|kinds| kinds.contains(kind));
     if !at(&zone.name, "NS") {
-        problems.push("A HostedZone must contain at least one NS record for the zone itself.".to_owned());
+        problems.push(
+            "A HostedZone must contain at least one NS record for the zone itself.".to_owned(),
+        );
     }
     if !at(&zone.name, "SOA") {
         problems.push("A HostedZone must contain exactly one SOA record.".to_owned());
     }
     for record in touched.values().flatten() {
         let (name, kind) = (&record.name, &record.record_type);
-        let shared = kinds.get(name.as_str()).is_some_and(|kinds| kinds.len() > 1);
+        let shared = kinds
+            .get(name.as_str())
+            .is_some_and(|kinds| kinds.len() > 1);
         if kind == "CNAME" && shared {
             problems.push(format!(
                 "RRSet of type CNAME with DNS name {name} is not permitted as it conflicts with other records with the same DNS name in zone {}",
@@ -309,10 +357,16 @@ fn check_own_aliases(
     touched: &Touched,
     problems: &mut Vec<String>,
 ) {
-    let there: BTreeSet<(&str, &str)> =
-        after.iter().map(|r| (r.name.as_str(), r.record_type.as_str())).collect();
+    let there: BTreeSet<(&str, &str)> = after
+        .iter()
+        .map(|r| (r.name.as_str(), r.record_type.as_str()))
+        .collect();
     for record in touched.values().flatten() {
-        let Some(alias) = record.alias.as_ref().filter(|a| a.hosted_zone_id == zone.id) else {
+        let Some(alias) = record
+            .alias
+            .as_ref()
+            .filter(|a| a.hosted_zone_id == zone.id)
+        else {
             continue;
         };
         let (target, kind) = (alias.dns_name.as_str(), record.record_type.as_str());

@@ -35,21 +35,34 @@ pub(super) fn capitals(tx: &mut Tx, count: usize) -> String {
 
 pub fn find(snapshot: &Snapshot, scope: &Scope, id: &str) -> Result<Change, Refusal> {
     let row = snapshot.changes.get(scope, id);
-    row.map(|row| Change::clone(row)).ok_or_else(|| Refusal::NoSuchChange(id.to_owned()))
+    row.map(|row| Change::clone(row))
+        .ok_or_else(|| Refusal::NoSuchChange(id.to_owned()))
 }
 
 /// Marks the changes that every living name server answers by. Without a name server none is: nobody answers.
 pub fn sync(tx: &mut Tx) {
-    let applied = tx.snapshot().dns_statuses.all().map(|status| status.applied).min();
+    let applied = tx
+        .snapshot()
+        .dns_statuses
+        .all()
+        .map(|status| status.applied)
+        .min();
     let now = tx.now();
     let mut synced = Vec::new();
     let mut old = Vec::new();
     for row in tx.snapshot().changes.all() {
-        let written = tx.snapshot().changes.versioned(&row.key()).map_or(0, |v| v.revision);
+        let written = tx
+            .snapshot()
+            .changes
+            .versioned(&row.key())
+            .map_or(0, |v| v.revision);
         if row.in_sync && row.submitted_at.plus_ms(KEPT_MS) < now {
             old.push((row.scope.clone(), row.id.clone()));
         } else if !row.in_sync && applied.is_some_and(|applied| applied >= written) {
-            synced.push(Change { in_sync: true, ..Change::clone(row) });
+            synced.push(Change {
+                in_sync: true,
+                ..Change::clone(row)
+            });
         }
     }
     for row in synced {
@@ -69,7 +82,10 @@ mod tests {
     use std::sync::Arc;
 
     fn server(host: &str, applied: u64) -> DnsStatus {
-        DnsStatus { host: host.to_owned(), applied }
+        DnsStatus {
+            host: host.to_owned(),
+            applied,
+        }
     }
 
     #[test]
@@ -78,7 +94,9 @@ mod tests {
         let mut tx = Tx::for_test();
         let id = submit(&mut tx, &scope, None).id;
         let mut snapshot = Snapshot::default();
-        snapshot.changes.insert(Arc::new(find(tx.snapshot(), &scope, &id).unwrap()), 7);
+        snapshot
+            .changes
+            .insert(Arc::new(find(tx.snapshot(), &scope, &id).unwrap()), 7);
         let synced = |servers: &[DnsStatus]| {
             let mut snapshot = snapshot.clone();
             for server in servers {
@@ -104,6 +122,9 @@ mod tests {
         assert!(find(tx.snapshot(), &scope, &id).unwrap().in_sync);
         tx.advance_ms(KEPT_MS + 1);
         sync(&mut tx);
-        assert_eq!(find(tx.snapshot(), &scope, &id), Err(Refusal::NoSuchChange(id)));
+        assert_eq!(
+            find(tx.snapshot(), &scope, &id),
+            Err(Refusal::NoSuchChange(id))
+        );
     }
 }

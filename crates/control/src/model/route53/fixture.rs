@@ -21,7 +21,9 @@ pub fn new_zone(name: &str, reference: &str) -> NewZone {
 
 pub fn zone(tx: &mut Tx, name: &str) -> HostedZone {
     let reference = tx.hex(16);
-    zones::create(tx, &scope(), new_zone(name, &reference)).unwrap().0
+    zones::create(tx, &scope(), new_zone(name, &reference))
+        .unwrap()
+        .0
 }
 
 pub fn record(zone_id: &str, name: &str, kind: &str) -> RecordSet {

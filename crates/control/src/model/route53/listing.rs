@@ -44,7 +44,9 @@ pub fn page_size(text: Option<&str>, most: usize) -> Result<usize, Refusal> {
     let digits = !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<usize>() {
         Ok(size) if digits && size > 0 => Ok(size.min(most)),
-        _ => Err(invalid(format!("MaxItems '{text}' must be a positive number"))),
+        _ => Err(invalid(format!(
+            "MaxItems '{text}' must be a positive number"
+        ))),
     }
 }
 
@@ -52,7 +54,11 @@ type RecordKey = (String, String, String);
 
 fn record_key(record: &RecordSet) -> RecordKey {
     let identifier = record.set_identifier.clone().unwrap_or_default();
-    (names::sort_key(&record.name), record.record_type.clone(), identifier)
+    (
+        names::sort_key(&record.name),
+        record.record_type.clone(),
+        identifier,
+    )
 }
 
 /// Records by reversed labels, type and identifier.
@@ -65,10 +71,14 @@ pub fn records(
 ) -> Result<Page<Arc<RecordSet>>, Refusal> {
     let zone = zones::find(snapshot, scope, zone_id)?;
     if start.record_type.is_some() && start.name.is_none() {
-        return Err(invalid("StartRecordType must be specified together with StartRecordName"));
+        return Err(invalid(
+            "StartRecordType must be specified together with StartRecordName",
+        ));
     }
     if start.identifier.is_some() && start.record_type.is_none() {
-        return Err(invalid("StartRecordIdentifier must be specified together with StartRecordType"));
+        return Err(invalid(
+            "StartRecordIdentifier must be specified together with StartRecordType",
+        ));
     }
     let from: RecordKey = match &start.name {
         None => Default::default(),
@@ -83,8 +93,10 @@ pub fn records(
         }
     };
     let keyed = |record: &Arc<RecordSet>| (record_key(record), record.clone());
-    let mut rows: Vec<(RecordKey, Arc<RecordSet>)> =
-        zones::records(snapshot, zone).map(keyed).filter(|(key, _)| *key >= from).collect();
+    let mut rows: Vec<(RecordKey, Arc<RecordSet>)> = zones::records(snapshot, zone)
+        .map(keyed)
+        .filter(|(key, _)| *key >= from)
+        .collect();
     rows.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(Page::cut(rows.into_iter().map(|(_, record)| record), size))
 }
@@ -114,13 +126,18 @@ pub fn zones_by_name(
     let from = match (name, zone_id) {
         (None, None) => Default::default(),
         (None, Some(_)) => {
-            return Err(invalid("HostedZoneId must be specified together with DNSName"));
+            return Err(invalid(
+                "HostedZoneId must be specified together with DNSName",
+            ));
         }
         (Some(name), zone_id) => {
             let canonical = names::canonical(name).map_err(|_| {
                 Refusal::InvalidDomainName(format!("The domain name '{name}' is not valid"))
             })?;
-            (names::sort_key(&canonical), zone_id.unwrap_or("").to_owned())
+            (
+                names::sort_key(&canonical),
+                zone_id.unwrap_or("").to_owned(),
+            )
         }
     };
     let mut rows: Vec<((String, String), Arc<HostedZone>)> = snapshot
@@ -154,7 +171,11 @@ mod tests {
     fn terraform_finds_a_record_by_its_start() {
         let mut tx = Tx::for_test();
         let id = zone(&mut tx, "example.test").id;
-        for (name, kind) in [("www.example.test.", "A"), ("\\052.example.test.", "A"), ("www.example.test.", "AAAA")] {
+        for (name, kind) in [
+            ("www.example.test.", "A"),
+            ("\\052.example.test.", "A"),
+            ("www.example.test.", "AAAA"),
+        ] {
             tx.put(record(&id, name, kind));
         }
         let first = |name: &str, kind: &str| {
@@ -164,12 +185,23 @@ mod tests {
                 identifier: None,
             };
             let page = records(tx.snapshot(), &scope(), &id, &start, 1).unwrap();
-            page.rows.first().map(|r| (r.name.clone(), r.record_type.clone()))
+            page.rows
+                .first()
+                .map(|r| (r.name.clone(), r.record_type.clone()))
         };
         let own = |name: &str, kind: &str| Some((name.to_owned(), kind.to_owned()));
-        assert_eq!(first("WWW.example.test", "A"), own("www.example.test.", "A"));
-        assert_eq!(first("www.example.test", "AAAA"), own("www.example.test.", "AAAA"));
-        assert_eq!(first("*.example.test", "A"), own("\\052.example.test.", "A"));
+        assert_eq!(
+            first("WWW.example.test", "A"),
+            own("www.example.test.", "A")
+        );
+        assert_eq!(
+            first("www.example.test", "AAAA"),
+            own("www.example.test.", "AAAA")
+        );
+        assert_eq!(
+            first("*.example.test", "A"),
+            own("\\052.example.test.", "A")
+        );
         assert_eq!(first("example.test", "NS"), own("example.test.", "NS"));
         assert_eq!(first("zzz.example.test", "A"), None);
     }
@@ -180,9 +212,28 @@ mod tests {
         let id = zone(&mut tx, "example.test").id;
         let list = |start: Start| records(tx.snapshot(), &scope(), &id, &start, 1);
         let a = || Some("a".to_owned());
-        assert!(list(Start { record_type: a(), ..Start::default() }).is_err());
-        assert!(list(Start { name: a(), identifier: a(), ..Start::default() }).is_err());
-        assert!(list(Start { name: Some("a..b".to_owned()), ..Start::default() }).is_err());
+        assert!(
+            list(Start {
+                record_type: a(),
+                ..Start::default()
+            })
+            .is_err()
+        );
+        assert!(
+            list(Start {
+                name: a(),
+                identifier: a(),
+                ..Start::default()
+            })
+            .is_err()
+        );
+        assert!(
+            list(Start {
+                name: Some("a..b".to_owned()),
+                ..Start::default()
+            })
+            .is_err()
+        );
         assert!(records(tx.snapshot(), &scope(), "Z", &Start::default(), 1).is_err());
         assert!(zones_by_name(tx.snapshot(), &scope(), None, Some("Z"), 1).is_err());
         assert!(zones_by_name(tx.snapshot(), &scope(), Some("a..b"), None, 1).is_err());
@@ -205,9 +256,18 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(seen, ["test.", "a.test.", "a.test.", "z.a.test.", "b.test."]);
+        assert_eq!(
+            seen,
+            ["test.", "a.test.", "a.test.", "z.a.test.", "b.test."]
+        );
         let page = zones_by_id(tx.snapshot(), &scope(), None, 3, |_| true);
-        let rest = zones_by_id(tx.snapshot(), &scope(), page.next.as_ref().map(|z| z.id.as_str()), 3, |_| true);
+        let rest = zones_by_id(
+            tx.snapshot(),
+            &scope(),
+            page.next.as_ref().map(|z| z.id.as_str()),
+            3,
+            |_| true,
+        );
         assert_eq!((page.rows.len(), rest.rows.len(), rest.next), (3, 2, None));
     }
 

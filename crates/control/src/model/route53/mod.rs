@@ -50,8 +50,14 @@ pub enum Refusal {
     #[error(
         "The VPC {vpc_id} in region {region} has already been associated with the hosted zone {zone_id} with the same domain name."
     )]
-    ConflictingDomainExists { vpc_id: String, region: String, zone_id: String },
-    #[error("The specified hosted zone is a public hosted zone and can't be associated with a VPC.")]
+    ConflictingDomainExists {
+        vpc_id: String,
+        region: String,
+        zone_id: String,
+    },
+    #[error(
+        "The specified hosted zone is a public hosted zone and can't be associated with a VPC."
+    )]
     PublicZoneVpcAssociation,
     #[error("The specified VPC is the last VPC that is associated with the private hosted zone.")]
     LastVpcAssociation,

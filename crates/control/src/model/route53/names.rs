@@ -36,7 +36,10 @@ pub fn canonical(text: &str) -> Result<String, NameError> {
 }
 
 fn labels(text: &str) -> Result<Vec<Vec<u8>>, NameError> {
-    let text = text.strip_suffix('.').filter(|rest| !rest.ends_with('\\')).unwrap_or(text);
+    let text = text
+        .strip_suffix('.')
+        .filter(|rest| !rest.ends_with('\\'))
+        .unwrap_or(text);
     if text.is_empty() {
         return Ok(Vec::new());
     }
@@ -97,7 +100,11 @@ pub fn sort_key(canonical: &str) -> String {
 
 /// Whether a name is the zone's own or below it. Both are canonical.
 pub fn is_within(name: &str, zone: &str) -> bool {
-    name == zone || zone == "." || name.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'))
+    name == zone
+        || zone == "."
+        || name
+            .strip_suffix(zone)
+            .is_some_and(|rest| rest.ends_with('.'))
 }
 
 #[cfg(test)]

@@ -30,7 +30,9 @@ pub fn change(
 ) -> Result<(), Refusal> {
     let mut tags = of(tx.snapshot(), scope, kind, id)?.clone();
     if add.is_empty() && remove.is_empty() {
-        return Err(invalid("At least one tag to add or to remove must be specified"));
+        return Err(invalid(
+            "At least one tag to add or to remove must be specified",
+        ));
     }
     let own = |key: &String| key.to_ascii_lowercase().starts_with("aws:");
     if add.iter().map(|(key, _)| key).chain(remove).any(own) {
@@ -39,7 +41,9 @@ pub fn change(
     tags.retain(|key, _| !remove.contains(key));
     tags.extend(add.iter().cloned());
     if tags.len() > TAGS_MAX {
-        return Err(invalid(format!("A resource cannot have more than {TAGS_MAX} tags")));
+        return Err(invalid(format!(
+            "A resource cannot have more than {TAGS_MAX} tags"
+        )));
     }
     tx.update::<HostedZone>(scope, id, |zone| zone.tags = tags);
     Ok(())
@@ -56,8 +60,24 @@ mod tests {
         let id = zone(&mut tx, "example.test").id;
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
         let kind = "hostedzone";
-        change(&mut tx, &scope(), kind, &id, &[pair("a", "1"), pair("b", "2")], &[]).unwrap();
-        change(&mut tx, &scope(), kind, &id, &[pair("b", "3")], &["a".to_owned()]).unwrap();
+        change(
+            &mut tx,
+            &scope(),
+            kind,
+            &id,
+            &[pair("a", "1"), pair("b", "2")],
+            &[],
+        )
+        .unwrap();
+        change(
+            &mut tx,
+            &scope(),
+            kind,
+            &id,
+            &[pair("b", "3")],
+            &["a".to_owned()],
+        )
+        .unwrap();
         let tags = of(tx.snapshot(), &scope(), kind, &id).unwrap();
         assert_eq!(tags, &Tags::from([pair("b", "3")]));
         assert!(change(&mut tx, &scope(), kind, &id, &[], &[]).is_err());

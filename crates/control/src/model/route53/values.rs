@@ -23,7 +23,9 @@ pub fn problem(record_type: &str, value: &str) -> Option<String> {
         _ => Err(format!("{record_type} (Record type is not supported)")),
     };
     let fault = verdict.err()?;
-    Some(format!("Invalid Resource Record: 'FATAL problem: {fault} encountered with '{value}''"))
+    Some(format!(
+        "Invalid Resource Record: 'FATAL problem: {fault} encountered with '{value}''"
+    ))
 }
 
 type Verdict = Result<(), String>;
@@ -38,7 +40,9 @@ fn a(value: &str) -> Verdict {
 fn aaaa(value: &str) -> Verdict {
     match value.parse::<Ipv6Addr>() {
         Ok(_) => Ok(()),
-        Err(_) => Err("AAAARRDATAIllegalIPv6Address (Value is not a valid IPv6 address)".to_owned()),
+        Err(_) => {
+            Err("AAAARRDATAIllegalIPv6Address (Value is not a valid IPv6 address)".to_owned())
+        }
     }
 }
 
@@ -46,7 +50,9 @@ fn domain(value: &str) -> Verdict {
     if value.is_empty() {
         return Err("DomainLabelEmpty (Domain label is empty)".to_owned());
     }
-    names::canonical(value).map(drop).map_err(|error| error.to_string())
+    names::canonical(value)
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 fn fields<'a>(value: &'a str, kind: &str, count: usize) -> Result<Vec<&'a str>, String> {
@@ -54,7 +60,9 @@ fn fields<'a>(value: &'a str, kind: &str, count: usize) -> Result<Vec<&'a str>, 
     if fields.len() == count {
         Ok(fields)
     } else {
-        Err(format!("{kind}RRDATAIncorrectNumberOfFields ({kind} record doesn't have {count} fields)"))
+        Err(format!(
+            "{kind}RRDATAIncorrectNumberOfFields ({kind} record doesn't have {count} fields)"
+        ))
     }
 }
 
@@ -62,7 +70,9 @@ fn number(text: &str, kind: &str, max: u32) -> Verdict {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<u32>() {
         Ok(n) if digits && n <= max => Ok(()),
-        _ => Err(format!("{kind}RRDATAIllegalNumber (Value must be a number from 0 to {max})")),
+        _ => Err(format!(
+            "{kind}RRDATAIllegalNumber (Value must be a number from 0 to {max})"
+        )),
     }
 }
 
@@ -74,7 +84,9 @@ fn mx(value: &str) -> Verdict {
 
 fn srv(value: &str) -> Verdict {
     let parts = fields(value, "SRV", 4)?;
-    parts[..3].iter().try_for_each(|part| number(part, "SRV", 65_535))?;
+    parts[..3]
+        .iter()
+        .try_for_each(|part| number(part, "SRV", 65_535))?;
     domain(parts[3])
 }
 
@@ -82,7 +94,9 @@ fn soa(value: &str) -> Verdict {
     let parts = fields(value, "SOA", 7)?;
     domain(parts[0])?;
     domain(parts[1])?;
-    parts[2..].iter().try_for_each(|part| number(part, "SOA", u32::MAX))
+    parts[2..]
+        .iter()
+        .try_for_each(|part| number(part, "SOA", u32::MAX))
 }
 
 fn hex_record(value: &str, kind: &str, numbers: &[u32]) -> Verdict {
@@ -94,7 +108,9 @@ fn hex_record(value: &str, kind: &str, numbers: &[u32]) -> Verdict {
     if digest.len() % 2 == 0 && digest.bytes().all(|b| b.is_ascii_hexdigit()) {
         Ok(())
     } else {
-        Err(format!("{kind}RRDATAIllegalDigest (Value must be hexadecimal)"))
+        Err(format!(
+            "{kind}RRDATAIllegalDigest (Value must be hexadecimal)"
+        ))
     }
 }
 
@@ -113,7 +129,9 @@ fn caa(value: &str) -> Verdict {
 }
 
 fn naptr(value: &str) -> Verdict {
-    let bad = || "NAPTRRRDATAIncorrectFormat (NAPTR record must be: order preference \"flags\" \"service\" \"regexp\" replacement)".to_owned();
+    let bad = || {
+        "NAPTRRRDATAIncorrectFormat (NAPTR record must be: order preference \"flags\" \"service\" \"regexp\" replacement)".to_owned()
+    };
     let mut heads = value.splitn(3, ' ');
     let (Some(order), Some(preference), Some(rest)) = (heads.next(), heads.next(), heads.next())
     else {
@@ -131,7 +149,9 @@ fn naptr(value: &str) -> Verdict {
 fn service_binding(kind: &str, value: &str) -> Verdict {
     let mut parts = value.split_ascii_whitespace();
     let (Some(priority), Some(target)) = (parts.next(), parts.next()) else {
-        return Err(format!("{kind}RRDATAIncorrectNumberOfFields ({kind} record must have a priority and a target)"));
+        return Err(format!(
+            "{kind}RRDATAIncorrectNumberOfFields ({kind} record must have a priority and a target)"
+        ));
     };
     number(priority, kind, 65_535)?;
     domain(target)?;
@@ -139,7 +159,9 @@ fn service_binding(kind: &str, value: &str) -> Verdict {
         let key = parameter.split('=').next().unwrap_or("");
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if key.is_empty() || !key.bytes().all(plain) {
-            return Err(format!("{kind}RRDATAIllegalParameter (Value holds a parameter that is not valid)"));
+            return Err(format!(
+                "{kind}RRDATAIllegalParameter (Value holds a parameter that is not valid)"
+            ));
         }
     }
     Ok(())
@@ -184,7 +206,9 @@ fn strings(text: &str) -> Result<Vec<usize>, String> {
                 },
                 0x20..=0x7e => {}
                 _ => {
-                    return Err("UnsupportedCharacter (Value contains unsupported characters)".to_owned());
+                    return Err(
+                        "UnsupportedCharacter (Value contains unsupported characters)".to_owned(),
+                    );
                 }
             }
             length += 1;
@@ -216,12 +240,18 @@ mod tests {
             ("SPF", "\"v=spf1\""),
             ("MX", "10 mail.example.com."),
             ("SRV", "1 10 5269 xmpp.example.com."),
-            ("SOA", "ns-1.awsdns-00.com. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400"),
+            (
+                "SOA",
+                "ns-1.awsdns-00.com. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400",
+            ),
             ("CAA", "0 issue \"ca.example.com\""),
             ("DS", "123 4 5 0123abCD"),
             ("SSHFP", "1 1 0123"),
             ("TLSA", "3 1 1 0123"),
-            ("NAPTR", "100 50 \"u\" \"sip+E2U\" \"!^.*$!sip:info@example.com!\" ."),
+            (
+                "NAPTR",
+                "100 50 \"u\" \"sip+E2U\" \"!^.*$!sip:info@example.com!\" .",
+            ),
             ("HTTPS", "1 . alpn=h2"),
             ("SVCB", "0 svc.example.com."),
         ] {
@@ -233,17 +263,46 @@ mod tests {
     fn bad_values_of_each_type() {
         let long = format!("\"{}\"", "a".repeat(256));
         for (kind, value) in [
-            ("A", "192.0.2.256"), ("A", "192.0.2"), ("A", "192.0.2.1 "), ("A", "::1"), ("A", ""),
-            ("AAAA", "192.0.2.1"), ("AAAA", "fe80::1%eth0"),
-            ("CNAME", ""), ("CNAME", "a..b"), ("NS", "a b"), ("PTR", "ä"),
-            ("TXT", "plain"), ("TXT", "\"open"), ("TXT", "\"a\"b"), ("TXT", ""), ("TXT", "\"a\\\""),
-            ("TXT", "\"\\9\""), ("TXT", "\"ä\""), ("TXT", &long),
-            ("MX", "mail.example.com."), ("MX", "65536 a."), ("MX", "+1 a."), ("MX", "1 a. b."),
-            ("SRV", "1 2 a."), ("SRV", "1 2 65536 a."), ("SOA", "a. b. 1 2 3 4"),
-            ("CAA", "0 issue ca"), ("CAA", "256 issue \"a\""), ("CAA", "0 is-sue \"a\""), ("CAA", ""),
-            ("DS", "1 2 3 xyz"), ("DS", "1 2 3 012"), ("SSHFP", "256 1 00"), ("TLSA", "1 1 00"),
-            ("NAPTR", "1 2 \"u\" \"s\" ."), ("NAPTR", "x"), ("HTTPS", "1"), ("HTTPS", "x ."),
-            ("SVCB", "1 . A=1"), ("WKS", "x"),
+            ("A", "192.0.2.256"),
+            ("A", "192.0.2"),
+            ("A", "192.0.2.1 "),
+            ("A", "::1"),
+            ("A", ""),
+            ("AAAA", "192.0.2.1"),
+            ("AAAA", "fe80::1%eth0"),
+            ("CNAME", ""),
+            ("CNAME", "a..b"),
+            ("NS", "a b"),
+            ("PTR", "ä"),
+            ("TXT", "plain"),
+            ("TXT", "\"open"),
+            ("TXT", "\"a\"b"),
+            ("TXT", ""),
+            ("TXT", "\"a\\\""),
+            ("TXT", "\"\\9\""),
+            ("TXT", "\"ä\""),
+            ("TXT", &long),
+            ("MX", "mail.example.com."),
+            ("MX", "65536 a."),
+            ("MX", "+1 a."),
+            ("MX", "1 a. b."),
+            ("SRV", "1 2 a."),
+            ("SRV", "1 2 65536 a."),
+            ("SOA", "a. b. 1 2 3 4"),
+            ("CAA", "0 issue ca"),
+            ("CAA", "256 issue \"a\""),
+            ("CAA", "0 is-sue \"a\""),
+            ("CAA", ""),
+            ("DS", "1 2 3 xyz"),
+            ("DS", "1 2 3 012"),
+            ("SSHFP", "256 1 00"),
+            ("TLSA", "1 1 00"),
+            ("NAPTR", "1 2 \"u\" \"s\" ."),
+            ("NAPTR", "x"),
+            ("HTTPS", "1"),
+            ("HTTPS", "x ."),
+            ("SVCB", "1 . A=1"),
+            ("WKS", "x"),
         ] {
             assert!(problem(kind, value).is_some(), "{kind} {value}");
         }

@@ -18,7 +18,10 @@ pub fn find(
     let vpc_id = VpcId::parse(id).map_err(|_| Refusal::InvalidVpcId(id.to_owned()))?;
     let own = Scope::new(&scope.account, region);
     if snapshot.vpcs.contains(&own, &vpc_id) {
-        return Ok(ZoneVpc { region: region.to_owned(), vpc_id });
+        return Ok(ZoneVpc {
+            region: region.to_owned(),
+            vpc_id,
+        });
     }
     let of_another = |vpc: &std::sync::Arc<fogbank_types::ec2::Vpc>| {
         vpc.vpc_id == vpc_id && vpc.scope.region == region
@@ -93,7 +96,11 @@ pub fn disassociate(
 
 fn private(tx: &Tx, scope: &Scope, zone_id: &str) -> Result<HostedZone, Refusal> {
     let zone = zones::find(tx.snapshot(), scope, zone_id)?;
-    if zone.private { Ok(HostedZone::clone(zone)) } else { Err(Refusal::PublicZoneVpcAssociation) }
+    if zone.private {
+        Ok(HostedZone::clone(zone))
+    } else {
+        Err(Refusal::PublicZoneVpcAssociation)
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +133,10 @@ mod tests {
         assert!(row.private);
         assert_eq!(row.name_servers[0], "ns-0.awsdns-00.com");
         let refused = private_zone(&mut tx, "p.test", &a);
-        assert!(matches!(refused, Err(Refusal::ConflictingDomainExists { .. })));
+        assert!(matches!(
+            refused,
+            Err(Refusal::ConflictingDomainExists { .. })
+        ));
         private_zone(&mut tx, "q.test", &a).unwrap();
     }
 
@@ -139,7 +149,10 @@ mod tests {
         assert_eq!(refused.unwrap_err(), Refusal::LastVpcAssociation);
         associate(&mut tx, &scope(), &id, REGION, &b, None).unwrap();
         let refused = associate(&mut tx, &scope(), &id, REGION, &b, None);
-        assert!(matches!(refused, Err(Refusal::ConflictingDomainExists { .. })));
+        assert!(matches!(
+            refused,
+            Err(Refusal::ConflictingDomainExists { .. })
+        ));
         disassociate(&mut tx, &scope(), &id, REGION, &a, None).unwrap();
         let refused = disassociate(&mut tx, &scope(), &id, REGION, &a, None);
         assert!(matches!(refused, Err(Refusal::VpcAssociationNotFound(_))));
@@ -155,9 +168,16 @@ mod tests {
         let id = private_zone(&mut tx, "p.test", &a).unwrap().id;
         let refused = associate(&mut tx, &scope(), &id, REGION, &foreign, None);
         assert!(matches!(refused, Err(Refusal::NotAuthorized(_))));
-        for (region, vpc_id) in [(REGION, "vpc-00000000"), (REGION, "x"), ("eu-west-1", a.as_str())] {
+        for (region, vpc_id) in [
+            (REGION, "vpc-00000000"),
+            (REGION, "x"),
+            ("eu-west-1", a.as_str()),
+        ] {
             let refused = associate(&mut tx, &scope(), &id, region, vpc_id, None);
-            assert!(matches!(refused, Err(Refusal::InvalidVpcId(_))), "{region} {vpc_id}");
+            assert!(
+                matches!(refused, Err(Refusal::InvalidVpcId(_))),
+                "{region} {vpc_id}"
+            );
         }
         let refused = associate(&mut tx, &scope(), "Z", REGION, &a, None);
         assert!(matches!(refused, Err(Refusal::NoSuchHostedZone(_))));

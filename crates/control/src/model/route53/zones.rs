@@ -26,7 +26,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewZone) -> Result<(HostedZone, C
     let name = names::canonical(&new.name)
         .ok()
         .filter(|name| name != ".")
-        .ok_or_else(|| Refusal::InvalidDomainName(format!("The domain name '{}' is not valid", new.name)))?;
+        .ok_or_else(|| {
+            Refusal::InvalidDomainName(format!("The domain name '{}' is not valid", new.name))
+        })?;
     let same = |zone: &Arc<HostedZone>| zone.caller_reference == new.caller_reference;
     if tx.snapshot().hosted_zones.in_scope(scope).any(same) {
         return Err(Refusal::HostedZoneAlreadyExists);
@@ -35,7 +37,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewZone) -> Result<(HostedZone, C
         return Err(Refusal::TooManyHostedZones);
     }
     if new.private && new.vpc.is_none() {
-        return Err(invalid("When you're creating a private hosted zone, you must specify a VPC."));
+        return Err(invalid(
+            "When you're creating a private hosted zone, you must specify a VPC.",
+        ));
     }
     let vpcs: Vec<ZoneVpc> = match &new.vpc {
         None => Vec::new(),
@@ -47,7 +51,11 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewZone) -> Result<(HostedZone, C
     let row = HostedZone {
         scope: scope.clone(),
         id: format!("Z0{}", capitals(tx, 18)),
-        name_servers: if vpcs.is_empty() { public_servers(tx, &name) } else { private_servers() },
+        name_servers: if vpcs.is_empty() {
+            public_servers(tx, &name)
+        } else {
+            private_servers()
+        },
         name,
         caller_reference: new.caller_reference,
         comment: new.comment.filter(|comment| !comment.is_empty()),
@@ -91,9 +99,14 @@ fn public_servers(tx: &mut Tx, name: &str) -> Vec<String> {
 
 /// The same for every private zone (fact DNS-3).
 fn private_servers() -> Vec<String> {
-    ["ns-0.awsdns-00.com", "ns-512.awsdns-00.net", "ns-1024.awsdns-00.org", "ns-1536.awsdns-00.co.uk"]
-        .map(str::to_owned)
-        .to_vec()
+    [
+        "ns-0.awsdns-00.com",
+        "ns-512.awsdns-00.net",
+        "ns-1024.awsdns-00.org",
+        "ns-1536.awsdns-00.co.uk",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 /// NS and SOA of a new zone (fact DNS-2).
@@ -109,11 +122,21 @@ fn apex(zone: &HostedZone) -> [RecordSet; 2] {
         alias: None,
     };
     let servers: Vec<String> = zone.name_servers.iter().map(|s| format!("{s}.")).collect();
-    let soa = format!("{} awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400", servers[0]);
-    [record("NS", 172_800, servers), record("SOA", 900, vec![soa])]
+    let soa = format!(
+        "{} awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400",
+        servers[0]
+    );
+    [
+        record("NS", 172_800, servers),
+        record("SOA", 900, vec![soa]),
+    ]
 }
 
-pub fn find<'a>(snapshot: &'a Snapshot, scope: &Scope, id: &str) -> Result<&'a Arc<HostedZone>, Refusal> {
+pub fn find<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    id: &str,
+) -> Result<&'a Arc<HostedZone>, Refusal> {
     let row = snapshot.hosted_zones.get(scope, id);
     row.ok_or_else(|| Refusal::NoSuchHostedZone(id.to_owned()))
 }
@@ -123,7 +146,9 @@ pub fn records<'a>(
     snapshot: &'a Snapshot,
     zone: &HostedZone,
 ) -> impl Iterator<Item = &'a Arc<RecordSet>> + use<'a> {
-    snapshot.record_sets.with_prefix(&zone.scope, &format!("{}/", zone.id))
+    snapshot
+        .record_sets
+        .with_prefix(&zone.scope, &format!("{}/", zone.id))
 }
 
 /// Whether a record is one of the two that a zone cannot be without.
@@ -134,8 +159,9 @@ pub fn is_required(zone: &HostedZone, record: &RecordSet) -> bool {
 /// Only a zone with no records of its own (fact DNS-10).
 pub fn delete(tx: &mut Tx, scope: &Scope, id: &str) -> Result<Change, Refusal> {
     let zone = HostedZone::clone(find(tx.snapshot(), scope, id)?);
-    let rows: Vec<RecordSet> =
-        records(tx.snapshot(), &zone).map(|record| RecordSet::clone(record)).collect();
+    let rows: Vec<RecordSet> = records(tx.snapshot(), &zone)
+        .map(|record| RecordSet::clone(record))
+        .collect();
     if rows.iter().any(|record| !is_required(&zone, record)) {
         return Err(Refusal::HostedZoneNotEmpty);
     }
@@ -169,12 +195,22 @@ mod tests {
         let mut tx = Tx::for_test();
         let row = zone(&mut tx, "Example.TEST");
         assert_eq!(row.name, "example.test.");
-        let domains: Vec<_> =
-            row.name_servers.iter().map(|s| s.splitn(3, '.').nth(2).unwrap()).collect();
+        let domains: Vec<_> = row
+            .name_servers
+            .iter()
+            .map(|s| s.splitn(3, '.').nth(2).unwrap())
+            .collect();
         assert_eq!(domains, ["com", "net", "org", "co.uk"]);
-        let kinds: Vec<_> =
-            records(tx.snapshot(), &row).map(|r| (r.record_type.clone(), r.ttl)).collect();
-        assert_eq!(kinds, [("NS".to_owned(), Some(172_800)), ("SOA".to_owned(), Some(900))]);
+        let kinds: Vec<_> = records(tx.snapshot(), &row)
+            .map(|r| (r.record_type.clone(), r.ttl))
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                ("NS".to_owned(), Some(172_800)),
+                ("SOA".to_owned(), Some(900))
+            ]
+        );
         assert_eq!(tx.snapshot().changes.len(), 1);
     }
 
@@ -197,18 +233,30 @@ mod tests {
         assert_eq!(again.unwrap_err(), Refusal::HostedZoneAlreadyExists);
         for name in ["", ".", "a..b", "a b", "ä.test"] {
             let refused = create(&mut tx, &scope(), new_zone(name, name));
-            assert!(matches!(refused, Err(Refusal::InvalidDomainName(_))), "{name}");
+            assert!(
+                matches!(refused, Err(Refusal::InvalidDomainName(_))),
+                "{name}"
+            );
         }
-        let private = NewZone { private: true, ..new_zone("p.test", "p") };
+        let private = NewZone {
+            private: true,
+            ..new_zone("p.test", "p")
+        };
         assert!(create(&mut tx, &scope(), private).is_err());
         let lost = NewZone {
             vpc: Some(("us-east-1".to_owned(), "vpc-00000000".to_owned())),
             ..new_zone("p.test", "p")
         };
-        assert!(matches!(create(&mut tx, &scope(), lost), Err(Refusal::InvalidVpcId(_))));
+        assert!(matches!(
+            create(&mut tx, &scope(), lost),
+            Err(Refusal::InvalidVpcId(_))
+        ));
         assert!(find(tx.snapshot(), &scope(), "Z").is_err());
         let other_account = Scope::new("111111111111", "global");
-        assert_eq!(tx.snapshot().hosted_zones.in_scope(&other_account).count(), 0);
+        assert_eq!(
+            tx.snapshot().hosted_zones.in_scope(&other_account).count(),
+            0
+        );
     }
 
     #[test]
@@ -217,7 +265,10 @@ mod tests {
         let row = zone(&mut tx, "example.test");
         let own = record(&row.id, "www.example.test.", "A");
         tx.put(own.clone());
-        assert_eq!(delete(&mut tx, &scope(), &row.id).unwrap_err(), Refusal::HostedZoneNotEmpty);
+        assert_eq!(
+            delete(&mut tx, &scope(), &row.id).unwrap_err(),
+            Refusal::HostedZoneNotEmpty
+        );
         tx.delete::<RecordSet>(&scope(), fogbank_types::Row::id(&own));
         delete(&mut tx, &scope(), &row.id).unwrap();
         assert!(tx.snapshot().record_sets.is_empty() && tx.snapshot().hosted_zones.is_empty());
@@ -230,7 +281,9 @@ mod tests {
         let mut tx = Tx::for_test();
         let id = zone(&mut tx, "example.test").id;
         let set = |tx: &mut Tx, text: &str| {
-            set_comment(tx, &scope(), &id, Some(text.to_owned())).unwrap().comment
+            set_comment(tx, &scope(), &id, Some(text.to_owned()))
+                .unwrap()
+                .comment
         };
         assert_eq!(set(&mut tx, "hello").as_deref(), Some("hello"));
         assert_eq!(set(&mut tx, ""), None);
