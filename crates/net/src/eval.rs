@@ -75,7 +75,8 @@ impl<'a> Walk<'a> {
                 self.hook(namespace, Hook::Input, devices)?;
                 return endpoint(&namespace.role);
             }
-            let forwards = namespace.sysctls.get("ipv4/ip_forward").map(String::as_str) == Some("1");
+            let forwards =
+                namespace.sysctls.get("ipv4/ip_forward").map(String::as_str) == Some("1");
             if from.is_some() && !forwards {
                 // It has arrived; whether somebody inside passes it on is not the network's business.
                 return endpoint(&namespace.role);
@@ -221,12 +222,22 @@ impl<'a> Walk<'a> {
     }
 
     /// All base chains of a hook in their order.
-    fn hook(&mut self, namespace: &'a Namespace, hook: Hook, devices: Devices<'_>) -> Result<(), String> {
+    fn hook(
+        &mut self,
+        namespace: &'a Namespace,
+        hook: Hook,
+        devices: Devices<'_>,
+    ) -> Result<(), String> {
         let mut chains: Vec<(&Table, &str, &Chain)> = namespace
             .tables
             .values()
             .filter(|table| table.family == Family::V4)
-            .flat_map(|table| table.chains.iter().map(move |(n, c)| (table, n.as_str(), c)))
+            .flat_map(|table| {
+                table
+                    .chains
+                    .iter()
+                    .map(move |(n, c)| (table, n.as_str(), c))
+            })
             .filter(|(_, _, chain)| chain.base.is_some_and(|base| base.hook == hook))
             .collect();
         chains.sort_by_key(|(_, _, chain)| chain.base.map(|base| base.priority));
@@ -238,7 +249,13 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn chain(&mut self, table: &'a Table, name: &str, chain: &'a Chain, devices: Devices<'_>) -> Ending {
+    fn chain(
+        &mut self,
+        table: &'a Table,
+        name: &str,
+        chain: &'a Chain,
+        devices: Devices<'_>,
+    ) -> Ending {
         for rule in &chain.rules {
             if !rule.matches.iter().all(|m| self.matches(table, m, devices)) {
                 continue;
@@ -360,9 +377,9 @@ impl<'a> Walk<'a> {
                                     && ports.contains(packet.detail)
                             })
                     }
-                    Some(Set::Icmp(all)) => all
-                        .iter()
-                        .any(|(block, kinds)| block.contains(peer) && kinds.contains(packet.detail)),
+                    Some(Set::Icmp(all)) => all.iter().any(|(block, kinds)| {
+                        block.contains(peer) && kinds.contains(packet.detail)
+                    }),
                     Some(Set::Protocols(all)) => all
                         .iter()
                         .any(|(block, numbers)| block.contains(peer) && numbers.contains(number)),
@@ -389,6 +406,9 @@ fn endpoint(role: &Role) -> Result<Endpoint, String> {
         Role::Eni(id) => Ok(Endpoint::Eni(id.clone())),
         Role::Vpc(id) => Ok(Endpoint::Platform(id.clone())),
         Role::Host => Ok(Endpoint::Outside),
-        Role::Edge => Err(format!("the edge has no service ({})", names::UPLINK_DEVICE)),
+        Role::Edge => Err(format!(
+            "the edge has no service ({})",
+            names::UPLINK_DEVICE
+        )),
     }
 }

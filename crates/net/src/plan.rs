@@ -41,10 +41,18 @@ pub enum Work {
     CreateNamespace,
     RemoveNamespace,
     /// Write a file under `/proc/sys/net`.
-    Set { path: String, value: String },
+    Set {
+        path: String,
+        value: String,
+    },
     /// Make the pair, both ends up. The peer's namespace is there already.
-    AddVeth { device: String, veth: Veth },
-    RemoveVeth { device: String },
+    AddVeth {
+        device: String,
+        veth: Veth,
+    },
+    RemoveVeth {
+        device: String,
+    },
     /// In order, in one exchange.
     Links(Vec<LinkOp>),
     /// In order, in one transaction.
@@ -177,7 +185,14 @@ pub fn plan(old: &Program, new: &Program, stale: &BTreeSet<Place>) -> Vec<Step> 
             }
             None => {
                 phases.push(Phase::Create, &place, Work::CreateNamespace);
-                compare(&mut phases, &place, &nothing, after, Since::New, fresh(&place));
+                compare(
+                    &mut phases,
+                    &place,
+                    &nothing,
+                    after,
+                    Since::New,
+                    fresh(&place),
+                );
             }
         }
     }
@@ -360,13 +375,7 @@ fn links(
     }
 }
 
-fn firewall(
-    phases: &mut Phases,
-    place: &Place,
-    old: &Namespace,
-    new: &Namespace,
-    since: Since,
-) {
+fn firewall(phases: &mut Phases, place: &Place, old: &Namespace, new: &Namespace, since: Since) {
     let phase = if since == Since::New {
         Phase::Create
     } else {

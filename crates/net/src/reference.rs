@@ -229,10 +229,12 @@ impl<'a> Region<'a> {
     /// To a public address: translated by the gateway of the VPC that has it.
     fn from_internet(&self, packet: Packet) -> Outcome {
         let mapped = self.local_enis().find_map(|eni| {
-            let attached = |gateway: &Arc<InternetGateway>| {
-                gateway.attached_vpc.as_ref() == Some(&eni.vpc_id)
-            };
-            self.snapshot.internet_gateways.all().find(|g| attached(g))?;
+            let attached =
+                |gateway: &Arc<InternetGateway>| gateway.attached_vpc.as_ref() == Some(&eni.vpc_id);
+            self.snapshot
+                .internet_gateways
+                .all()
+                .find(|g| attached(g))?;
             let public = |private: &Ipv4Addr| {
                 self.snapshot.public_ip(eni, *private) == Some(packet.destination)
             };

@@ -134,7 +134,10 @@ fn any_vpc(region: &mut Region, dice: &mut Dice<'_>, number: usize) {
             enis.push(any_eni(region, dice, subnet, 10 + n, &groups));
             if dice.chance(2) {
                 let eni = enis.last().unwrap();
-                region.elastic(eni, &format!("198.18.{number}.{}", 10 * (index + 1) as u64 + n));
+                region.elastic(
+                    eni,
+                    &format!("198.18.{number}.{}", 10 * (index + 1) as u64 + n),
+                );
             }
         }
     }
@@ -144,7 +147,14 @@ fn any_vpc(region: &mut Region, dice: &mut Dice<'_>, number: usize) {
         region.put(nat.clone());
     }
     for subnet in &subnets {
-        any_routes(region, dice, (&vpc, subnet, &subnets), &gateway, &nat, &enis);
+        any_routes(
+            region,
+            dice,
+            (&vpc, subnet, &subnets),
+            &gateway,
+            &nat,
+            &enis,
+        );
         any_acl(region, dice, &vpc, subnet);
     }
 }
@@ -206,7 +216,10 @@ fn any_routes(
             routes.push((to.cidr_block.to_string(), target));
         }
     }
-    let routes: Vec<(&str, RouteTarget)> = routes.iter().map(|(d, t)| (d.as_str(), t.clone())).collect();
+    let routes: Vec<(&str, RouteTarget)> = routes
+        .iter()
+        .map(|(d, t)| (d.as_str(), t.clone()))
+        .collect();
     if !dice.chance(8) {
         region.routes(vpc, subnet, &routes);
     }
@@ -360,13 +373,20 @@ fn the_program_does_what_the_reference_says() {
                     right
                 );
                 let mut counts = counts.borrow_mut();
-                *(if right.delivery().is_some() { &mut *counts.0 } else { &mut *counts.1 }) += 1;
+                *(if right.delivery().is_some() {
+                    &mut *counts.0
+                } else {
+                    &mut *counts.1
+                }) += 1;
             }
             Ok(())
         })
         .unwrap();
     println!("{delivered} delivered, {dropped} dropped");
-    assert!(delivered > dropped / 20, "the packets mean something: {delivered} of {dropped}");
+    assert!(
+        delivered > dropped / 20,
+        "the packets mean something: {delivered} of {dropped}"
+    );
 }
 
 #[test]
@@ -394,8 +414,15 @@ fn an_added_rule_never_blocks_and_taking_it_back_undoes_it() {
             let after = compile(&region.snapshot, &config);
             for _ in 0..40 {
                 let (origin, packet) = any_packet(&region, &mut dice);
-                if eval::fate(&before, &config, &origin, packet).delivery().is_some() {
-                    prop_assert!(eval::fate(&after, &config, &origin, packet).delivery().is_some());
+                if eval::fate(&before, &config, &origin, packet)
+                    .delivery()
+                    .is_some()
+                {
+                    prop_assert!(
+                        eval::fate(&after, &config, &origin, packet)
+                            .delivery()
+                            .is_some()
+                    );
                 }
             }
             region.put(old);
@@ -464,7 +491,9 @@ fn the_difference_applied_to_the_old_gives_the_new() {
                     // A setting that is no longer named keeps its value: only an interface that
                     // changed its owner would have one, and none does.
                     let mut settings = namespace.sysctls.iter();
-                    prop_assert!(settings.all(|(path, value)| got.sysctls.get(path) == Some(value)));
+                    prop_assert!(
+                        settings.all(|(path, value)| got.sysctls.get(path) == Some(value))
+                    );
                 }
                 prop_assert_eq!(model.namespaces.len(), new.namespaces.len());
             }
@@ -490,7 +519,12 @@ fn forget_neighbours_of_lost_devices(model: &mut Program) {
 }
 
 /// The kernel as maps. It refuses what the kernel refuses.
-fn model_step(model: &mut Program, new: &Program, place: &Place, work: &Work) -> Result<(), TestCaseError> {
+fn model_step(
+    model: &mut Program,
+    new: &Program,
+    place: &Place,
+    work: &Work,
+) -> Result<(), TestCaseError> {
     let Place::Named(name) = place else {
         return Ok(());
     };
@@ -507,7 +541,9 @@ fn model_step(model: &mut Program, new: &Program, place: &Place, work: &Work) ->
             model.namespaces.remove(name);
             // Pairs go with either end, and routes and neighbours with the device.
             for other in model.namespaces.values_mut() {
-                other.veths.retain(|_, veth| veth.peer.namespace.as_ref() != Some(name));
+                other
+                    .veths
+                    .retain(|_, veth| veth.peer.namespace.as_ref() != Some(name));
             }
             return Ok(());
         }
@@ -519,7 +555,12 @@ fn model_step(model: &mut Program, new: &Program, place: &Place, work: &Work) ->
             namespace.sysctls.insert(path.clone(), value.clone());
         }
         Work::AddVeth { device, veth } => {
-            prop_assert!(namespace.veths.insert(device.clone(), veth.clone()).is_none());
+            prop_assert!(
+                namespace
+                    .veths
+                    .insert(device.clone(), veth.clone())
+                    .is_none()
+            );
         }
         Work::RemoveVeth { device } => {
             prop_assert!(namespace.veths.remove(device).is_some());
@@ -532,7 +573,9 @@ fn model_step(model: &mut Program, new: &Program, place: &Place, work: &Work) ->
                     LinkOp::AddNeighbour(d, a, m) => drop(namespace.neighbours.insert((d, a), m)),
                     LinkOp::RemoveNeighbour(d, a) => drop(namespace.neighbours.remove(&(d, a))),
                     LinkOp::AddRoute(key, route) => drop(namespace.routes.insert(key, route)),
-                    LinkOp::RemoveRoute(key, _) => prop_assert!(namespace.routes.remove(&key).is_some()),
+                    LinkOp::RemoveRoute(key, _) => {
+                        prop_assert!(namespace.routes.remove(&key).is_some())
+                    }
                     LinkOp::AddRule(rule) => prop_assert!(namespace.rules.insert(rule)),
                     LinkOp::RemoveRule(rule) => prop_assert!(namespace.rules.remove(&rule)),
                 }
@@ -559,11 +602,16 @@ fn model_firewall(
     operation: &NftOp,
 ) -> Result<(), TestCaseError> {
     if let NftOp::AddTable = operation {
-        namespace.tables.entry(name.to_owned()).or_insert(Table::new(family));
+        namespace
+            .tables
+            .entry(name.to_owned())
+            .or_insert(Table::new(family));
         return Ok(());
     }
     let Some(table) = namespace.tables.get_mut(name) else {
-        return Err(TestCaseError::fail(format!("{operation:?} without its table")));
+        return Err(TestCaseError::fail(format!(
+            "{operation:?} without its table"
+        )));
     };
     match operation.clone() {
         NftOp::AddTable => {}

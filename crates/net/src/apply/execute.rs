@@ -88,15 +88,20 @@ impl Executor {
         match &step.work {
             Work::CreateNamespace => plain("create the namespace", self.create(place)),
             Work::RemoveNamespace => plain("remove the namespace", self.remove(place)),
-            Work::Set { path, value } => {
-                plain(&format!("set {path} = {value:?}"), self.set(place, path, value))
-            }
+            Work::Set { path, value } => plain(
+                &format!("set {path} = {value:?}"),
+                self.set(place, path, value),
+            ),
             Work::AddVeth { device, veth } => self.add_veth(place, device, veth).map_err(|error| {
-                (None, format!("make the pair {device} - {}: {error}", veth.peer.device))
+                (
+                    None,
+                    format!("make the pair {device} - {}: {error}", veth.peer.device),
+                )
             }),
-            Work::RemoveVeth { device } => {
-                plain(&format!("remove device {device}"), self.remove_device(place, device))
-            }
+            Work::RemoveVeth { device } => plain(
+                &format!("remove device {device}"),
+                self.remove_device(place, device),
+            ),
             Work::Links(operations) => self.links(place, operations),
             Work::Firewall {
                 family,
@@ -190,7 +195,9 @@ impl Executor {
             self.handle(place)?.sockets.insert(protocol, socket);
         }
         let sockets = &mut self.handle(place)?.sockets;
-        Ok(sockets.get_mut(&protocol).expect("it was put there just now"))
+        Ok(sockets
+            .get_mut(&protocol)
+            .expect("it was put there just now"))
     }
 
     fn routing(&mut self, place: &Place) -> io::Result<&mut Socket> {
@@ -205,7 +212,10 @@ impl Executor {
         self.current = place.clone();
         self.adopt(place, file);
         const LOOPBACK: u32 = 1;
-        only(self.routing(place)?.exchange(vec![route::set_up(LOOPBACK)])?)
+        only(
+            self.routing(place)?
+                .exchange(vec![route::set_up(LOOPBACK)])?,
+        )
     }
 
     fn remove(&mut self, place: &Place) -> io::Result<()> {
@@ -300,7 +310,10 @@ impl Executor {
             Err(error) => return Err(error),
         };
         self.forget_index(place, device);
-        only(self.routing(place)?.exchange(vec![route::remove_link(index)])?)
+        only(
+            self.routing(place)?
+                .exchange(vec![route::remove_link(index)])?,
+        )
     }
 
     fn links(

@@ -186,8 +186,9 @@ impl Worker {
                 remove_host_table(&mut self.executor, &self.config)?;
             }
         }
-        self.observe_stale(&program);
-        let steps = plan(&self.applied, &program, &self.stale);
+        let stale = std::mem::take(&mut self.stale);
+        self.observe_all(&stale, &program);
+        let steps = plan(&self.applied, &program, &stale);
         let outcome = self.executor.run(&steps);
         let alarms = program.alarms.clone();
         let failures = outcome
@@ -217,29 +218,23 @@ impl Worker {
         Ok(places)
     }
 
-    /// Reads what is in the stale places into `applied`; those that are not there are made anew.
-    fn observe_stale(&mut self, program: &Program) {
-        let mut still_stale = BTreeSet::new();
-        for place in std::mem::take(&mut self.stale) {
-            let found =
-                crate::observe::observe(&mut self.executor, &self.config, &place, program);
-            match (&place, found) {
-                (Place::Host, Some(found)) => self.applied.host = found,
-                (Place::Host, None) => self.applied.host = Default::default(),
+    /// Reads what is in these places into `applied`; those that are not there are made anew.
+    fn observe_all(&mut self, places: &BTreeSet<Place>, program: &Program) {
+        for place in places {
+            let found = crate::observe::observe(&mut self.executor, &self.config, place, program);
+            match (place, found) {
+                (Place::Host, found) => self.applied.host = found.unwrap_or_default(),
                 (Place::Named(name), Some(found)) => {
                     self.applied.namespaces.insert(name.clone(), found);
                 }
                 (Place::Named(name), None) => {
-                    self.executor.forget(&place);
+                    self.executor.forget(place);
                     self.applied.namespaces.remove(name);
                     // A name without a namespace: a crash between the file and the mount.
                     let _ = namespace::forget(name);
                 }
             }
-            still_stale.insert(place);
         }
-        // The planner needs to know them; failures of this run are added to an empty set.
-        self.stale = still_stale;
     }
 }
 
@@ -279,8 +274,7 @@ pub fn teardown(config: &RegionConfig) -> Result<(), ApplyError> {
                     .map_err(failed(format!("list {}", names::NAMESPACES_DIR)))?;
                 executor.remove_host_side(&config)?;
                 for name in all {
-                    namespace::forget(&name)
-                        .map_err(failed(format!("remove namespace {name}")))?;
+                    namespace::forget(&name).map_err(failed(format!("remove namespace {name}")))?;
                 }
                 remove_host_table(&mut executor, &config)
             })

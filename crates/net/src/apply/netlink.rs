@@ -177,14 +177,8 @@ impl Socket {
     fn send(&self, bytes: &[u8]) -> io::Result<()> {
         loop {
             // SAFETY: the pointer and length are of a live slice.
-            let sent = unsafe {
-                libc::send(
-                    self.fd.as_raw_fd(),
-                    bytes.as_ptr().cast(),
-                    bytes.len(),
-                    0,
-                )
-            };
+            let sent =
+                unsafe { libc::send(self.fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
             if sent >= 0 {
                 return Ok(());
             }

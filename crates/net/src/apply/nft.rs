@@ -6,8 +6,7 @@
 use super::netlink::{APPEND, CREATE, Message, Refusal, Socket};
 use crate::plan::NftOp;
 use crate::program::{
-    Action, Base, Direction, End, Family, Hook, Match, Range, Set,
-    TrafficKind, Verdict,
+    Action, Base, Direction, End, Family, Hook, Match, Range, Set, TrafficKind, Verdict,
 };
 use fogbank_types::Ipv4Cidr;
 
@@ -93,10 +92,8 @@ pub fn transact(
                 .expect("a refused transaction names a message");
             Err(NftError::Refused {
                 table: table.to_owned(),
-                operation: index.map_or_else(
-                    || "commit".to_owned(),
-                    |i| operations[owners[i]].describe(),
-                ),
+                operation: index
+                    .map_or_else(|| "commit".to_owned(), |i| operations[owners[i]].describe()),
                 refusal,
             })
         }

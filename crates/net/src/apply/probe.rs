@@ -24,7 +24,13 @@ pub struct Guarantee {
 /// Tries namespaces, veth pairs, nftables and connection tracking. Takes a few milliseconds.
 pub fn probe() -> Vec<Guarantee> {
     let tried = std::thread::scope(|scope| scope.spawn(try_out).join());
-    tried.unwrap_or_else(|_| vec![guarantee("network", "", Err(io::Error::other("probe ended")))])
+    tried.unwrap_or_else(|_| {
+        vec![guarantee(
+            "network",
+            "",
+            Err(io::Error::other("probe ended")),
+        )]
+    })
 }
 
 fn guarantee(name: &'static str, what: &str, outcome: io::Result<()>) -> Guarantee {

@@ -34,6 +34,7 @@ const KERNEL: u8 = 2;
 const UNICAST: u8 = 1;
 const BLACKHOLE: u8 = 6;
 const SCOPE_LINK: u8 = 253;
+const SCOPE_ANY: u8 = 255;
 const ON_LINK: u32 = 4;
 const PERMANENT: u16 = 0x80;
 const RULE_LOOKUP: u8 = 1;
@@ -113,7 +114,9 @@ pub fn encode(operation: &LinkOp, index: u32) -> Message {
         LinkOp::RemoveNeighbour(_, address) => {
             neighbour_message(DELETE_NEIGHBOUR, 0, *address, index)
         }
-        LinkOp::AddRoute(key, route) => route_message(NEW_ROUTE, CREATE | REPLACE, key, route, index),
+        LinkOp::AddRoute(key, route) => {
+            route_message(NEW_ROUTE, CREATE | REPLACE, key, route, index)
+        }
         LinkOp::RemoveRoute(key, route) => route_message(DELETE_ROUTE, 0, key, route, index),
         LinkOp::AddRule(rule) => rule_message(NEW_RULE, CREATE | EXCLUSIVE, rule),
         LinkOp::RemoveRule(rule) => rule_message(DELETE_RULE, 0, rule),
@@ -127,13 +130,9 @@ pub fn already_so(operation: &LinkOp, refusal: &Refusal) -> bool {
         LinkOp::RemoveAddress(_)
         | LinkOp::RemoveNeighbour(..)
         | LinkOp::RemoveRoute(..)
-        | LinkOp::RemoveRule(_) => [
-            libc::ENOENT,
-            libc::ESRCH,
-            libc::ENODEV,
-            libc::EADDRNOTAVAIL,
-        ]
-        .contains(&refusal.errno),
+        | LinkOp::RemoveRule(_) => {
+            [libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL].contains(&refusal.errno)
+        }
         _ => false,
     }
 }
@@ -163,6 +162,11 @@ fn route_message(kind: u16, flags: u16, key: &RouteKey, route: &Route, index: u3
         Route::Device(_) => (UNICAST, SCOPE_LINK, 0),
         Route::Via { .. } => (UNICAST, 0, ON_LINK),
     };
+    // Whoever made a route that shall not be there, it goes.
+    let (scope, protocol) = match kind {
+        DELETE_ROUTE => (SCOPE_ANY, 0),
+        _ => (scope, OURS),
+    };
     let small_table = u8::try_from(key.table).unwrap_or(0);
     let mut header = [0; 12];
     header[..8].copy_from_slice(&[
@@ -171,7 +175,7 @@ fn route_message(kind: u16, flags: u16, key: &RouteKey, route: &Route, index: u3
         0,
         0,
         small_table,
-        OURS,
+        protocol,
         scope,
         route_type,
     ]);

@@ -41,11 +41,7 @@ pub(super) fn add(program: &mut Program, table: &mut Table, region: &Region<'_>)
                 continue;
             }
             used = true;
-            let name = format!(
-                "{}-{}",
-                subnet.subnet_id,
-                if egress { "out" } else { "in" }
-            );
+            let name = format!("{}-{}", subnet.subnet_id, if egress { "out" } else { "in" });
             let chain = subnet_chain(subnet, &entries, egress);
             table.chains.insert(name.clone(), chain);
             for device in &devices {

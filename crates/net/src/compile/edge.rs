@@ -8,7 +8,7 @@ use super::{Region, claim, routable};
 use crate::names;
 use crate::program::{
     Action, Address, Base, Chain, Direction, End, Family, Hook, MAIN, Match, Namespace, Peer,
-    Program, Role, Route, RouteKey, Rule, Table, Veth, Verdict,
+    Program, Role, Route, RouteKey, Rule, Table, Verdict, Veth,
 };
 use fogbank_types::{InternetAccess, Ipv4Cidr, RegionConfig};
 use std::collections::BTreeSet;
@@ -45,7 +45,10 @@ pub(super) fn add(program: &mut Program, config: &RegionConfig, regions: &[Regio
                 continue;
             }
             if !claim(&mut claimed, &text) {
-                program.alarm(&text, "public address is mapped twice: the second is not routed");
+                program.alarm(
+                    &text,
+                    "public address is mapped twice: the second is not routed",
+                );
                 continue;
             }
             let key = main(Ipv4Cidr::host(*public_ip), 0);

@@ -15,7 +15,9 @@ pub(super) fn link(router: &mut Namespace, region: &Region<'_>) {
     let hop = (names::GATEWAY_DEVICE.to_owned(), names::EDGE_HOP);
     router.neighbours.insert(hop, names::EDGE_MAC);
     for (private_ip, public_ip) in &region.public {
-        router.connections.insert(*public_ip, private_ip.to_string());
+        router
+            .connections
+            .insert(*public_ip, private_ip.to_string());
     }
 }
 

@@ -189,7 +189,12 @@ fn set_rules(table: &mut Table, name: &str, end: End, boxes: Boxes) -> Vec<Rule>
     let protocols = disjoint(boxes.protocols);
     let mut rules = Vec::new();
     for (empty, suffix, kind, set) in [
-        (ports.is_empty(), "ports", TrafficKind::Ports, Set::Ports(ports)),
+        (
+            ports.is_empty(),
+            "ports",
+            TrafficKind::Ports,
+            Set::Ports(ports),
+        ),
         (icmp.is_empty(), "icmp", TrafficKind::Icmp, Set::Icmp(icmp)),
         (
             protocols.is_empty(),

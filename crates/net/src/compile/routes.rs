@@ -179,9 +179,7 @@ fn add_table(router: &mut Namespace, region: &Region<'_>, table: &RouteTable, nu
             OUTER
         };
         let to = next_hop(region, &route.target);
-        router
-            .routes
-            .insert(key(table | number, destination), to);
+        router.routes.insert(key(table | number, destination), to);
     }
 }
 
@@ -216,8 +214,6 @@ fn next_hop(region: &Region<'_>, target: &RouteTarget) -> Route {
             .and_then(|gateway| gateway.eni_id.clone())
             .and_then(local)
             .map_or(Route::Blackhole, through),
-        RouteTarget::NetworkInterface(id) => {
-            local(id.clone()).map_or(Route::Blackhole, through)
-        }
+        RouteTarget::NetworkInterface(id) => local(id.clone()).map_or(Route::Blackhole, through),
     }
 }

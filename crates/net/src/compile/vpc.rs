@@ -87,9 +87,7 @@ fn local_addresses(router: &mut Namespace, region: &Region<'_>) {
 fn link(router: &mut Namespace, region: &Region<'_>, eni: &Eni) {
     let device = names::eni_device(&eni.eni_id);
     for address in eni.addresses() {
-        router
-            .neighbours
-            .insert((device.clone(), address), eni.mac);
+        router.neighbours.insert((device.clone(), address), eni.mac);
         router.connections.insert(address, device.clone());
     }
     router.veths.insert(

@@ -127,7 +127,12 @@ impl Region {
     }
 
     /// A table of its own for the subnet, with these routes.
-    pub fn routes(&mut self, vpc: &Vpc, subnet: &Subnet, routes: &[(&str, RouteTarget)]) -> RouteTable {
+    pub fn routes(
+        &mut self,
+        vpc: &Vpc,
+        subnet: &Subnet,
+        routes: &[(&str, RouteTarget)],
+    ) -> RouteTable {
         let mut table = self.route_table(vpc);
         table.associations.push(RouteTableAssociation {
             association_id: RouteTableAssociationId::from_bits(self.number()),
@@ -286,7 +291,13 @@ impl Region {
     }
 }
 
-pub fn entry(number: u16, egress: bool, allow: bool, traffic: Traffic, block: &str) -> NetworkAclEntry {
+pub fn entry(
+    number: u16,
+    egress: bool,
+    allow: bool,
+    traffic: Traffic,
+    block: &str,
+) -> NetworkAclEntry {
     NetworkAclEntry {
         number,
         egress,

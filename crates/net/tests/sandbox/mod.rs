@@ -33,11 +33,20 @@ fn isolate() {
     let null = std::ptr::null();
     // SAFETY: only this thread moves; all strings are zero-terminated literals.
     unsafe {
-        check("unshare", libc::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS));
+        check(
+            "unshare",
+            libc::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS),
+        );
         let private = libc::MS_REC | libc::MS_PRIVATE;
-        check("private", libc::mount(null, c"/".as_ptr(), null, private, null.cast()));
+        check(
+            "private",
+            libc::mount(null, c"/".as_ptr(), null, private, null.cast()),
+        );
         let tmpfs = c"tmpfs".as_ptr();
-        check("tmpfs", libc::mount(tmpfs, c"/run".as_ptr(), tmpfs, 0, null.cast()));
+        check(
+            "tmpfs",
+            libc::mount(tmpfs, c"/run".as_ptr(), tmpfs, 0, null.cast()),
+        );
     }
     run("ip", &["link", "set", "lo", "up"]);
 }
@@ -73,9 +82,11 @@ pub fn inside<T: Send>(place: &From, work: impl FnOnce() -> T + Send) -> T {
 
 /// A TCP echo that tells each caller the address it is seen by, then repeats what it hears.
 pub fn serve_tcp(namespace: &Path, port: u16) {
-    let listener = in_namespace(namespace, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
-        .unwrap()
-        .unwrap();
+    let listener = in_namespace(namespace, || {
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+    })
+    .unwrap()
+    .unwrap();
     std::thread::spawn(move || {
         while let Ok((mut stream, peer)) = listener.accept() {
             std::thread::spawn(move || {
@@ -92,8 +103,8 @@ pub fn serve_tcp(namespace: &Path, port: u16) {
 }
 
 /// A UDP server that answers each datagram with the sender's address.
-pub fn serve_udp(namespace: &Path, port: u16) {
-    let socket = in_namespace(namespace, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
+pub fn serve_udp(namespace: &Path, address: Ipv4Addr, port: u16) {
+    let socket = in_namespace(namespace, || UdpSocket::bind((address, port)))
         .unwrap()
         .unwrap();
     std::thread::spawn(move || {
