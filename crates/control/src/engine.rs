@@ -72,7 +72,7 @@ struct Seeds {
 impl Seeds {
     fn draw(&mut self) -> u128 {
         use std::hash::{BuildHasher, Hasher};
-        let mut half = |salt: u64| {
+        let half = |salt: u64| {
             let mut hasher = self.state.build_hasher();
             hasher.write_u64(self.drawn);
             hasher.write_u64(salt);

@@ -73,7 +73,7 @@ pub fn run(process: Process) -> Result<()> {
         }
         Process::Shim { bundle } => {
             crate::logging::start("shim");
-            fogbank_node::shim::main(&["shim"], &bundle).context("shim")
+            fogbank_node::shim::main(&bundle).context("shim")
         }
     }
 }
