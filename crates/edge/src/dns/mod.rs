@@ -27,3 +27,6 @@ pub use name::{Name, NameError};
 pub use namespace::NamespaceError;
 pub use process::{DnsError, run, serve};
 pub use tables::{Answer, Code, Record, Tables, View};
+
+#[cfg(test)]
+mod tests;

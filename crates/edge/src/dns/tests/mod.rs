@@ -1,0 +1,3 @@
+mod answers;
+pub mod fixture;
+mod wire;
