@@ -321,6 +321,8 @@ impl Life {
         let mut lines = BufReader::new(reader).lines();
         let mut orders = self.orders.clone();
         let mut given = Want::Run;
+        // Nobody gives orders any more once the row is gone and the last order was given.
+        let mut open = true;
         loop {
             let want = *orders.borrow_and_update();
             if want > given {
@@ -338,10 +340,7 @@ impl Life {
                     Ok(Some(line)) => self.heard(&line),
                     Ok(None) | Err(_) => return,
                 },
-                changed = orders.changed() => if changed.is_err() {
-                    // The agent is leaving; the task stays.
-                    std::future::pending::<()>().await;
-                },
+                changed = orders.changed(), if open => open = changed.is_ok(),
             }
         }
     }
