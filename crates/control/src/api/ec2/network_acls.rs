@@ -140,22 +140,28 @@ impl EntryMembers {
     }
 }
 
+/// The entry of a request that creates or replaces one; both have the same members.
+macro_rules! entry {
+    ($request:ident) => {
+        EntryMembers {
+            number: $request.rule_number,
+            egress: $request.egress,
+            action: $request.rule_action,
+            protocol: $request.protocol,
+            cidr_block: $request.cidr_block,
+            ipv6_cidr_block: $request.ipv6_cidr_block,
+            port_range: $request.port_range,
+            icmp: $request.icmp_type_code,
+        }
+    };
+}
+
 pub fn create_entry(
     context: &Context,
     request: CreateNetworkAclEntryRequest,
 ) -> Result<CreateNetworkAclEntryResponse, ApiError> {
     let id = ids::parse(&request.network_acl_id)?;
-    let entry = EntryMembers {
-        number: request.rule_number,
-        egress: request.egress,
-        action: request.rule_action,
-        protocol: request.protocol,
-        cidr_block: request.cidr_block,
-        ipv6_cidr_block: request.ipv6_cidr_block,
-        port_range: request.port_range,
-        icmp: request.icmp_type_code,
-    }
-    .parse()?;
+    let entry = entry!(request).parse()?;
     write(context, request.dry_run, |tx| {
         network_acls::create_entry(tx, &context.scope(), &id, entry.clone())
     })?;
@@ -167,17 +173,7 @@ pub fn replace_entry(
     request: ReplaceNetworkAclEntryRequest,
 ) -> Result<ReplaceNetworkAclEntryResponse, ApiError> {
     let id = ids::parse(&request.network_acl_id)?;
-    let entry = EntryMembers {
-        number: request.rule_number,
-        egress: request.egress,
-        action: request.rule_action,
-        protocol: request.protocol,
-        cidr_block: request.cidr_block,
-        ipv6_cidr_block: request.ipv6_cidr_block,
-        port_range: request.port_range,
-        icmp: request.icmp_type_code,
-    }
-    .parse()?;
+    let entry = entry!(request).parse()?;
     write(context, request.dry_run, |tx| {
         network_acls::replace_entry(tx, &context.scope(), &id, entry.clone())
     })?;

@@ -253,6 +253,28 @@ fn destination(
     ids::block("destinationCidrBlock", &text)
 }
 
+/// The targets of a request that creates or replaces a route; both have the same members.
+macro_rules! targets {
+    ($request:ident) => {
+        Targets {
+            gateway_id: $request.gateway_id,
+            nat_gateway_id: $request.nat_gateway_id,
+            network_interface_id: $request.network_interface_id,
+            others: [
+                $request.carrier_gateway_id,
+                $request.core_network_arn,
+                $request.egress_only_internet_gateway_id,
+                $request.instance_id,
+                $request.local_gateway_id,
+                $request.odb_network_arn,
+                $request.transit_gateway_id,
+                $request.vpc_endpoint_id,
+                $request.vpc_peering_connection_id,
+            ],
+        }
+    };
+}
+
 pub fn create_route(
     context: &Context,
     request: CreateRouteRequest,
@@ -263,23 +285,7 @@ pub fn create_route(
         request.destination_ipv6_cidr_block,
         request.destination_prefix_list_id,
     )?;
-    let target = Targets {
-        gateway_id: request.gateway_id,
-        nat_gateway_id: request.nat_gateway_id,
-        network_interface_id: request.network_interface_id,
-        others: [
-            request.carrier_gateway_id,
-            request.core_network_arn,
-            request.egress_only_internet_gateway_id,
-            request.instance_id,
-            request.local_gateway_id,
-            request.odb_network_arn,
-            request.transit_gateway_id,
-            request.vpc_endpoint_id,
-            request.vpc_peering_connection_id,
-        ],
-    }
-    .parse()?;
+    let target = targets!(request).parse()?;
     let route = RouteRow {
         destination,
         target,
@@ -306,23 +312,7 @@ pub fn replace_route(
         request.destination_ipv6_cidr_block,
         request.destination_prefix_list_id,
     )?;
-    let target = Targets {
-        gateway_id: request.gateway_id,
-        nat_gateway_id: request.nat_gateway_id,
-        network_interface_id: request.network_interface_id,
-        others: [
-            request.carrier_gateway_id,
-            request.core_network_arn,
-            request.egress_only_internet_gateway_id,
-            request.instance_id,
-            request.local_gateway_id,
-            request.odb_network_arn,
-            request.transit_gateway_id,
-            request.vpc_endpoint_id,
-            request.vpc_peering_connection_id,
-        ],
-    }
-    .parse()?;
+    let target = targets!(request).parse()?;
     let route = RouteRow {
         destination,
         target,

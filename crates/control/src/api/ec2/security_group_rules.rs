@@ -91,6 +91,20 @@ impl Plain {
     }
 }
 
+/// The plain members of a request; all four that have them have the same.
+macro_rules! plain {
+    ($request:ident) => {
+        Plain {
+            ip_protocol: $request.ip_protocol,
+            from_port: $request.from_port,
+            to_port: $request.to_port,
+            cidr_ip: $request.cidr_ip,
+            source_group_name: $request.source_security_group_name,
+            source_group_owner: $request.source_security_group_owner_id,
+        }
+    };
+}
+
 /// Every source of every permission of a call.
 fn sources(
     context: &Context,
@@ -293,14 +307,7 @@ pub fn authorize_ingress(
         egress: false,
         group_id,
         list: request.ip_permissions,
-        plain: Plain {
-            ip_protocol: request.ip_protocol,
-            from_port: request.from_port,
-            to_port: request.to_port,
-            cidr_ip: request.cidr_ip,
-            source_group_name: request.source_security_group_name,
-            source_group_owner: request.source_security_group_owner_id,
-        },
+        plain: plain!(request),
         tags: request.tag_specifications,
         dry_run: request.dry_run,
     };
@@ -320,14 +327,7 @@ pub fn authorize_egress(
         egress: true,
         group_id,
         list: request.ip_permissions,
-        plain: Plain {
-            ip_protocol: request.ip_protocol,
-            from_port: request.from_port,
-            to_port: request.to_port,
-            cidr_ip: request.cidr_ip,
-            source_group_name: request.source_security_group_name,
-            source_group_owner: request.source_security_group_owner_id,
-        },
+        plain: plain!(request),
         tags: request.tag_specifications,
         dry_run: request.dry_run,
     };
@@ -417,14 +417,7 @@ pub fn revoke_ingress(
         egress: false,
         group_id: group_id.clone(),
         list: request.ip_permissions,
-        plain: Plain {
-            ip_protocol: request.ip_protocol,
-            from_port: request.from_port,
-            to_port: request.to_port,
-            cidr_ip: request.cidr_ip,
-            source_group_name: request.source_security_group_name,
-            source_group_owner: request.source_security_group_owner_id,
-        },
+        plain: plain!(request),
         rule_ids: request.security_group_rule_ids,
         dry_run: request.dry_run,
     };
@@ -445,14 +438,7 @@ pub fn revoke_egress(
         egress: true,
         group_id: group_id.clone(),
         list: request.ip_permissions,
-        plain: Plain {
-            ip_protocol: request.ip_protocol,
-            from_port: request.from_port,
-            to_port: request.to_port,
-            cidr_ip: request.cidr_ip,
-            source_group_name: request.source_security_group_name,
-            source_group_owner: request.source_security_group_owner_id,
-        },
+        plain: plain!(request),
         rule_ids: request.security_group_rule_ids,
         dry_run: request.dry_run,
     };

@@ -1,0 +1,272 @@
+//! Security groups and network ACLs.
+
+use super::*;
+
+#[test]
+fn a_rule_is_answered_shown_and_revoked() {
+    let region = Region::start();
+    let vpc = region.vpc();
+    let (web, api) = (region.group(&vpc, "web"), region.group(&vpc, "api"));
+    let rule = "IpPermissions.1.IpProtocol=6&IpPermissions.1.FromPort=80&IpPermissions.1.ToPort=80&\
+                IpPermissions.1.IpRanges.1.CidrIp=10.0.0.1/8&IpPermissions.1.IpRanges.1.Description=inside";
+    let group_rule = format!(
+        "IpPermissions.2.IpProtocol=tcp&IpPermissions.2.FromPort=80&IpPermissions.2.ToPort=80&\
+         IpPermissions.2.Groups.1.GroupId={api}"
+    );
+    let added = region.ok(
+        "AuthorizeSecurityGroupIngress",
+        &format!("GroupId={web}&{rule}&{group_rule}"),
+    );
+    assert_eq!(element(&added, "return"), "true");
+    let ids = elements(&added, "securityGroupRuleId");
+    assert_eq!(
+        (ids.len(), elements(&added, "cidrIpv4")),
+        (2, vec!["10.0.0.0/8".to_owned()])
+    );
+    let shown = region.ok("DescribeSecurityGroups", &format!("GroupId.1={web}"));
+    let ingress = shown.split("<ipPermissionsEgress>").next().unwrap();
+    assert_eq!(
+        elements(ingress, "ipProtocol"),
+        ["tcp"],
+        "one permission for one traffic"
+    );
+    assert_eq!(
+        (element(ingress, "cidrIp"), element(ingress, "userId")),
+        ("10.0.0.0/8".to_owned(), "000000000000".to_owned())
+    );
+    assert_eq!(
+        region.code(
+            "AuthorizeSecurityGroupIngress",
+            &format!("GroupId={web}&{rule}")
+        ),
+        "InvalidPermission.Duplicate"
+    );
+    let listed = region.ok(
+        "DescribeSecurityGroupRules",
+        &format!("Filter.1.Name=group-id&Filter.1.Value.1={web}"),
+    );
+    assert_eq!(elements(&listed, "securityGroupRuleId").len(), 3);
+    region.ok(
+        "RevokeSecurityGroupIngress",
+        &format!("GroupId={web}&SecurityGroupRuleId.1={}", ids[1]),
+    );
+    region.ok(
+        "RevokeSecurityGroupIngress",
+        &format!("GroupId={web}&{rule}"),
+    );
+    assert_eq!(
+        region.code(
+            "RevokeSecurityGroupIngress",
+            &format!("GroupId={web}&{rule}")
+        ),
+        "InvalidPermission.NotFound"
+    );
+    assert_eq!(
+        region.code(
+            "DescribeSecurityGroupRules",
+            &format!("SecurityGroupRuleId.1={}", ids[0])
+        ),
+        "InvalidSecurityGroupRuleId.NotFound"
+    );
+}
+
+#[test]
+fn the_ipv6_default_rule_is_not_there() {
+    let region = Region::start();
+    let vpc = region.vpc();
+    let group = region.group(&vpc, "web");
+    let all = format!("GroupId={group}&IpPermissions.1.IpProtocol=-1&IpPermissions.1");
+    region.ok(
+        "RevokeSecurityGroupEgress",
+        &format!("{all}.IpRanges.1.CidrIp=0.0.0.0/0"),
+    );
+    assert_eq!(
+        region.code(
+            "RevokeSecurityGroupEgress",
+            &format!("{all}.Ipv6Ranges.1.CidrIpv6=::/0")
+        ),
+        "InvalidPermission.NotFound"
+    );
+    for unbuilt in [
+        "Ipv6Ranges.1.CidrIpv6=::/0",
+        "PrefixListIds.1.PrefixListId=pl-12345678",
+    ] {
+        assert_eq!(
+            region.code("AuthorizeSecurityGroupEgress", &format!("{all}.{unbuilt}")),
+            "InvalidParameterValue",
+            "{unbuilt}"
+        );
+    }
+}
+
+#[test]
+fn bad_permissions_change_nothing() {
+    let region = Region::start();
+    let vpc = region.vpc();
+    let group = region.group(&vpc, "web");
+    let before = region.ok("DescribeSecurityGroups", &format!("GroupId.1={group}&"));
+    let p = "IpPermissions.1";
+    for (rest, code) in [
+        (String::new(), "MissingParameter"),
+        (
+            format!("{p}.IpProtocol=tcp&{p}.FromPort=1&{p}.ToPort=1"),
+            "MissingParameter",
+        ),
+        (
+            format!("{p}.IpRanges.1.CidrIp=0.0.0.0/0"),
+            "InvalidParameterValue",
+        ),
+        (
+            format!("{p}.IpProtocol=tcp&{p}.IpRanges.1.CidrIp=0.0.0.0/0"),
+            "InvalidParameterValue",
+        ),
+        (
+            format!(
+                "{p}.IpProtocol=tcpx&{p}.FromPort=1&{p}.ToPort=1&{p}.IpRanges.1.CidrIp=0.0.0.0/0"
+            ),
+            "InvalidParameterValue",
+        ),
+        (
+            format!(
+                "{p}.IpProtocol=tcp&{p}.FromPort=2&{p}.ToPort=1&{p}.IpRanges.1.CidrIp=0.0.0.0/0"
+            ),
+            "InvalidParameterValue",
+        ),
+        (
+            format!(
+                "{p}.IpProtocol=tcp&{p}.FromPort=1&{p}.ToPort=65536&{p}.IpRanges.1.CidrIp=0.0.0.0/0"
+            ),
+            "InvalidParameterValue",
+        ),
+        (
+            format!(
+                "{p}.IpProtocol=tcp&{p}.FromPort=1&{p}.ToPort=1&{p}.IpRanges.1.CidrIp=300.0.0.0/8"
+            ),
+            "InvalidParameterValue",
+        ),
+        (
+            format!("{p}.IpProtocol=-1&{p}.Ipv6Ranges.1.CidrIpv6=10.0.0.0/8"),
+            "InvalidParameterValue",
+        ),
+        (
+            format!("{p}.IpProtocol=-1&{p}.Groups.1.GroupId=web"),
+            "InvalidGroupId.Malformed",
+        ),
+        (
+            format!(
+                "{p}.IpProtocol=-1&{p}.Groups.1.GroupId={group}&{p}.Groups.1.UserId=111111111111"
+            ),
+            "InvalidGroup.NotFound",
+        ),
+    ] {
+        let parameters = format!("GroupId={group}&{rest}");
+        assert_eq!(
+            region.code("AuthorizeSecurityGroupIngress", &parameters),
+            code,
+            "{rest}"
+        );
+    }
+    let after = region.ok("DescribeSecurityGroups", &format!("GroupId.1={group}&"));
+    let groups = |xml: &str| element(xml, "securityGroupInfo");
+    assert_eq!(groups(&after), groups(&before));
+}
+
+#[test]
+fn plain_parameters_make_a_rule_and_a_modified_one_keeps_its_id() {
+    let region = Region::start();
+    let vpc = region.vpc();
+    let group = region.group(&vpc, "web");
+    let plain = format!("GroupId={group}&IpProtocol=tcp&FromPort=22&ToPort=22&CidrIp=10.0.0.0/8");
+    let id = element(
+        &region.ok("AuthorizeSecurityGroupIngress", &plain),
+        "securityGroupRuleId",
+    );
+    let r = "SecurityGroupRule.1";
+    let change = format!(
+        "GroupId={group}&{r}.SecurityGroupRuleId={id}&{r}.SecurityGroupRule.IpProtocol=udp&{r}.SecurityGroupRule.FromPort=53&\
+         {r}.SecurityGroupRule.ToPort=53&{r}.SecurityGroupRule.CidrIpv4=10.1.0.0/16"
+    );
+    region.ok("ModifySecurityGroupRules", &change);
+    let shown = region.ok(
+        "DescribeSecurityGroupRules",
+        &format!("SecurityGroupRuleId.1={id}"),
+    );
+    let seen = (
+        element(&shown, "ipProtocol"),
+        element(&shown, "fromPort"),
+        element(&shown, "cidrIpv4"),
+    );
+    assert_eq!(
+        seen,
+        ("udp".to_owned(), "53".to_owned(), "10.1.0.0/16".to_owned())
+    );
+    let described = format!(
+        "GroupId={group}&SecurityGroupRuleDescription.1.SecurityGroupRuleId={id}&SecurityGroupRuleDescription.1.Description=dns"
+    );
+    region.ok("UpdateSecurityGroupRuleDescriptionsIngress", &described);
+    assert_eq!(
+        element(
+            &region.ok(
+                "DescribeSecurityGroupRules",
+                &format!("SecurityGroupRuleId.1={id}")
+            ),
+            "description"
+        ),
+        "dns"
+    );
+    assert_eq!(
+        region.code(
+            "DescribeSecurityGroupRules",
+            "Filter.1.Name=group-id&Filter.1.Value.1=web"
+        ),
+        "InvalidGroupId.Malformed"
+    );
+}
+
+#[test]
+fn acls_show_the_last_entry_and_take_subnets() {
+    let region = Region::start();
+    let vpc = region.vpc();
+    let subnet = region.subnet(&vpc, "10.0.0.0/24");
+    let acl = element(
+        &region.ok("CreateNetworkAcl", &format!("VpcId={vpc}")),
+        "networkAclId",
+    );
+    let entry = format!("NetworkAclId={acl}&RuleNumber=100&Egress=false");
+    let allow = format!(
+        "{entry}&RuleAction=allow&Protocol=6&PortRange.From=80&PortRange.To=80&CidrBlock=0.0.0.0/0"
+    );
+    region.ok("CreateNetworkAclEntry", &allow);
+    assert_eq!(
+        region.code("CreateNetworkAclEntry", &allow),
+        "NetworkAclEntryAlreadyExists"
+    );
+    region.ok(
+        "ReplaceNetworkAclEntry",
+        &format!("{entry}&RuleAction=deny&Protocol=-1&CidrBlock=10.0.0.0/8"),
+    );
+    let shown = region.ok("DescribeNetworkAcls", &format!("NetworkAclId.1={acl}"));
+    assert_eq!(elements(&shown, "ruleNumber"), ["32767", "100", "32767"]);
+    assert_eq!(elements(&shown, "ruleAction"), ["deny", "deny", "deny"]);
+    let of_subnet = format!("Filter.1.Name=association.subnet-id&Filter.1.Value.1={subnet}");
+    let default = region.ok("DescribeNetworkAcls", &of_subnet);
+    assert_eq!(element(&default, "default"), "true");
+    let association = element(&default, "networkAclAssociationId");
+    region.ok(
+        "ReplaceNetworkAclAssociation",
+        &format!("AssociationId={association}&NetworkAclId={acl}"),
+    );
+    assert_eq!(
+        element(&region.ok("DescribeNetworkAcls", &of_subnet), "default"),
+        "false"
+    );
+    assert_eq!(
+        region.code("DeleteNetworkAcl", &format!("NetworkAclId={acl}")),
+        "DependencyViolation"
+    );
+    region.ok("DeleteNetworkAclEntry", &entry);
+    assert_eq!(
+        region.code("DeleteNetworkAclEntry", &entry),
+        "InvalidNetworkAclEntry.NotFound"
+    );
+}
