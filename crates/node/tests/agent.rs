@@ -4,6 +4,8 @@
 //! first leaves the machine's network and mount namespaces, so that nothing it does is seen outside but cgroups of an
 //! instance named after its pid. Needs root and a static busybox.
 
+#![expect(clippy::unwrap_used, reason = "a test program with a main of its own")]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};

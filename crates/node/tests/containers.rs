@@ -3,6 +3,8 @@
 //! It has its own `main` because a shim is a process of its own and single-threaded. Needs root and a static busybox. All
 //! it touches has its own names: mounts live in the shims' mount namespaces, cgroups are `fogbank-test-<pid>-<test>`.
 
+#![expect(clippy::unwrap_used, reason = "a test program with a main of its own")]
+
 use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    let tests: &[(&str, fn(&Fixture))] = &[
+    let tests: &[Test] = &[
         (
             "exit_code_and_output_are_kept",
             exit_code_and_output_are_kept,
@@ -137,6 +139,8 @@ fn main() -> ExitCode {
         ExitCode::FAILURE
     }
 }
+
+type Test = (&'static str, fn(&Fixture));
 
 struct Fixture {
     folder: tempfile::TempDir,

@@ -8,7 +8,7 @@
 //! - Order at the end: capabilities are cut, the user is set, no_new_privs, then the system call filter, then exec.
 //! - The caller is single-threaded: between clone and exec the child runs ordinary Rust code.
 //!
-//! Why this and not a runtime crate: docs/decisions/0003-containers.md.
+//! Why this and not a runtime crate: docs/decisions/0004-containers.md.
 
 mod account;
 mod capability;
