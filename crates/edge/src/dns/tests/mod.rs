@@ -1,3 +1,7 @@
 mod answers;
-pub mod fixture;
+mod fixture;
+mod kernel;
+mod lookup;
+mod outside;
+mod packets;
 mod wire;

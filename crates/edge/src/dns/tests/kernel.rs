@@ -1,0 +1,209 @@
+//! Resolvers in real namespaces. The thread of a test plays the host, in a network and a `/run` of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use tokio::net::UdpSocket;
+use tokio::time::{sleep, timeout};
+
+use super::fixture::*;
+use super::wire::{Server, config};
+use crate::dns::message::{self, Heard};
+use crate::dns::namespace::SocketMaker;
+use crate::dns::{Answer, Kind};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+
+/// Runs the test in a thread that sees nothing of the machine's network.
+fn sandbox<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            if let Err(error) = unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS) {
+                eprintln!("skipped: needs root to make namespaces ({error})");
+                return;
+            }
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none).unwrap();
+            ip(&["link", "set", "lo", "up"]);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(test());
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+fn ip(arguments: &[&str]) {
+    let output = Command::new("ip").args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments:?}: {error}");
+}
+
+fn namespace() -> String {
+    config(SocketAddr::from(([127, 0, 0, 1], 1))).namespace(vpc_id(1).tail())
+}
+
+fn path() -> PathBuf {
+    PathBuf::from("/run/netns").join(namespace())
+}
+
+/// As the node does it.
+fn make_namespace() {
+    let name = namespace();
+    ip(&["netns", "add", &name]);
+    ip(&["-n", &name, "link", "set", "lo", "up"]);
+    for address in [RESOLVER, LINK_LOCAL] {
+        ip(&[
+            "-n",
+            &name,
+            "addr",
+            "add",
+            &format!("{address}/32"),
+            "dev",
+            "lo",
+        ]);
+    }
+}
+
+/// A client in the namespace; a new one each time, as the namespace may be another.
+async fn client(maker: &SocketMaker) -> UdpSocket {
+    let made = async {
+        loop {
+            if let Ok(mut sockets) = maker.open(&path(), &[RESOLVER], 0).await {
+                return UdpSocket::from_std(sockets.udp.remove(0)).unwrap();
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, made).await.unwrap()
+}
+
+/// Asks until somebody is there to answer.
+async fn ask(maker: &SocketMaker, server: Ipv4Addr, text: &str) -> Answer {
+    let name = name(text);
+    let question = message::write_question(1, &name, Kind::A);
+    let asked = async {
+        loop {
+            let socket = client(maker).await;
+            socket.send_to(&question, (server, 53)).await.unwrap();
+            let mut buffer = [0; 2048];
+            let answer = socket.recv_from(&mut buffer);
+            if let Ok(Ok((length, from))) = timeout(Duration::from_millis(50), answer).await {
+                assert_eq!(
+                    from.ip(),
+                    server,
+                    "the answer comes from where it was asked"
+                );
+                match message::read_response(&buffer[..length], 1, &name, Kind::A) {
+                    Some(Heard::Answer(answer)) => return answer,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    };
+    timeout(PATIENCE, asked).await.unwrap()
+}
+
+/// Waits until nobody holds port 53 of the namespace.
+async fn wait_until_free(maker: &SocketMaker) {
+    let free = async {
+        while maker
+            .open(&path(), &[RESOLVER, LINK_LOCAL], 53)
+            .await
+            .is_err()
+        {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, free).await.unwrap();
+}
+
+fn region(support: bool) -> Region {
+    let mut region = Region::default();
+    region.zone("Z1", "example.test");
+    region.record("Z1", "a.example.test", "A", &["192.0.2.1"]);
+    region.vpc_with(1, "10.0.0.0/16", support, true);
+    region
+}
+
+#[test]
+fn a_resolver_comes_with_its_namespace_and_answers_at_both_addresses() {
+    sandbox(|| async {
+        let server = Server::start(&region(true)).await;
+        let maker = SocketMaker::start().unwrap();
+        make_namespace();
+        for address in [RESOLVER, LINK_LOCAL] {
+            let answer = ask(&maker, address, "a.example.test").await;
+            assert_eq!(addresses(&answer), ["192.0.2.1"]);
+        }
+        drop(server);
+    });
+}
+
+#[test]
+fn a_resolver_goes_with_dns_support_and_with_its_vpc() {
+    sandbox(|| async {
+        let server = Server::start(&region(true)).await;
+        let maker = SocketMaker::start().unwrap();
+        make_namespace();
+        ask(&maker, RESOLVER, "a.example.test").await;
+        server.put(region(false).ops()).await;
+        wait_until_free(&maker).await;
+        server.put(region(true).ops()).await;
+        ask(&maker, RESOLVER, "a.example.test").await;
+        let keys = region(true).rows.into_keys();
+        let vpc = keys.filter(|key| key.starts_with("vpc/"));
+        server
+            .put(vpc.map(fogbank_store::Op::delete).collect())
+            .await;
+        wait_until_free(&maker).await;
+    });
+}
+
+#[test]
+fn a_resolver_moves_to_a_namespace_made_anew() {
+    sandbox(|| async {
+        let _server = Server::start(&region(true)).await;
+        let maker = SocketMaker::start().unwrap();
+        make_namespace();
+        ask(&maker, RESOLVER, "a.example.test").await;
+        ip(&["netns", "del", &namespace()]);
+        make_namespace();
+        ask(&maker, RESOLVER, "a.example.test").await;
+    });
+}
+
+#[test]
+fn more_than_a_source_may_send_is_dropped() {
+    sandbox(|| async {
+        let _server = Server::start(&region(true)).await;
+        let maker = SocketMaker::start().unwrap();
+        make_namespace();
+        ask(&maker, RESOLVER, "a.example.test").await;
+        let socket = client(&maker).await;
+        let question = message::write_question(1, &name("a.example.test"), Kind::A);
+        let mut answered = 0;
+        let mut buffer = [0; 2048];
+        for _ in 0..2_500 {
+            socket.send_to(&question, (RESOLVER, 53)).await.unwrap();
+            let answer = timeout(Duration::from_millis(10), socket.recv(&mut buffer)).await;
+            match answer {
+                Ok(_) => answered += 1,
+                // The window may have begun anew in between.
+                Err(_) => break,
+            }
+        }
+        assert!((900..2_500).contains(&answered), "{answered}");
+    });
+}
