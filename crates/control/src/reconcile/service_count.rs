@@ -8,7 +8,7 @@ use crate::model::ecs::health::{self, Health, TargetFailure};
 use crate::model::ecs::rollout::{self, Bounds, TaskView, Verdict};
 use crate::model::ecs::tasks::{self, Launch};
 use crate::model::ecs::{services, task_definitions};
-use fogbank_types::ecs::{Deployment, RolloutState, Service, ServiceStatus, Task, TaskOverrides};
+use fogbank_types::ecs::{Deployment, DesiredStatus, RolloutState, Service, ServiceStatus, Task, TaskOverrides};
 use fogbank_types::status::TaskPhase;
 use fogbank_types::{Tags, Timestamp};
 use std::collections::BTreeMap;
@@ -284,9 +284,14 @@ fn pause(tx: &Tx, service: &Service, primary: &Deployment) -> Option<Timestamp> 
             since.plus_ms(tx.config().scaled_ms(pause_ms) as i64)
         });
     let recent = tx.now().plus_ms(-CRASHES_WITHIN_MS);
-    let crashes: Vec<Timestamp> = services::tasks_of(tx.snapshot(), service)
+    let snapshot = tx.snapshot();
+    let crashes: Vec<Timestamp> = services::tasks_of(snapshot, service)
         .filter(|task| task.started_by.as_ref() == Some(&primary.id) && task.stop.is_none())
-        .filter_map(|task| task.stopped_at)
+        .filter(|task| task.desired == DesiredStatus::Stopped)
+        .map(|task| {
+            let told = health::status(snapshot, task).and_then(|status| status.execution_stopped_at);
+            task.stopped_at.or(told).unwrap_or(task.created_at)
+        })
         .filter(|stopped| *stopped >= recent)
         .collect();
     let rounds = crashes.len() as u64 / desired;

@@ -29,18 +29,15 @@ fn one(tx: &mut Tx, task: &Arc<Task>) -> Option<Timestamp> {
         return Some(until);
     }
     let phase = health::phase(tx.snapshot(), task);
-    if task.desired == DesiredStatus::Running
-        && phase.is_some_and(|phase| phase >= TaskPhase::Stopping)
-    {
+    if task.desired == DesiredStatus::Running {
+        if phase.is_none_or(|phase| phase < TaskPhase::Stopping) {
+            return None;
+        }
         // It ended by itself: the host's status says why.
         tx.update::<Task>(&task.scope, &task.id, |task| {
             task.desired = DesiredStatus::Stopped
         });
         count_failed_start(tx, task);
-        return None;
-    }
-    if task.desired == DesiredStatus::Running {
-        return None;
     }
     // While it is a target, even a draining one, its address must not go to another task.
     if !health::registered(tx.snapshot(), task).is_empty() {

@@ -28,8 +28,6 @@ fn a_task_goes_through_its_states_and_leaves_nothing() {
     world.report(&task, TaskPhase::Stopped);
     assert_eq!(status(&world, &id), "DEPROVISIONING");
     world.reconcile();
-    assert_eq!(status(&world, &id), "DEPROVISIONING");
-    world.reconcile();
     assert_eq!(status(&world, &id), "STOPPED");
     assert!(
         !world

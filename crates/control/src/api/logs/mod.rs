@@ -1,5 +1,84 @@
-//! See docs/architecture.md.
+//! CloudWatch Logs: shapes to commands, rows and events to shapes.
 
-pub fn handlers() -> Vec<super::Handler> {
-    Vec::new()
+mod events;
+mod filter;
+mod groups;
+mod streams;
+
+use super::{ApiError, Context};
+use crate::model::logs::Refusal;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fogbank_store::log::LogError;
+use fogbank_types::logs::{LogGroup, LogStream};
+use std::path::PathBuf;
+
+super::handlers! {
+    Logs:
+    write CreateLogGroup => groups::create,
+    write DescribeLogGroups => groups::describe,
+    write DeleteLogGroup => groups::delete,
+    write PutRetentionPolicy => groups::put_retention,
+    write DeleteRetentionPolicy => groups::delete_retention,
+    write TagResource => groups::tag,
+    write UntagResource => groups::untag,
+    read ListTagsForResource => groups::list_tags,
+    write CreateLogStream => streams::create,
+    write DescribeLogStreams => streams::describe,
+    write DeleteLogStream => streams::delete,
+    write PutLogEvents => events::put,
+    write GetLogEvents => events::get,
+    write FilterLogEvents => filter::filter,
+}
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+fn invalid(text: impl Into<String>) -> ApiError {
+    Refusal::InvalidParameter(text.into()).into()
+}
+
+/// Where the events of a stream are.
+fn folder(context: &Context, stream: &LogStream) -> PathBuf {
+    context.config().logs_dir().join(&stream.uid)
+}
+
+/// The caller sees that the region is at fault, not what broke.
+fn broken(error: LogError) -> ApiError {
+    tracing::error!(%error, "log events cannot be read or written");
+    ApiError::new("ServiceUnavailableException", "The service cannot complete the request.").with_status(500)
+}
+
+/// Events before this time are past the group's retention.
+fn kept_since(context: &Context, group: &LogGroup) -> Option<i64> {
+    group.retention_days.map(|days| context.now().0 - i64::from(days) * DAY_MS)
+}
+
+/// The group that a request names by name or by identifier.
+fn group_name(context: &Context, name: Option<String>, identifier: Option<String>) -> Result<String, ApiError> {
+    match (name, identifier) {
+        (Some(name), None) => Ok(name),
+        (None, Some(identifier)) => {
+            Ok(crate::model::logs::groups::name_of(&context.scope(), &identifier)?.to_owned())
+        }
+        (Some(_), Some(_)) => Err(invalid("LogGroup name and LogGroup ARN are mutually exclusive parameters.")),
+        (None, None) => Err(invalid("Either LogGroup name or LogGroup ARN must be specified.")),
+    }
+}
+
+/// One page of a list; the token is the number of the next page's first item.
+fn page<T>(mut items: Vec<T>, next_token: Option<String>, limit: usize) -> Result<(Vec<T>, Option<String>), ApiError> {
+    let start = match next_token {
+        None => 0,
+        Some(token) => STANDARD
+            .decode(token)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .and_then(|text| text.parse::<usize>().ok())
+            .ok_or_else(|| invalid("The specified nextToken is invalid."))?,
+    };
+    let end = start.saturating_add(limit);
+    let next = (end < items.len()).then(|| STANDARD.encode(end.to_string()));
+    items.truncate(end);
+    items.drain(..start.min(items.len()));
+    Ok((items, next))
 }

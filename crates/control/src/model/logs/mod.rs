@@ -1,1 +1,46 @@
-//! See docs/architecture.md.
+//! CloudWatch Logs: groups and streams. Events are files (`fogbank_store::log`), reached by a stream's uid; what a batch
+//! of them must be like stands in `events`, how they are filtered in `pattern`.
+
+pub mod events;
+pub mod groups;
+pub mod pattern;
+pub mod streams;
+
+use super::Refused;
+
+/// What CloudWatch Logs refuses, a variant per error code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("The specified log group already exists")]
+    GroupAlreadyExists,
+    #[error("The specified log stream already exists")]
+    StreamAlreadyExists,
+    #[error("The specified log group does not exist.")]
+    GroupNotFound,
+    #[error("The specified log stream does not exist.")]
+    StreamNotFound,
+    #[error("The specified resource does not exist.")]
+    ResourceNotFound,
+    #[error("{0}")]
+    InvalidParameter(String),
+    #[error("Resource limit exceeded.")]
+    LimitExceeded,
+    #[error("The resource would have more than 50 tags")]
+    TooManyTags,
+}
+
+impl Refused for Refusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::GroupAlreadyExists | Self::StreamAlreadyExists => "ResourceAlreadyExistsException",
+            Self::GroupNotFound | Self::StreamNotFound | Self::ResourceNotFound => "ResourceNotFoundException",
+            Self::InvalidParameter(_) => "InvalidParameterException",
+            Self::LimitExceeded => "LimitExceededException",
+            Self::TooManyTags => "TooManyTagsException",
+        }
+    }
+}
+
+pub(crate) fn invalid(text: impl Into<String>) -> Refusal {
+    Refusal::InvalidParameter(text.into())
+}
