@@ -10,7 +10,7 @@
 use super::attributes::delay_ms;
 use super::{Refusal, arns, invalid, target_group_attributes, usage};
 use crate::model::tx::Tx;
-use fogbank_types::ec2::{Subnet, Vpc};
+use fogbank_types::ec2::{Eni, EniOwner, Subnet, Vpc};
 use fogbank_types::elb::{LoadBalancer, Target, TargetGroup};
 use fogbank_types::status::{Health, TargetState};
 use fogbank_types::{Ipv4Cidr, Scope, Snapshot, Timestamp};
@@ -165,7 +165,7 @@ pub fn register_named(
     Ok(())
 }
 
-/// As `deregister`; a target without a port means all its ports.
+/// As `deregister`; a target without a port means the group's.
 pub fn deregister_named(
     tx: &mut Tx,
     scope: &Scope,
@@ -178,10 +178,10 @@ pub fn deregister_named(
         target_group_arn,
     )?);
     let now = tx.now();
+    let port = group.port;
     let meant = |target: &Target| {
-        targets
-            .iter()
-            .any(|n| n.ip == target.ip && n.port.is_none_or(|port| port == target.port))
+        let same = |n: &NamedTarget| n.ip == target.ip && n.port.unwrap_or(port) == target.port;
+        targets.iter().any(same)
     };
     // A group that no listener uses has nothing to drain (`unused` goes straight away).
     let used = usage::load_balancer_of(tx.snapshot(), scope, target_group_arn).is_some();
@@ -285,6 +285,15 @@ fn zone_inside(
                 group.vpc_id
             ))
         })?;
+    let balancer_owns = |eni: &std::sync::Arc<Eni>| {
+        matches!(eni.owner, EniOwner::LoadBalancer(_)) && eni.addresses().any(|own| own == ip)
+    };
+    let mut enis = snapshot.enis.in_scope(scope);
+    if enis.any(|eni| eni.vpc_id == group.vpc_id && balancer_owns(eni)) {
+        return Err(Refusal::InvalidTarget(format!(
+            "The following targets are in use by a load balancer: '{ip}'"
+        )));
+    }
     match named.zone.as_deref() {
         Some(zone) if zone != subnet.zone && zone != "all" => Err(invalid(format!(
             "The IP address '{ip}' is not in the Availability Zone '{zone}'"

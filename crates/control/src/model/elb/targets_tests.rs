@@ -172,23 +172,34 @@ fn nothing_drains_where_nothing_can_come_from() {
 }
 
 #[test]
-fn a_port_left_out_means_all_ports() {
+fn a_port_left_out_means_the_groups() {
     let (mut region, _, group) = serving();
     let scope = region.scope.clone();
     register(&mut region.tx, &scope, &group.arn, &[(ip("10.0.0.9"), 1)]).unwrap();
-    deregister_named(
-        &mut region.tx,
-        &scope,
-        &group.arn,
-        &[named("10.0.0.9", None, None)],
-    )
-    .unwrap();
-    assert!(
-        row(&region, &group.arn)
-            .targets
-            .iter()
-            .all(|t| t.draining_since.is_some())
-    );
+    let target = [named("10.0.0.9", None, None)];
+    deregister_named(&mut region.tx, &scope, &group.arn, &target).unwrap();
+    let draining = |t: &Target| (t.port, t.draining_since.is_some());
+    let after: Vec<_> = row(&region, &group.arn)
+        .targets
+        .iter()
+        .map(draining)
+        .collect();
+    assert_eq!(after, [(8080, true), (1, false)]);
+}
+
+#[test]
+fn a_load_balancer_is_no_target() {
+    let (mut region, lb, group) = serving();
+    let scope = region.scope.clone();
+    let eni = region
+        .tx
+        .snapshot()
+        .enis
+        .get(&scope, &lb.zones[0].eni_id)
+        .unwrap();
+    let own = [(eni.private_ip, 8080)];
+    let refused = register(&mut region.tx, &scope, &group.arn, &own);
+    assert!(matches!(refused, Err(Refusal::InvalidTarget(_))));
 }
 
 #[test]
