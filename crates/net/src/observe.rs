@@ -115,7 +115,6 @@ fn read(
         executor_veths(executor, wanted, &devices, &mut found)?;
     }
     if matches!(wanted.role, Role::Vpc(_)) {
-        executor.keep(place);
         let known = found.neighbours.keys();
         found.connections = known
             .filter(|(device, _)| device != names::GATEWAY_DEVICE)

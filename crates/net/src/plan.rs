@@ -334,7 +334,7 @@ fn links(
             removals.push(LinkOp::RemoveRoute(key.clone(), route.clone()));
         }
     }
-    for ((device, address), _) in &old.neighbours {
+    for (device, address) in old.neighbours.keys() {
         if !new.neighbours.contains_key(&(device.clone(), *address)) && !fresh(device) {
             removals.push(LinkOp::RemoveNeighbour(device.clone(), *address));
         }

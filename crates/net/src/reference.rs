@@ -18,7 +18,7 @@ const HOPS: u8 = 8;
 pub fn fate(snapshot: &Snapshot, config: &RegionConfig, origin: &Origin, packet: Packet) -> Fate {
     let region = Region { snapshot, config };
     let outcome = match origin {
-        Origin::Outside => region.from_internet(packet),
+        Origin::Outside => region.enter(packet),
         Origin::Eni(id) => match region.local_enis().find(|eni| eni.eni_id == *id) {
             Some(eni) if eni.addresses().any(|a| a == packet.destination) => {
                 // Loopback is never filtered (fact SG-14).
@@ -106,7 +106,7 @@ impl<'a> Region<'a> {
                 let sender = self.owner(eni, packet.source);
                 let public = sender.and_then(|s| self.snapshot.public_ip(s, packet.source));
                 let source = public.ok_or("no public address")?;
-                self.to_internet(Packet { source, ..packet })
+                self.leave(Packet { source, ..packet })
             }
         }
     }
@@ -201,9 +201,9 @@ impl<'a> Region<'a> {
     }
 
     /// Through an internet gateway to the world: back into the region, or out of it.
-    fn to_internet(&self, packet: Packet) -> Outcome {
+    fn leave(&self, packet: Packet) -> Outcome {
         if self.config.public_cidr.contains(packet.destination) {
-            return self.from_internet(packet);
+            return self.enter(packet);
         }
         let private = [
             "0.0.0.0/8",
@@ -220,14 +220,14 @@ impl<'a> Region<'a> {
             let block: Ipv4Cidr = text.parse().expect("a literal");
             block.contains(packet.destination)
         };
-        if self.config.internet == InternetAccess::None || private.iter().any(|text| never(&text)) {
+        if self.config.internet == InternetAccess::None || private.iter().any(never) {
             return Err("not routed on the internet");
         }
         Ok((Endpoint::Outside, packet.source))
     }
 
     /// To a public address: translated by the gateway of the VPC that has it.
-    fn from_internet(&self, packet: Packet) -> Outcome {
+    fn enter(&self, packet: Packet) -> Outcome {
         let mapped = self.local_enis().find_map(|eni| {
             let attached =
                 |gateway: &Arc<InternetGateway>| gateway.attached_vpc.as_ref() == Some(&eni.vpc_id);

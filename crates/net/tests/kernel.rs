@@ -1,5 +1,7 @@
 //! Packets in real namespaces. Each test plays a host of its own (see `sandbox`); needs root.
 
+#![allow(clippy::unwrap_used)]
+
 mod region;
 mod sandbox;
 

@@ -2,6 +2,8 @@
 //!
 //! `FOGBANK_CASES` sets how many regions are tried; each gets `PACKETS` packets.
 
+#![allow(clippy::unwrap_used)]
+
 mod region;
 
 use fogbank_net::packet::{Origin, Packet};

@@ -15,6 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
 /// How many namespaces of single interfaces stay open: each takes two descriptors.
@@ -37,8 +38,8 @@ pub(crate) struct Executor {
     current: Place,
     /// Namespaces that may be closed again, oldest first.
     closable: Vec<Place>,
-    /// Routers: kept open.
-    edge: String,
+    /// Kept open: closing a netfilter socket waits for the kernel's pending work, 13 ms and more.
+    routers: BTreeSet<Place>,
 }
 
 impl Executor {
@@ -49,7 +50,7 @@ impl Executor {
             handles: HashMap::new(),
             current: Place::Host,
             closable: Vec::new(),
-            edge: names::edge_namespace(config),
+            routers: BTreeSet::from([Place::Host, Place::Named(names::edge_namespace(config))]),
         })
     }
 
@@ -114,12 +115,7 @@ impl Executor {
                 nft::transact(socket, *family, table, operations)
                     .map_err(|error| (None, error.to_string()))
             }
-            Work::Flush(addresses) => {
-                let flushed = self
-                    .socket(place, libc::NETLINK_NETFILTER)
-                    .and_then(|socket| conntrack::flush(socket, addresses));
-                plain("forget connections", flushed.map(|_| ()))
-            }
+            Work::Flush(addresses) => plain("forget connections", self.flush(place, addresses)),
         }
     }
 
@@ -145,14 +141,16 @@ impl Executor {
             indexes: HashMap::new(),
         };
         self.handles.insert(place.clone(), handle);
-        if matches!(place, Place::Named(name) if *name != self.edge) {
+        if !self.routers.contains(place) {
             self.closable.push(place.clone());
         }
     }
 
-    /// Keeps a namespace's sockets for the life of the executor: it is a router.
-    pub(crate) fn keep(&mut self, place: &Place) {
-        self.closable.retain(|other| other != place);
+    /// Keeps these namespaces and their sockets open until they are removed.
+    pub(crate) fn keep(&mut self, routers: impl Iterator<Item = Place>) {
+        self.routers.extend(routers);
+        let routers = &self.routers;
+        self.closable.retain(|place| !routers.contains(place));
     }
 
     fn close_some(&mut self, busy: &Place) {
@@ -226,6 +224,7 @@ impl Executor {
             self.enter(&Place::Host)?;
         }
         self.forget(place);
+        self.routers.remove(place);
         namespace::forget(name)
     }
 
@@ -238,6 +237,16 @@ impl Executor {
             }
             done => done,
         }
+    }
+
+    fn flush(&mut self, place: &Place, addresses: &BTreeSet<Ipv4Addr>) -> io::Result<()> {
+        self.enter(place)?;
+        // The list takes 9 ms even when it is empty: the kernel walks its whole hash table.
+        if namespace::get("netfilter/nf_conntrack_count").is_ok_and(|count| count == "0") {
+            return Ok(());
+        }
+        let socket = self.socket(place, libc::NETLINK_NETFILTER)?;
+        conntrack::flush(socket, addresses).map(|_| ())
     }
 
     fn index(&mut self, place: &Place, device: &str) -> io::Result<u32> {

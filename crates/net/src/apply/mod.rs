@@ -186,6 +186,12 @@ impl Worker {
                 remove_host_table(&mut self.executor, &self.config)?;
             }
         }
+        let routers = program
+            .namespaces
+            .iter()
+            .filter(|(_, namespace)| matches!(namespace.role, Role::Vpc(_) | Role::Edge))
+            .map(|(name, _)| Place::Named(name.clone()));
+        self.executor.keep(routers);
         let stale = std::mem::take(&mut self.stale);
         self.observe_all(&stale, &program);
         let steps = plan(&self.applied, &program, &stale);

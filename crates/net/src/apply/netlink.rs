@@ -97,10 +97,6 @@ impl Message {
         self
     }
 
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The finished bytes with this sequence number and these flags added.
     fn finish(mut self, sequence: u32, flags: u16, into: &mut Vec<u8>) {
         let length = u32::try_from(self.bytes.len()).expect("no message is that long");
@@ -129,6 +125,9 @@ impl std::fmt::Display for Refusal {
         }
     }
 }
+
+/// What a transaction was refused for: the index of a message (`None`: the commit), and why.
+pub type Refusals = Vec<(Option<usize>, Refusal)>;
 
 /// A netlink socket of the namespace that the calling thread was in.
 #[derive(Debug)]
@@ -287,10 +286,11 @@ impl Socket {
         begin: Message,
         messages: Vec<Message>,
         end: Message,
-    ) -> io::Result<Result<(), Vec<(Option<usize>, Refusal)>>> {
+    ) -> io::Result<Result<(), Refusals>> {
         let first = self.sequence;
         let count = messages.len() as u32;
-        let mut bytes = Vec::with_capacity(messages.iter().map(Message::len).sum::<usize>() + 64);
+        let mut bytes =
+            Vec::with_capacity(messages.iter().map(|m| m.bytes.len()).sum::<usize>() + 64);
         begin.finish(first, 0, &mut bytes);
         for (index, message) in messages.into_iter().enumerate() {
             // Errors always come back; one acknowledgement at the end proves that all were seen.

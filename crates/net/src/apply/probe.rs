@@ -23,14 +23,17 @@ pub struct Guarantee {
 
 /// Tries namespaces, veth pairs, nftables and connection tracking. Takes a few milliseconds.
 pub fn probe() -> Vec<Guarantee> {
-    let tried = std::thread::scope(|scope| scope.spawn(try_out).join());
-    tried.unwrap_or_else(|_| {
-        vec![guarantee(
-            "network",
-            "",
-            Err(io::Error::other("probe ended")),
-        )]
-    })
+    // Not joined: closing the sockets takes the kernel tens of milliseconds, and nobody needs that.
+    let (answer, outcome) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut sockets = Vec::new();
+        let _ = answer.send(try_out(&mut sockets));
+    });
+    let ended = |_| {
+        let error = io::Error::other("the probe ended");
+        vec![guarantee("network", "", Err(error))]
+    };
+    outcome.recv().unwrap_or_else(ended)
 }
 
 fn guarantee(name: &'static str, what: &str, outcome: io::Result<()>) -> Guarantee {
@@ -48,7 +51,7 @@ fn guarantee(name: &'static str, what: &str, outcome: io::Result<()>) -> Guarant
     }
 }
 
-fn try_out() -> Vec<Guarantee> {
+fn try_out(sockets: &mut Vec<Socket>) -> Vec<Guarantee> {
     let isolation = namespace::isolate();
     let reachable = isolation.is_ok();
     let mut all = vec![guarantee(
@@ -59,23 +62,29 @@ fn try_out() -> Vec<Guarantee> {
     if !reachable {
         return all;
     }
-    all.push(guarantee("interfaces", "veth pairs", try_veth()));
+    all.push(guarantee("interfaces", "veth pairs", try_veth(sockets)));
     all.push(guarantee(
         "firewall",
         "nftables with range sets, verdict maps and NAT",
-        try_nftables(),
+        try_nftables(sockets),
     ));
     all.push(guarantee(
         "connections",
         "connection tracking",
-        try_conntrack(),
+        try_conntrack(sockets),
     ));
     all
 }
 
-fn try_veth() -> io::Result<()> {
+/// A socket that outlives the answer.
+fn open(sockets: &mut Vec<Socket>, protocol: i32) -> io::Result<&mut Socket> {
+    sockets.push(Socket::open(protocol)?);
+    Ok(sockets.last_mut().expect("it was put there just now"))
+}
+
+fn try_veth(sockets: &mut Vec<Socket>) -> io::Result<()> {
     let here = namespace::current()?;
-    let mut socket = Socket::open(libc::NETLINK_ROUTE)?;
+    let socket = open(sockets, libc::NETLINK_ROUTE)?;
     let veth = Veth {
         mac: names::ROUTER_MAC,
         mtu: 9001,
@@ -94,8 +103,8 @@ fn try_veth() -> io::Result<()> {
     }
 }
 
-fn try_nftables() -> io::Result<()> {
-    let mut socket = Socket::open(libc::NETLINK_NETFILTER)?;
+fn try_nftables(sockets: &mut Vec<Socket>) -> io::Result<()> {
+    let socket = open(sockets, libc::NETLINK_NETFILTER)?;
     let text = |name: &str| name.to_owned();
     let base = |hook, nat| {
         Some(Base {
@@ -137,12 +146,12 @@ fn try_nftables() -> io::Result<()> {
         rule("forward", vec![Match::Established, ports], verdict_of),
         rule("postrouting", vec![], Action::SourceNat(text("addresses"))),
     ];
-    nft::transact(&mut socket, Family::V4, "probe", &operations).map_err(io::Error::other)
+    nft::transact(socket, Family::V4, "probe", &operations).map_err(io::Error::other)
 }
 
-fn try_conntrack() -> io::Result<()> {
+fn try_conntrack(sockets: &mut Vec<Socket>) -> io::Result<()> {
     const LIST: u16 = 1 << 8 | 1;
-    let mut socket = Socket::open(libc::NETLINK_NETFILTER)?;
+    let socket = open(sockets, libc::NETLINK_NETFILTER)?;
     socket.dump(Message::new(LIST, 0, &[2, 0, 0, 0]))?;
     namespace::get("netfilter/nf_conntrack_tcp_timeout_established").map(|_| ())
 }

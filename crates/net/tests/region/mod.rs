@@ -1,5 +1,5 @@
 //! Regions for tests, row by row, without the control plane.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use fogbank_types::ec2::*;
 use fogbank_types::*;

@@ -1,6 +1,6 @@
 //! A private network and mount namespace for a test: the thread inside plays the host. Nothing of
 //! it touches the machine, and the kernel removes all of it when the last thread ends.
-#![allow(dead_code, unsafe_code)]
+#![allow(dead_code, unsafe_code, clippy::unwrap_used)]
 
 use fogbank_net::apply::in_namespace;
 use std::io::{self, Read, Write};
