@@ -1,5 +1,120 @@
-//! See docs/architecture.md.
+//! IAM: shapes to commands and rows to shapes. Its rows belong to no region.
 
-pub fn handlers() -> Vec<super::Handler> {
-    Vec::new()
+mod policies;
+mod profiles;
+mod role_policies;
+mod roles;
+mod users;
+
+use super::{ApiError, Context};
+use crate::model::iam::Refusal;
+use fogbank_types::{Scope, Tags};
+use fogbank_wire::iam as wire;
+
+super::handlers! {
+    Iam:
+    write CreateRole => roles::create,
+    read GetRole => roles::get,
+    read ListRoles => roles::list,
+    write UpdateRole => roles::update,
+    write UpdateAssumeRolePolicy => roles::update_trust,
+    write DeleteRole => roles::delete,
+    write TagRole => roles::tag,
+    write UntagRole => roles::untag,
+    read ListRoleTags => roles::list_tags,
+    write CreateServiceLinkedRole => roles::create_service_linked,
+    write DeleteServiceLinkedRole => roles::delete_service_linked,
+    read GetServiceLinkedRoleDeletionStatus => roles::deletion_status,
+    write PutRolePolicy => role_policies::put,
+    read GetRolePolicy => role_policies::get,
+    read ListRolePolicies => role_policies::list,
+    write DeleteRolePolicy => role_policies::delete,
+    write AttachRolePolicy => role_policies::attach,
+    write DetachRolePolicy => role_policies::detach,
+    read ListAttachedRolePolicies => role_policies::list_attached,
+    write CreatePolicy => policies::create,
+    read GetPolicy => policies::get,
+    read ListPolicies => policies::list,
+    write DeletePolicy => policies::delete,
+    write CreatePolicyVersion => policies::create_version,
+    read GetPolicyVersion => policies::get_version,
+    read ListPolicyVersions => policies::list_versions,
+    write DeletePolicyVersion => policies::delete_version,
+    write TagPolicy => policies::tag,
+    write UntagPolicy => policies::untag,
+    write CreateInstanceProfile => profiles::create,
+    read GetInstanceProfile => profiles::get,
+    read ListInstanceProfiles => profiles::list,
+    read ListInstanceProfilesForRole => profiles::list_for_role,
+    write AddRoleToInstanceProfile => profiles::add_role,
+    write RemoveRoleFromInstanceProfile => profiles::remove_role,
+    write DeleteInstanceProfile => profiles::delete,
+    read GetUser => users::get,
+}
+
+fn scope(context: &Context) -> Scope {
+    context.scope().global()
+}
+
+fn read_tags(tags: Option<Vec<wire::Tag>>) -> Result<Tags, ApiError> {
+    let mut read = Tags::new();
+    for tag in tags.unwrap_or_default() {
+        if read.insert(tag.key, tag.value).is_some() {
+            let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+            return Err(Refusal::InvalidInput(text.to_owned()).into());
+        }
+    }
+    Ok(read)
+}
+
+fn show_tags(tags: &Tags) -> Vec<wire::Tag> {
+    tags.iter().map(|(key, value)| wire::Tag { key: key.clone(), value: value.clone() }).collect()
+}
+
+/// Policy documents are percent-encoded in replies (RFC 3986).
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len() * 2), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
+/// A page of a list that is ordered by `key`: the items, whether there are more, and the marker for them.
+#[allow(clippy::type_complexity)]
+fn page<T>(
+    mut items: Vec<T>,
+    key: impl Fn(&T) -> String,
+    marker: Option<String>,
+    max_items: Option<i32>,
+) -> (Vec<T>, Option<bool>, Option<String>) {
+    if let Some(marker) = marker {
+        items.retain(|item| key(item) >= marker);
+    }
+    let max = max_items.map_or(100, |max| max.max(1) as usize);
+    let next = items.get(max).map(key);
+    items.truncate(max);
+    (items, Some(next.is_some()), next)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn documents_are_percent_encoded() {
+        assert_eq!(encoded(r#"{"a": "ü*~"}"#), "%7B%22a%22%3A%20%22%C3%BC%2A~%22%7D");
+    }
+
+    #[test]
+    fn a_marker_goes_on_where_the_page_ended() {
+        let all: Vec<String> = (0..5).map(|n| n.to_string()).collect();
+        let (first, more, marker) = page(all.clone(), String::clone, None, Some(3));
+        assert_eq!((first.len(), more), (3, Some(true)));
+        let (second, more, marker) = page(all, String::clone, marker, Some(3));
+        assert_eq!((second, more, marker), (vec!["3".to_owned(), "4".to_owned()], Some(false), None));
+    }
 }

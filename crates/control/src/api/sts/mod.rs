@@ -1,5 +1,102 @@
-//! See docs/architecture.md.
+//! STS: who is calling, and credentials for a while.
+//!
+//! Every caller is the root of the account that its access key names until authentication is enforced; the credentials
+//! given here have AWS's form and are told apart by nothing yet.
 
-pub fn handlers() -> Vec<super::Handler> {
-    Vec::new()
+use super::{ApiError, Context};
+use crate::model::Tx;
+use crate::model::iam::{documents, roles};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fogbank_types::{Scope, Timestamp};
+use fogbank_wire::sts as wire;
+
+super::handlers! {
+    Sts:
+    read GetCallerIdentity => caller_identity,
+    write AssumeRole => assume_role,
+    write GetSessionToken => session_token,
+}
+
+/// Seconds that a session of a role lasts unless told otherwise.
+const ROLE_SECONDS: i32 = 3600;
+/// Seconds that a session token of the root user lasts at most, and unless told otherwise.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html>
+const ROOT_SECONDS: i32 = 3600;
+
+fn caller_identity(
+    context: &Context,
+    _request: wire::GetCallerIdentityRequest,
+) -> Result<wire::GetCallerIdentityResponse, ApiError> {
+    let account = context.caller.account.clone();
+    Ok(wire::GetCallerIdentityResponse {
+        arn: Some(context.scope().global().arn("iam", "root")),
+        user_id: Some(account.clone()),
+        account: Some(account),
+    })
+}
+
+fn credentials(tx: &mut Tx, expiration: Timestamp) -> wire::Credentials {
+    let random = |tx: &mut Tx, count: usize| -> Vec<u8> {
+        (0..count.div_ceil(16)).flat_map(|_| tx.random().to_be_bytes()).take(count).collect()
+    };
+    let letters = random(tx, 16).into_iter().map(|byte| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from(byte & 31)]));
+    wire::Credentials {
+        access_key_id: format!("ASIA{}", letters.collect::<String>()),
+        expiration,
+        secret_access_key: STANDARD.encode(random(tx, 30)),
+        session_token: STANDARD.encode(random(tx, 180)),
+    }
+}
+
+fn assume_role(context: &Context, request: wire::AssumeRoleRequest) -> Result<wire::AssumeRoleResponse, ApiError> {
+    let account = &context.caller.account;
+    let denied = || {
+        let text = format!(
+            "User: {} is not authorized to perform: sts:AssumeRole on resource: {}",
+            context.scope().global().arn("iam", "root"),
+            request.role_arn
+        );
+        ApiError::new("AccessDenied", text).with_status(403)
+    };
+    let parts: Vec<&str> = request.role_arn.splitn(6, ':').collect();
+    let ["arn", _, "iam", "", owner, resource] = parts.as_slice() else {
+        return Err(ApiError::new("ValidationError", format!("{} is invalid", request.role_arn)));
+    };
+    let name = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()).ok_or_else(denied)?;
+    let snapshot = context.snapshot();
+    let role = roles::find(&snapshot, &Scope::new(*owner, "global"), name).map_err(|_| denied())?;
+    if role.arn != request.role_arn || !documents::trusts_account(&role.assume_role_policy, account) {
+        return Err(denied());
+    }
+    if let Some(policy) = &request.policy {
+        documents::check(policy, documents::Kind::Identity)?;
+    }
+    let seconds = request.duration_seconds.unwrap_or(ROLE_SECONDS);
+    if seconds > role.max_session_seconds as i32 {
+        let text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
+        return Err(ApiError::new("ValidationError", text));
+    }
+    let expiration = context.now().plus_ms(i64::from(seconds) * 1000);
+    let credentials = context.write(|tx| Ok(credentials(tx, expiration)))?;
+    let session = format!("assumed-role/{name}/{}", request.role_session_name);
+    Ok(wire::AssumeRoleResponse {
+        assumed_role_user: Some(wire::AssumedRoleUser {
+            arn: Scope::new(*owner, "global").arn("sts", &session),
+            assumed_role_id: format!("{}:{}", role.role_id, request.role_session_name),
+        }),
+        credentials: Some(credentials),
+        packed_policy_size: request.policy.map(|policy| (policy.len() * 100 / 2048).min(100) as i32),
+        source_identity: request.source_identity,
+    })
+}
+
+fn session_token(
+    context: &Context,
+    request: wire::GetSessionTokenRequest,
+) -> Result<wire::GetSessionTokenResponse, ApiError> {
+    let seconds = request.duration_seconds.unwrap_or(ROOT_SECONDS).min(ROOT_SECONDS);
+    let expiration = context.now().plus_ms(i64::from(seconds) * 1000);
+    let credentials = context.write(|tx| Ok(credentials(tx, expiration)))?;
+    Ok(wire::GetSessionTokenResponse { credentials: Some(credentials) })
 }

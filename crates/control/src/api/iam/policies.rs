@@ -1,0 +1,189 @@
+//! Managed policies: the account's and AWS's.
+
+use super::{encoded, page, read_tags, scope, show_tags};
+use crate::api::{ApiError, Context};
+use crate::model::iam::Refusal;
+use crate::model::iam::managed::{self, Managed};
+use crate::model::iam::policies::{self, NewPolicy};
+use fogbank_types::iam::{Policy, PolicyVersion};
+use fogbank_types::{Snapshot, Tags, Timestamp};
+use fogbank_wire::iam as wire;
+
+/// When AWS made its policies, as far as this region is concerned: 2015-02-06.
+const MANAGED_SINCE: Timestamp = Timestamp(1_423_180_800_000);
+
+fn show(snapshot: &Snapshot, policy: &Policy, whole: bool) -> wire::Policy {
+    wire::Policy {
+        arn: Some(policy.arn.clone()),
+        attachment_count: Some(policies::attachments(snapshot, &policy.scope, &policy.arn) as i32),
+        create_date: Some(policy.created_at),
+        default_version_id: Some(policy.default_version.clone()),
+        description: policy.description.clone().filter(|_| whole),
+        is_attachable: Some(true),
+        path: Some(policy.path.clone()),
+        permissions_boundary_usage_count: Some(policies::boundaries(snapshot, &policy.scope, &policy.arn) as i32),
+        policy_id: Some(policy.policy_id.clone()),
+        policy_name: Some(policy.name.clone()),
+        tags: (whole && !policy.tags.is_empty()).then(|| show_tags(&policy.tags)),
+        update_date: Some(policy.updated_at),
+    }
+}
+
+fn show_managed(context: &Context, snapshot: &Snapshot, policy: &Managed, whole: bool) -> wire::Policy {
+    let scope = scope(context);
+    wire::Policy {
+        arn: Some(policy.arn.clone()),
+        attachment_count: Some(policies::attachments(snapshot, &scope, &policy.arn) as i32),
+        create_date: Some(MANAGED_SINCE),
+        default_version_id: Some("v1".to_owned()),
+        description: whole.then(|| policy.description.to_owned()),
+        is_attachable: Some(true),
+        path: Some(policy.path.to_owned()),
+        permissions_boundary_usage_count: Some(policies::boundaries(snapshot, &scope, &policy.arn) as i32),
+        policy_id: Some(policy.policy_id.clone()),
+        policy_name: Some(policy.name.to_owned()),
+        tags: None,
+        update_date: Some(MANAGED_SINCE),
+    }
+}
+
+pub fn create(context: &Context, request: wire::CreatePolicyRequest) -> Result<wire::CreatePolicyResponse, ApiError> {
+    let new = NewPolicy {
+        name: request.policy_name,
+        path: request.path,
+        document: request.policy_document,
+        description: request.description,
+        tags: read_tags(request.tags)?,
+    };
+    let scope = scope(context);
+    let policy = context.write(|tx| Ok(policies::create(tx, &scope, new.clone())?))?;
+    Ok(wire::CreatePolicyResponse { policy: Some(show(&context.snapshot(), &policy, true)) })
+}
+
+pub fn get(context: &Context, request: wire::GetPolicyRequest) -> Result<wire::GetPolicyResponse, ApiError> {
+    let snapshot = context.snapshot();
+    let policy = match managed::find(&request.policy_arn) {
+        Some(managed) => show_managed(context, &snapshot, &managed, true),
+        None => show(&snapshot, policies::find(&snapshot, &scope(context), &request.policy_arn)?, true),
+    };
+    Ok(wire::GetPolicyResponse { policy: Some(policy) })
+}
+
+pub fn list(context: &Context, request: wire::ListPoliciesRequest) -> Result<wire::ListPoliciesResponse, ApiError> {
+    let snapshot = context.snapshot();
+    let which = request.scope.unwrap_or_else(|| "All".to_owned());
+    let mut found = Vec::new();
+    if which != "AWS" {
+        found.extend(snapshot.policies.in_scope(&scope(context)).map(|policy| show(&snapshot, policy, false)));
+    }
+    if which != "Local" {
+        found.extend(managed::all().iter().map(|policy| show_managed(context, &snapshot, policy, false)));
+    }
+    let prefix = request.path_prefix.unwrap_or_else(|| "/".to_owned());
+    found.retain(|policy| policy.path.as_ref().is_some_and(|path| path.starts_with(&prefix)));
+    if request.only_attached == Some(true) {
+        found.retain(|policy| policy.attachment_count > Some(0));
+    }
+    match request.policy_usage_filter.as_deref() {
+        Some("PermissionsPolicy") => found.retain(|policy| policy.attachment_count > Some(0)),
+        Some("PermissionsBoundary") => found.retain(|policy| policy.permissions_boundary_usage_count > Some(0)),
+        _ => {}
+    }
+    let key = |policy: &wire::Policy| policy.arn.clone().unwrap_or_default();
+    found.sort_by_key(key);
+    let (found, is_truncated, marker) = page(found, key, request.marker, request.max_items);
+    Ok(wire::ListPoliciesResponse { is_truncated, marker, policies: Some(found) })
+}
+
+pub fn delete(context: &Context, request: wire::DeletePolicyRequest) -> Result<wire::DeletePolicyResponse, ApiError> {
+    let scope = scope(context);
+    context.write(|tx| Ok(policies::delete(tx, &scope, &request.policy_arn)?))?;
+    Ok(wire::DeletePolicyResponse {})
+}
+
+fn show_version(version: &PolicyVersion, is_default: bool, with_document: bool) -> wire::PolicyVersion {
+    wire::PolicyVersion {
+        create_date: Some(version.created_at),
+        document: with_document.then(|| encoded(&version.document)),
+        is_default_version: Some(is_default),
+        version_id: Some(version.id.clone()),
+    }
+}
+
+pub fn create_version(
+    context: &Context,
+    request: wire::CreatePolicyVersionRequest,
+) -> Result<wire::CreatePolicyVersionResponse, ApiError> {
+    let scope = scope(context);
+    let set_default = request.set_as_default == Some(true);
+    let (version, is_default) = context.write(|tx| {
+        let document = request.policy_document.clone();
+        Ok(policies::create_version(tx, &scope, &request.policy_arn, document, set_default)?)
+    })?;
+    Ok(wire::CreatePolicyVersionResponse { policy_version: Some(show_version(&version, is_default, false)) })
+}
+
+/// The only version of a policy of AWS's.
+fn managed_version(policy: &Managed) -> PolicyVersion {
+    PolicyVersion { id: "v1".to_owned(), document: policy.document.clone(), created_at: MANAGED_SINCE }
+}
+
+pub fn get_version(
+    context: &Context,
+    request: wire::GetPolicyVersionRequest,
+) -> Result<wire::GetPolicyVersionResponse, ApiError> {
+    let snapshot = context.snapshot();
+    let version = match managed::find(&request.policy_arn) {
+        Some(managed) if request.version_id == "v1" => show_version(&managed_version(&managed), true, true),
+        Some(_) => {
+            let text = format!("Policy {} version {} does not exist.", request.policy_arn, request.version_id);
+            return Err(Refusal::NoSuchEntity(text).into());
+        }
+        None => {
+            let policy = policies::find(&snapshot, &scope(context), &request.policy_arn)?;
+            let version = policies::version(policy, &request.version_id)?;
+            show_version(version, policy.default_version == version.id, true)
+        }
+    };
+    Ok(wire::GetPolicyVersionResponse { policy_version: Some(version) })
+}
+
+pub fn list_versions(
+    context: &Context,
+    request: wire::ListPolicyVersionsRequest,
+) -> Result<wire::ListPolicyVersionsResponse, ApiError> {
+    let snapshot = context.snapshot();
+    let versions = match managed::find(&request.policy_arn) {
+        Some(managed) => vec![show_version(&managed_version(&managed), true, false)],
+        None => {
+            let policy = policies::find(&snapshot, &scope(context), &request.policy_arn)?;
+            // Newest first.
+            let all = policy.versions.iter().rev();
+            all.map(|version| show_version(version, policy.default_version == version.id, false)).collect()
+        }
+    };
+    Ok(wire::ListPolicyVersionsResponse { is_truncated: Some(false), marker: None, versions: Some(versions) })
+}
+
+pub fn delete_version(
+    context: &Context,
+    request: wire::DeletePolicyVersionRequest,
+) -> Result<wire::DeletePolicyVersionResponse, ApiError> {
+    let scope = scope(context);
+    context.write(|tx| Ok(policies::delete_version(tx, &scope, &request.policy_arn, &request.version_id)?))?;
+    Ok(wire::DeletePolicyVersionResponse {})
+}
+
+pub fn tag(context: &Context, request: wire::TagPolicyRequest) -> Result<wire::TagPolicyResponse, ApiError> {
+    let (scope, add) = (scope(context), read_tags(Some(request.tags))?);
+    context.write(|tx| Ok(policies::change_tags(tx, &scope, &request.policy_arn, add.clone(), &[])?))?;
+    Ok(wire::TagPolicyResponse {})
+}
+
+pub fn untag(context: &Context, request: wire::UntagPolicyRequest) -> Result<wire::UntagPolicyResponse, ApiError> {
+    let scope = scope(context);
+    context.write(|tx| {
+        Ok(policies::change_tags(tx, &scope, &request.policy_arn, Tags::new(), &request.tag_keys)?)
+    })?;
+    Ok(wire::UntagPolicyResponse {})
+}

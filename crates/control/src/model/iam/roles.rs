@@ -1,0 +1,340 @@
+//! Roles, with their inline and attached policies; among them those that belong to services.
+
+use super::documents::{self, Kind};
+use super::{Refusal, check_name, check_path, managed, merged, policies, unique_id};
+use crate::model::Tx;
+use fogbank_types::iam::{InstanceProfile, Role};
+use fogbank_types::{Scope, Snapshot, Tags};
+use std::sync::Arc;
+
+/// Quotas of fact IAM-7.
+const ROLES_MAX: usize = 1000;
+const TRUST_MAX: usize = 2048;
+const INLINE_MAX: usize = 10_240;
+const ATTACHED_MAX: usize = 10;
+
+#[derive(Debug, Clone, Default)]
+pub struct NewRole {
+    pub name: String,
+    pub path: Option<String>,
+    pub assume_role_policy: String,
+    pub description: Option<String>,
+    pub max_session_seconds: Option<i32>,
+    pub permissions_boundary: Option<String>,
+    pub tags: Tags,
+}
+
+pub fn find<'a>(snapshot: &'a Snapshot, scope: &Scope, name: &str) -> Result<&'a Arc<Role>, Refusal> {
+    snapshot
+        .roles
+        .get(scope, name)
+        .ok_or_else(|| Refusal::NoSuchEntity(format!("The role with name {name} cannot be found.")))
+}
+
+fn check_trust(text: &str) -> Result<(), Refusal> {
+    documents::check(text, Kind::Trust)?;
+    if documents::length(text) > TRUST_MAX {
+        return Err(Refusal::LimitExceeded(format!("Cannot exceed quota for ACLSizePerRole: {TRUST_MAX}")));
+    }
+    Ok(())
+}
+
+pub fn create(tx: &mut Tx, scope: &Scope, new: NewRole) -> Result<Role, Refusal> {
+    check_name(&new.name, "roleName", 64)?;
+    let path = new.path.unwrap_or_else(|| "/".to_owned());
+    check_path(&path)?;
+    check_trust(&new.assume_role_policy)?;
+    if path.starts_with("/aws-service-role/") {
+        return Err(Refusal::InvalidInput("Path /aws-service-role/ is reserved for service-linked roles.".to_owned()));
+    }
+    if let Some(boundary) = &new.permissions_boundary {
+        policies::require(tx.snapshot(), scope, boundary)?;
+    }
+    // Names are unique without regard to case.
+    let taken = |role: &Arc<Role>| role.name.eq_ignore_ascii_case(&new.name);
+    if tx.snapshot().roles.in_scope(scope).any(taken) {
+        return Err(Refusal::EntityAlreadyExists(format!("Role with name {} already exists.", new.name)));
+    }
+    if tx.snapshot().roles.in_scope(scope).count() >= ROLES_MAX {
+        return Err(Refusal::LimitExceeded(format!("Cannot exceed quota for RolesPerAccount: {ROLES_MAX}")));
+    }
+    let role = Role {
+        scope: scope.clone(),
+        arn: scope.arn("iam", &format!("role{path}{}", new.name)),
+        name: new.name,
+        role_id: unique_id(tx, "AROA"),
+        path,
+        assume_role_policy: new.assume_role_policy,
+        description: new.description,
+        max_session_seconds: new.max_session_seconds.map_or(3600, |s| s.clamp(3600, 43200) as u32),
+        inline_policies: Default::default(),
+        attached_policies: Vec::new(),
+        permissions_boundary: new.permissions_boundary,
+        created_at: tx.now(),
+        tags: merged(&Tags::new(), new.tags, &[])?,
+    };
+    tx.put(role.clone());
+    Ok(role)
+}
+
+/// Changes a role that is not a service's.
+pub fn update(
+    tx: &mut Tx,
+    scope: &Scope,
+    name: &str,
+    change: impl FnOnce(&mut Role) -> Result<(), Refusal>,
+) -> Result<Role, Refusal> {
+    let mut role = Role::clone(find(tx.snapshot(), scope, name)?);
+    if role.path.starts_with("/aws-service-role/") {
+        return Err(Refusal::UnmodifiableEntity(format!(
+            "Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"
+        )));
+    }
+    change(&mut role)?;
+    tx.put(role.clone());
+    Ok(role)
+}
+
+pub fn set_trust(tx: &mut Tx, scope: &Scope, name: &str, text: String) -> Result<(), Refusal> {
+    check_trust(&text)?;
+    update(tx, scope, name, |role| {
+        role.assume_role_policy = text;
+        Ok(())
+    })?;
+    Ok(())
+}
+
+pub fn delete(tx: &mut Tx, scope: &Scope, name: &str) -> Result<(), Refusal> {
+    let role = update(tx, scope, name, |_| Ok(()))?;
+    let conflict = |text: &str| Err(Refusal::DeleteConflict(format!("Cannot delete entity, must {text} first.")));
+    if profiles_of(tx.snapshot(), scope, name).next().is_some() {
+        return conflict("remove roles from instance profile");
+    }
+    if !role.attached_policies.is_empty() {
+        return conflict("detach all policies");
+    }
+    if !role.inline_policies.is_empty() {
+        return conflict("delete policies");
+    }
+    tx.delete::<Role>(scope, name);
+    Ok(())
+}
+
+/// The instance profiles that hold a role.
+pub fn profiles_of<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    name: &str,
+) -> impl Iterator<Item = &'a Arc<InstanceProfile>> + use<'a> {
+    let name = name.to_owned();
+    snapshot.instance_profiles.in_scope(scope).filter(move |profile| profile.role.as_deref() == Some(&name))
+}
+
+pub fn put_policy(tx: &mut Tx, scope: &Scope, role: &str, name: &str, text: String) -> Result<(), Refusal> {
+    check_name(name, "policyName", 128)?;
+    documents::check(&text, Kind::Identity)?;
+    update(tx, scope, role, |row| {
+        row.inline_policies.insert(name.to_owned(), text);
+        let total: usize = row.inline_policies.values().map(|text| documents::length(text)).sum();
+        if total > INLINE_MAX {
+            return Err(Refusal::LimitExceeded(format!(
+                "Maximum policy size of {INLINE_MAX} bytes exceeded for role {role}"
+            )));
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+pub fn policy<'a>(role: &'a Role, name: &str) -> Result<&'a str, Refusal> {
+    role.inline_policies
+        .get(name)
+        .map(String::as_str)
+        .ok_or_else(|| Refusal::NoSuchEntity(format!("The role policy with name {name} cannot be found.")))
+}
+
+pub fn delete_policy(tx: &mut Tx, scope: &Scope, role: &str, name: &str) -> Result<(), Refusal> {
+    update(tx, scope, role, |row| {
+        policy(row, name)?;
+        row.inline_policies.remove(name);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+pub fn attach(tx: &mut Tx, scope: &Scope, role: &str, arn: &str) -> Result<(), Refusal> {
+    find(tx.snapshot(), scope, role)?;
+    policies::require(tx.snapshot(), scope, arn)?;
+    update(tx, scope, role, |row| {
+        if row.attached_policies.iter().any(|known| known == arn) {
+            return Ok(());
+        }
+        if row.attached_policies.len() >= ATTACHED_MAX {
+            return Err(Refusal::LimitExceeded(format!("Cannot exceed quota for PoliciesPerRole: {ATTACHED_MAX}")));
+        }
+        row.attached_policies.push(arn.to_owned());
+        Ok(())
+    })?;
+    Ok(())
+}
+
+pub fn detach(tx: &mut Tx, scope: &Scope, role: &str, arn: &str) -> Result<(), Refusal> {
+    update(tx, scope, role, |row| {
+        if !row.attached_policies.iter().any(|known| known == arn) {
+            return Err(Refusal::NoSuchEntity(format!("Policy {arn} was not found.")));
+        }
+        row.attached_policies.retain(|known| known != arn);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+pub fn change_tags(tx: &mut Tx, scope: &Scope, role: &str, add: Tags, remove: &[String]) -> Result<(), Refusal> {
+    // Tags of service-linked roles may be changed.
+    let mut row = Role::clone(find(tx.snapshot(), scope, role)?);
+    row.tags = merged(&row.tags, add, remove)?;
+    tx.put(row);
+    Ok(())
+}
+
+/// Services that have a role of their own: service, the role's name, what it may do.
+const LINKED: &[(&str, &str, Option<&str>)] = &[
+    ("ecs.amazonaws.com", "AWSServiceRoleForECS", Some("AmazonECSServiceRolePolicy")),
+    ("elasticloadbalancing.amazonaws.com", "AWSServiceRoleForElasticLoadBalancing", None),
+    ("ecs.application-autoscaling.amazonaws.com", "AWSServiceRoleForApplicationAutoScaling_ECSService", None),
+    ("vpc-nat-gateway.amazonaws.com", "AWSServiceRoleForNATGateway", None),
+    ("replication.ecr.amazonaws.com", "AWSServiceRoleForECRReplication", None),
+];
+
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateServiceLinkedRole.html>
+pub fn create_service_linked(
+    tx: &mut Tx,
+    scope: &Scope,
+    service: &str,
+    suffix: Option<&str>,
+    description: Option<String>,
+) -> Result<Role, Refusal> {
+    let Some((_, name, policy)) = LINKED.iter().find(|(known, _, _)| *known == service) else {
+        return Err(Refusal::InvalidInput(format!("Service role name for {service} is not known to this region.")));
+    };
+    if suffix.is_some() {
+        return Err(Refusal::InvalidInput(format!("Custom suffix is not allowed for {service}")));
+    }
+    if tx.snapshot().roles.contains(scope, name) {
+        return Err(Refusal::InvalidInput(format!(
+            "Service role name {name} has been taken in this account, please try a different suffix."
+        )));
+    }
+    let path = format!("/aws-service-role/{service}/");
+    let trust = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Effect": "Allow", "Principal": { "Service": service }, "Action": "sts:AssumeRole" }],
+    });
+    let policy = policy.and_then(|policy| managed::all().into_iter().find(|known| known.name == policy));
+    let role = Role {
+        scope: scope.clone(),
+        arn: scope.arn("iam", &format!("role{path}{name}")),
+        name: (*name).to_owned(),
+        role_id: unique_id(tx, "AROA"),
+        path,
+        assume_role_policy: trust.to_string(),
+        description,
+        max_session_seconds: 3600,
+        inline_policies: Default::default(),
+        attached_policies: policy.map(|policy| policy.arn).into_iter().collect(),
+        permissions_boundary: None,
+        created_at: tx.now(),
+        tags: Tags::new(),
+    };
+    tx.put(role.clone());
+    Ok(role)
+}
+
+/// Gives the id of the deletion, which is over at once.
+pub fn delete_service_linked(tx: &mut Tx, scope: &Scope, name: &str) -> Result<String, Refusal> {
+    let role = Role::clone(find(tx.snapshot(), scope, name)?);
+    let service = role.path.strip_prefix("/aws-service-role/").map(|tail| tail.trim_end_matches('/'));
+    let Some(service) = service else {
+        return Err(Refusal::InvalidInput(format!("Role {name} is not a service-linked role")));
+    };
+    tx.delete::<Role>(scope, name);
+    let id = tx.uuid();
+    Ok(format!("task/aws-service-role/{service}/{name}/{id}"))
+}
+
+/// Whether that is the id of a deletion; all of them have succeeded.
+pub fn is_deletion(id: &str) -> bool {
+    id.strip_prefix("task/aws-service-role/").is_some_and(|tail| tail.split('/').count() == 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope() -> Scope {
+        Scope::new("000000000000", "global")
+    }
+
+    const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+        "Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+
+    fn make(tx: &mut Tx, name: &str) -> Result<Role, Refusal> {
+        let new = NewRole { name: name.to_owned(), assume_role_policy: TRUST.to_owned(), ..NewRole::default() };
+        create(tx, &scope(), new)
+    }
+
+    #[test]
+    fn a_role_has_an_arn_without_a_region() {
+        let mut tx = Tx::for_test();
+        let role = make(&mut tx, "api").unwrap();
+        assert_eq!(role.arn, "arn:aws:iam::000000000000:role/api");
+        assert_eq!((role.role_id.len(), &role.role_id[..4]), (21, "AROA"));
+        assert!(matches!(make(&mut tx, "API"), Err(Refusal::EntityAlreadyExists(_))));
+        for name in ["", "a b", "a/b", &"x".repeat(65)] {
+            assert!(make(&mut tx, name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_role_with_policies_is_not_deleted() {
+        let mut tx = Tx::for_test();
+        make(&mut tx, "api").unwrap();
+        let arn = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy";
+        attach(&mut tx, &scope(), "api", arn).unwrap();
+        put_policy(&mut tx, &scope(), "api", "inline", POLICY.to_owned()).unwrap();
+        assert!(matches!(delete(&mut tx, &scope(), "api"), Err(Refusal::DeleteConflict(_))));
+        detach(&mut tx, &scope(), "api", arn).unwrap();
+        assert!(matches!(detach(&mut tx, &scope(), "api", arn), Err(Refusal::NoSuchEntity(_))));
+        assert!(matches!(delete(&mut tx, &scope(), "api"), Err(Refusal::DeleteConflict(_))));
+        delete_policy(&mut tx, &scope(), "api", "inline").unwrap();
+        delete(&mut tx, &scope(), "api").unwrap();
+        assert!(matches!(delete(&mut tx, &scope(), "api"), Err(Refusal::NoSuchEntity(_))));
+    }
+
+    #[test]
+    fn quotas_hold() {
+        let mut tx = Tx::for_test();
+        make(&mut tx, "api").unwrap();
+        let long = POLICY.replace("\"*\",\"Resource\"", &format!("\"s3:{}\",\"Resource\"", "x".repeat(6000)));
+        put_policy(&mut tx, &scope(), "api", "a", long.clone()).unwrap();
+        assert!(matches!(put_policy(&mut tx, &scope(), "api", "b", long), Err(Refusal::LimitExceeded(_))));
+        for managed in managed::all().into_iter().take(10) {
+            attach(&mut tx, &scope(), "api", &managed.arn).unwrap();
+        }
+        let eleventh = &managed::all()[10].arn;
+        assert!(matches!(attach(&mut tx, &scope(), "api", eleventh), Err(Refusal::LimitExceeded(_))));
+        assert!(matches!(attach(&mut tx, &scope(), "api", "arn:aws:iam::aws:policy/X"), Err(Refusal::NoSuchEntity(_))));
+    }
+
+    #[test]
+    fn a_services_role_is_only_the_services() {
+        let mut tx = Tx::for_test();
+        let role = create_service_linked(&mut tx, &scope(), "ecs.amazonaws.com", None, None).unwrap();
+        assert_eq!(role.arn, "arn:aws:iam::000000000000:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS");
+        assert!(create_service_linked(&mut tx, &scope(), "ecs.amazonaws.com", None, None).is_err());
+        assert!(matches!(delete(&mut tx, &scope(), &role.name), Err(Refusal::UnmodifiableEntity(_))));
+        assert!(is_deletion(&delete_service_linked(&mut tx, &scope(), &role.name).unwrap()));
+        assert!(!is_deletion("x"));
+    }
+}
