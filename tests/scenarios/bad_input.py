@@ -7,13 +7,13 @@ def raw(data, timeout=5):
     """What the endpoint answers to these bytes."""
     with socket.create_connection(("127.0.0.1", 4566), timeout) as s:
         s.settimeout(timeout)
-        s.sendall(data)
-        s.shutdown(socket.SHUT_WR)
         answer = b""
         try:
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
             while chunk := s.recv(65536):
                 answer += chunk
-        except (ConnectionResetError, socket.timeout):
+        except OSError:
             pass
     return answer
 
@@ -105,7 +105,7 @@ def dns(region):
 
 def registry(region):
     ecr, = region.clients("ecr")
-    ecr.create_repository(repositoryName="r")
+    ecr.create_repository(repositoryName="rr")
     host = {"Host": "000000000000.dkr.ecr.us-east-1.amazonaws.com", "Authorization": "Basic QVdTOng="}
 
     def call(method, path, data=None, **headers):
@@ -117,22 +117,22 @@ def registry(region):
             return e.code, e.headers, e.read()
 
     lie = "sha256:" + "0" * 64
-    place = call("POST", "/v2/r/blobs/uploads/", b"")[1]["Location"]
+    place = call("POST", "/v2/rr/blobs/uploads/", b"")[1]["Location"]
     place += ("&" if "?" in place else "?") + "digest=" + lie
     status, _, text = call("PUT", place.replace("http://", "").partition("/")[2].join(["/", ""]) if place.startswith("http") else place, b"not that")
     equal("a digest that lies", status, 400)
-    equal("a blob that was refused is not there", call("HEAD", f"/v2/r/blobs/{lie}")[0], 404)
+    equal("a blob that was refused is not there", call("HEAD", f"/v2/rr/blobs/{lie}")[0], 404)
     manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
                 "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": lie, "size": 2}, "layers": []}
-    status = call("PUT", "/v2/r/manifests/1", json.dumps(manifest).encode(), **{"Content-Type": manifest["mediaType"]})[0]
+    status = call("PUT", "/v2/rr/manifests/1", json.dumps(manifest).encode(), **{"Content-Type": manifest["mediaType"]})[0]
     assert status in (400, 404), status
     for body in (b"", b"{", b"[]", b"x" * (9 << 20)):
-        status = call("PUT", "/v2/r/manifests/1", body, **{"Content-Type": manifest["mediaType"]})[0]
+        status = call("PUT", "/v2/rr/manifests/1", body, **{"Content-Type": manifest["mediaType"]})[0]
         assert 400 <= status < 500, status
-    for path in ("/v2/..%2f..%2fetc/manifests/1", "/v2/nothing/manifests/1", "/v2/r/blobs/sha256:../../x", "/v2/r/blobs/uploads/..%2f..%2fx"):
+    for path in ("/v2/..%2f..%2fetc/manifests/1", "/v2/nothing/manifests/1", "/v2/rr/blobs/sha256:../../x", "/v2/rr/blobs/uploads/..%2f..%2fx"):
         assert 400 <= call("GET", path)[0] < 500, path
-    equal("images", ecr.list_images(repositoryName="r")["imageIds"], [])
-    ecr.delete_repository(repositoryName="r")
+    equal("images", ecr.list_images(repositoryName="rr")["imageIds"], [])
+    ecr.delete_repository(repositoryName="rr")
 
 
 def scenario(host):

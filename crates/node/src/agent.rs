@@ -195,7 +195,7 @@ impl Agent {
         let first = std::mem::take(&mut self.first);
         if first {
             // After a crash the snapshot may lack what is still there: the applier observes, the others are told.
-            self.balancers.end_unknown(&self.snapshot);
+            self.balancers.take_over(&self.snapshot).await;
             self.tasks.adopt(&self.snapshot);
         }
         // Before the network: a namespace is gone only when its processes are.

@@ -138,14 +138,36 @@ impl Balancers {
         tokio::spawn(async move { stop(&config, &id).await });
     }
 
-    /// Ends processes that a crashed agent left and that no row asks for. Called once, with the first snapshot.
-    pub fn end_unknown(&self, snapshot: &Snapshot) {
+    /// With the first snapshot, before anything is reported: ends processes that no row asks for, and forgets what
+    /// processes that live no more said of their targets, so that nobody takes yesterday's verdict for today's.
+    pub async fn take_over(&self, snapshot: &Snapshot) {
         for id in running(&self.config) {
             let known = snapshot.enis.all().any(|eni| eni.eni_id.as_str() == id);
             if !known {
                 let config = self.config.clone();
                 tokio::spawn(async move { stop(&config, &id).await });
             }
+        }
+        let lives = |id: &EniId| {
+            PidFile::new(&folder(&self.config), id.as_str())
+                .living()
+                .is_some()
+        };
+        let health = snapshot.target_health.all();
+        let nodes = snapshot.load_balancer_nodes.all();
+        let stale: Vec<Op> = health
+            .filter(|row| !lives(&row.eni_id))
+            .map(|row| Op::delete(row.key()))
+            .chain(
+                nodes
+                    .filter(|row| !lives(&row.eni_id))
+                    .map(|row| Op::delete(row.key())),
+            )
+            .collect();
+        if !stale.is_empty()
+            && let Err(error) = self.store.txn(Txn::of(stale)).await
+        {
+            tracing::warn!(%error, "verdicts of load balancer nodes that are gone were not removed");
         }
     }
 

@@ -172,12 +172,13 @@ impl Follower {
 
     async fn wait(&mut self, error: &StoreError) {
         // Compacted between list and watch: only a store with hardly any history does that. List again, soon.
-        if !matches!(error, StoreError::Compacted { .. }) && !self.away {
-            self.away = true;
-            tracing::warn!(%error, "the store is away; going on with the last known state");
-        }
+        self.away |= !matches!(error, StoreError::Compacted { .. });
         let wait = self.retry;
         self.retry = (self.retry * 2).min(RETRY_MAX);
+        // Once, and not for a server that is just starting.
+        if wait < RETRY_MAX && self.retry == RETRY_MAX {
+            tracing::warn!(%error, "the store is away; going on with the last known state");
+        }
         tokio::time::sleep(wait).await;
     }
 }
