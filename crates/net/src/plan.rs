@@ -475,8 +475,9 @@ impl Changes {
             self.delete_elements,
             self.add_elements,
             self.rules,
-            self.delete_chains,
+            // A map that goes may still jump to a chain that goes.
             self.delete_sets,
+            self.delete_chains,
         ]
         .into_iter()
         .flatten()

@@ -1,6 +1,8 @@
 //! Regions for tests, row by row, without the control plane.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod random;
+
 use fogbank_types::ec2::*;
 use fogbank_types::*;
 use std::net::Ipv4Addr;
