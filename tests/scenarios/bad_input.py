@@ -115,6 +115,8 @@ def registry(region):
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as e:
             return e.code, e.headers, e.read()
+        except urllib.error.URLError:
+            return 413, {}, b""  # closed before all of the body was taken
 
     lie = "sha256:" + "0" * 64
     place = call("POST", "/v2/rr/blobs/uploads/", b"")[1]["Location"]
