@@ -30,11 +30,14 @@ const ALWAYS_ON: &[&str] = &[
     "ap-southeast-2",
 ];
 
-fn opt_in_status(region: &str) -> &'static str {
+/// An account is opted in to the region that it calls.
+fn opt_in_status(region: &str, called: &str) -> &'static str {
     if ALWAYS_ON.contains(&region) {
         "opt-in-not-required"
-    } else {
+    } else if region == called {
         "opted-in"
+    } else {
+        "not-opted-in"
     }
 }
 
@@ -114,8 +117,9 @@ pub fn describe_availability_zones(
     })
 }
 
+/// Without AllRegions, or a name, only those that the account may use.
 pub fn describe_regions(
-    _: &Context,
+    context: &Context,
     request: DescribeRegionsRequest,
 ) -> Result<DescribeRegionsResult, ApiError> {
     dry_run(request.dry_run)?;
@@ -130,19 +134,22 @@ pub fn describe_regions(
     {
         return Err(Refusal::value(format!("Invalid region provided: {unknown}")).into());
     }
+    let called = context.caller.region.as_str();
+    let all = request.all_regions == Some(true) || !names.is_empty();
     let endpoint = |region: &str| format!("ec2.{region}.amazonaws.com");
     let shown = regions()
+        .filter(|region| all || opt_in_status(region, called) != "not-opted-in")
         .filter(|region| names.is_empty() || names.iter().any(|name| name == region))
         .filter(|region| {
             filters.accept(&Tags::new(), |name| match name {
                 "endpoint" => vec![endpoint(region)],
                 "region-name" => vec![region.to_string()],
-                _ => vec![opt_in_status(region).to_owned()],
+                _ => vec![opt_in_status(region, called).to_owned()],
             })
         })
         .map(|region| Region {
             endpoint: Some(endpoint(region)),
-            opt_in_status: Some(opt_in_status(region).to_owned()),
+            opt_in_status: Some(opt_in_status(region, called).to_owned()),
             region_name: Some(region.to_owned()),
             ..Region::default()
         })

@@ -1,7 +1,7 @@
 //! Elastic IPs.
 
 use super::filters::Filters;
-use super::query::dry_run;
+use super::query::{Query, dry_run, rows};
 use super::{not_offered, optional, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::{Refusal, addresses, ids};
@@ -31,7 +31,10 @@ pub fn allocate(
     context: &Context,
     request: AllocateAddressRequest,
 ) -> Result<AllocateAddressResult, ApiError> {
-    if let Some(domain) = request.domain.filter(|domain| domain != "vpc") {
+    if let Some(domain) = request
+        .domain
+        .filter(|domain| !matches!(domain.as_str(), "" | "vpc"))
+    {
         return Err(Refusal::parameter("domain", domain, "").into());
     }
     if let Some(group) = request
@@ -115,19 +118,29 @@ pub fn describe(
     })
 }
 
-/// No address has a PTR record, since the operation that sets one is not served: the list is empty.
+/// Without PTR records, since the operation that sets one is not served.
 pub fn describe_attribute(
     context: &Context,
     request: DescribeAddressesAttributeRequest,
 ) -> Result<DescribeAddressesAttributeResult, ApiError> {
-    dry_run(request.dry_run)?;
-    let (snapshot, scope) = (context.snapshot(), context.scope());
-    for id in ids::parse_all::<AllocationId>(request.allocation_ids.as_deref())? {
-        addresses::get(&snapshot, &scope, &id)?;
-    }
+    let query = Query {
+        ids: request.allocation_ids,
+        filters: None,
+        max_results: request.max_results,
+        next_token: request.next_token,
+        dry_run: request.dry_run,
+    };
+    let snapshot = context.snapshot();
+    let (found, next_token) =
+        rows::<Row, AllocationId>(context, &snapshot, query, &[], |row| &row.tags, values)?;
+    let attribute = |row: &Arc<Row>| AddressAttribute {
+        allocation_id: Some(row.allocation_id.to_string()),
+        public_ip: Some(row.public_ip.to_string()),
+        ..AddressAttribute::default()
+    };
     Ok(DescribeAddressesAttributeResult {
-        addresses: Some(Vec::new()),
-        next_token: None,
+        addresses: Some(found.iter().map(attribute).collect()),
+        next_token,
     })
 }
 
@@ -142,9 +155,8 @@ pub fn release(
                 .to_owned();
             return Err(Refusal::Combination { text }.into());
         }
-        (None, Some(_)) => {
-            let text = "You must specify an allocation id when releasing a VPC elastic IP address";
-            return Err(Refusal::value(text).into());
+        (None, Some(address)) => {
+            named(&context.snapshot(), &context.scope(), None, Some(&address))?
         }
         (None, None) => {
             let text = "Either public IP or allocation id must be specified".to_owned();

@@ -311,6 +311,10 @@ fn addresses(
             others.push(address);
         }
     }
+    if chosen.is_none() && !others.is_empty() {
+        // The first is the primary one if none is said to be.
+        chosen = Some(others.remove(0));
+    }
     Ok((chosen, others))
 }
 

@@ -10,7 +10,7 @@ use fogbank_wire::ec2::Filter;
 use std::sync::Arc;
 
 /// Items of a page if the caller names no number.
-const PAGE: usize = 1000;
+pub const PAGE: usize = 1000;
 
 /// The parameters that Describe calls share.
 pub struct Query {

@@ -1,7 +1,7 @@
 //! Rules of security groups: authorize, revoke, modify, describe.
 
 use super::filters::Filters;
-use super::query::{dry_run, page};
+use super::query::{PAGE, dry_run, page};
 use super::security_groups::{add_peer, named, permission};
 use super::{tags, write};
 use crate::api::{ApiError, Context};
@@ -494,7 +494,10 @@ pub fn describe(
             })
         })
         .collect();
-    found.sort_by(|(_, a), (_, b)| a.rule_id.cmp(&b.rule_id));
+    // In the order of their making, unless pages need one that holds when rules come and go.
+    if request.max_results.is_some() || request.next_token.is_some() || found.len() > PAGE {
+        found.sort_by(|(_, a), (_, b)| a.rule_id.cmp(&b.rule_id));
+    }
     let (found, next_token) = page(
         found,
         |(_, rule)| rule.rule_id.to_string(),

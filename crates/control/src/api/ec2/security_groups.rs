@@ -149,7 +149,7 @@ const FILTERS: &[&str] = &[
     "vpc-id",
 ];
 
-fn values(snapshot: &fogbank_types::Snapshot, row: &Row, name: &str) -> Vec<String> {
+fn values(row: &Row, name: &str) -> Vec<String> {
     match name {
         "description" => vec![row.description.clone()],
         "group-id" => vec![row.group_id.to_string()],
@@ -166,14 +166,11 @@ fn values(snapshot: &fogbank_types::Snapshot, row: &Row, name: &str) -> Vec<Stri
             };
             let rules = row.rules.iter().filter(|rule| rule.egress == egress);
             let number = |port: Option<i32>| port.map(|port| port.to_string());
+            // Rules of a VPC name groups by id: AWS finds none by `group-name`.
             rules
                 .filter_map(|rule| match (member, &rule.peer) {
                     ("cidr", RulePeer::Ipv4(block)) => Some(block.to_string()),
                     ("group-id", RulePeer::Group(id)) => Some(id.to_string()),
-                    ("group-name", RulePeer::Group(id)) => snapshot
-                        .security_groups
-                        .get(&row.scope, id)
-                        .map(|group| group.name.clone()),
                     ("user-id", RulePeer::Group(_)) => Some(row.scope.account.clone()),
                     ("protocol", _) => Some(rule.traffic.protocol_name()),
                     ("from-port", _) => number(port_members(rule.traffic).0),
@@ -205,14 +202,8 @@ pub fn describe(
         next_token: request.next_token,
         dry_run: request.dry_run,
     };
-    let (found, next_token) = rows::<Row, SecurityGroupId>(
-        context,
-        &snapshot,
-        query,
-        FILTERS,
-        |row| &row.tags,
-        |row, name| values(&snapshot, row, name),
-    )?;
+    let (found, next_token) =
+        rows::<Row, SecurityGroupId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;
     let shown = found.iter().map(|row| render(row)).collect();
     Ok(DescribeSecurityGroupsResult {
         security_groups: Some(shown),

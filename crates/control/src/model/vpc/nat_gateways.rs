@@ -111,9 +111,7 @@ fn count_in_zone(snapshot: &Snapshot, subnet: &Subnet) -> usize {
     snapshot
         .nat_gateways
         .in_scope(&subnet.scope)
-        .filter(|row| {
-            row.failure.is_none() && row.state != NatGatewayState::Deleted
-        })
+        .filter(|row| row.failure.is_none() && row.state != NatGatewayState::Deleted)
         .filter(|row| {
             snapshot
                 .subnets

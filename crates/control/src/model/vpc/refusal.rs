@@ -42,7 +42,8 @@ impl ResourceKind {
             | Self::AddressAssociation
             | Self::NetworkAclAssociation => (
                 "InvalidAssociationID.NotFound",
-                "InvalidAssociationID.Malformed",
+                // AWS knows no code for malformed ones.
+                "InvalidAssociationID.NotFound",
                 "association ID",
             ),
             Self::InternetGateway => (
@@ -53,7 +54,7 @@ impl ResourceKind {
             Self::NatGateway => ("NatGatewayNotFound", "NatGatewayMalformed", "NatGateway"),
             Self::Allocation => (
                 "InvalidAllocationID.NotFound",
-                "InvalidAllocationID.Malformed",
+                "InvalidAllocationID.NotFound",
                 "allocation ID",
             ),
             Self::NetworkInterface => (
@@ -90,6 +91,15 @@ impl ResourceKind {
             _ => format!("The {} '{id}' does not exist", self.words().2),
         }
     }
+
+    fn malformed_text(self, id: &str, prefix: &str) -> String {
+        let (not_found, malformed, _) = self.words();
+        if not_found == malformed {
+            self.not_found_text(id)
+        } else {
+            format!("Invalid id: \"{id}\" (expecting \"{prefix}-...\")")
+        }
+    }
 }
 
 macro_rules! refusals {
@@ -99,7 +109,7 @@ macro_rules! refusals {
         pub enum Refusal {
             #[error("{}", kind.not_found_text(id))]
             NotFound { kind: ResourceKind, id: String },
-            #[error("Invalid id: \"{id}\" (expecting \"{prefix}-...\")")]
+            #[error("{}", kind.malformed_text(id, prefix))]
             Malformed { kind: ResourceKind, id: String, prefix: &'static str },
             $($(#[$doc])* #[error($text)] $name $({ $($field: $type),* })?,)*
         }

@@ -53,6 +53,16 @@ pub fn authorize(
             name: "ipPermissions",
         });
     }
+    if group
+        .rules
+        .iter()
+        .filter(|rule| rule.egress == egress)
+        .count()
+        + new.len()
+        > QUOTAS.rules_per_group_and_direction
+    {
+        return Err(Refusal::RuleLimit);
+    }
     for (n, rule) in new.iter().enumerate() {
         check(
             tx.snapshot(),
@@ -81,16 +91,6 @@ pub fn authorize(
                 rule: words(rule.traffic, &rule.peer),
             });
         }
-    }
-    if group
-        .rules
-        .iter()
-        .filter(|rule| rule.egress == egress)
-        .count()
-        + new.len()
-        > QUOTAS.rules_per_group_and_direction
-    {
-        return Err(Refusal::RuleLimit);
     }
     let added: Vec<_> = new
         .into_iter()

@@ -77,8 +77,8 @@ fn rule(tx: &mut Tx, egress: bool, peer: RulePeer) -> SecurityGroupRule {
 pub(super) fn create_default(tx: &mut Tx, vpc: &Vpc) {
     let group_id = SecurityGroupId::from_bits(tx.random());
     let rules = vec![
-        rule(tx, false, RulePeer::Group(group_id.clone())),
         rule(tx, true, RulePeer::Ipv4(Ipv4Cidr::ANY)),
+        rule(tx, false, RulePeer::Group(group_id.clone())),
     ];
     tx.put(SecurityGroup {
         scope: vpc.scope.clone(),
