@@ -212,7 +212,8 @@ impl Agent {
             self.balancers.update(&self.snapshot);
         }
         await_ends(ends).await;
-        if touched.network || touched.host || first {
+        // Also for rows that the network isn't made of: a reset waits for the host whatever it deleted.
+        if touched.network || touched.rows || touched.host || first {
             self.reporter.host(self.status());
         }
         Ok(())
