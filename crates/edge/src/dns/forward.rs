@@ -22,8 +22,9 @@ use super::tables::{Answer, Code};
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Of one server; stub resolvers give up after five seconds.
 const SERVER_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// Servers that are asked at most.
-const MAX_SERVERS: usize = 3;
+/// Questions sent for one name: packets get lost, so one server alone is asked twice.
+const MIN_TRIES: usize = 2;
+const MAX_TRIES: usize = 3;
 /// Questions under way; more are refused at once.
 const MAX_QUESTIONS: usize = 512;
 
@@ -77,7 +78,8 @@ impl Forwarder {
     pub async fn ask(&self, name: &Name, kind: Kind) -> Result<Answer, ForwardError> {
         let _slot = self.slots.try_acquire().map_err(|_| ForwardError::Busy)?;
         let mut last = ForwardError::NoServer;
-        for &server in self.servers.iter().take(MAX_SERVERS) {
+        let tries = self.servers.len().clamp(MIN_TRIES, MAX_TRIES);
+        for &server in self.servers.iter().cycle().take(tries) {
             let question = ask_one(server, name, kind);
             last = match timeout(SERVER_TIMEOUT, question).await {
                 Err(_) => ForwardError::Timeout { server },
@@ -151,4 +153,26 @@ fn name_servers(text: &str) -> impl Iterator<Item = SocketAddr> {
 fn is_same(server: SocketAddr, own: SocketAddr) -> bool {
     let everywhere = own.ip().is_unspecified() && server.ip().is_loopback();
     server.port() == own.port() && (server.ip() == own.ip() || everywhere)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolv_conf_is_read_as_the_resolver_reads_it() {
+        let text = "# nameserver 192.0.2.9\nsearch a.test\nnameserver 192.0.2.1\n nameserver\t2001:db8::1 \nnameserver x\n";
+        let servers: Vec<_> = name_servers(text).map(|s| s.to_string()).collect();
+        assert_eq!(servers, ["192.0.2.1:53", "[2001:db8::1]:53"]);
+    }
+
+    #[test]
+    fn the_regions_own_server_is_not_asked() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let own = address("127.0.0.1:53");
+        assert!(is_same(address("127.0.0.1:53"), own));
+        assert!(!is_same(address("127.0.0.53:53"), own));
+        assert!(is_same(address("127.0.0.53:53"), address("0.0.0.0:53")));
+        assert!(!is_same(address("127.0.0.1:53"), address("127.0.0.1:4553")));
+    }
 }

@@ -46,17 +46,27 @@ pub async fn run(config: RegionConfig) -> Result<(), DnsError> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let store: Arc<dyn Store> = Arc::new(Client::connect(config.store_socket()));
-    tokio::select! {
-        result = serve(config, store) => result,
+    let counters = Arc::new(Counters::default());
+    let ended = tokio::select! {
+        result = serve_counted(config, store, counters.clone()) => result,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-    }
+    };
+    tracing::info!(?counters, "the servers end");
+    ended
 }
 
 /// Serves until it is dropped.
 pub async fn serve(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), DnsError> {
+    serve_counted(config, store, Arc::default()).await
+}
+
+async fn serve_counted(
+    config: RegionConfig,
+    store: Arc<dyn Store>,
+    counters: Arc<Counters>,
+) -> Result<(), DnsError> {
     let (publish, tables) = watch::channel(Arc::new(Tables::default()));
-    let counters = Arc::new(Counters::default());
     let forwarder = match config.internet {
         InternetAccess::None => None,
         InternetAccess::Host => Some(Forwarder::of_host(config.dns)),

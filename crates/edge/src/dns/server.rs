@@ -20,6 +20,8 @@ use super::responder::{Counters, Reply, Responder, Transport};
 const BATCH: usize = 64;
 /// Connections of one listener; further clients wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
+/// Of them, those of one client; loopback stands for many.
+const MAX_CONNECTIONS_OF_CLIENT: usize = 32;
 /// Between questions on one connection, and for the parts of one (RFC 7766, section 6.2.3).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -54,8 +56,8 @@ impl RateLimit {
     }
 }
 
-fn lock(limit: &Mutex<RateLimit>) -> MutexGuard<'_, RateLimit> {
-    limit.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Answers packets until it is dropped. `limit` may be shared between sockets.
@@ -115,29 +117,72 @@ fn reply_udp(socket: &Arc<UdpSocket>, responder: &Responder, packet: &[u8], sour
     }
 }
 
+/// The connections of one listener by client.
+#[derive(Clone, Default)]
+struct Connections(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A connection's place; free again when it is dropped.
+struct Place {
+    connections: Connections,
+    client: IpAddr,
+}
+
+impl Connections {
+    /// `None` if the client has too many already.
+    fn admit(&self, client: IpAddr) -> Option<Place> {
+        let mut counts = lock(&self.0);
+        let count = counts.entry(client).or_default();
+        if *count >= MAX_CONNECTIONS_OF_CLIENT && !client.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            connections: self.clone(),
+            client,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.connections.0);
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}
+
 /// Answers connections until it is dropped, and they with it.
 pub async fn serve_tcp(listener: TcpListener, responder: Responder) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = tokio::task::JoinSet::new();
+    let connections = Connections::default();
+    let mut tasks = tokio::task::JoinSet::new();
     loop {
-        while connections.try_join_next().is_some() {}
+        while tasks.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let responder = responder.clone();
-                connections.spawn(async move {
-                    // Whatever ends a connection, it is the client's business alone.
-                    let _ = serve_connection(stream, &responder).await;
-                    drop(slot);
-                });
-            }
+        let (stream, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "accepting");
                 sleep(PAUSE).await;
+                continue;
             }
-        }
+        };
+        let Some(place) = connections.admit(client.ip()) else {
+            Counters::count(&responder.counters().dropped);
+            continue;
+        };
+        let responder = responder.clone();
+        tasks.spawn(async move {
+            // Whatever ends a connection, it is the client's business alone.
+            let _ = serve_connection(stream, &responder).await;
+            drop((slot, place));
+        });
     }
 }
 
@@ -167,4 +212,34 @@ async fn read_packet(stream: &mut TcpStream, packet: &mut Vec<u8>) -> io::Result
     packet.resize(length, 0);
     stream.read_exact(packet).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_its_packets_each_second() {
+        let start = Instant::now();
+        let mut limit = RateLimit::new(2, start);
+        let [a, b] = [1, 2].map(|n| IpAddr::from([10, 0, 0, n]));
+        let admitted = [a, a, a, b].map(|source| limit.admits(source, start));
+        assert_eq!(admitted, [true, true, false, true]);
+        assert!(limit.admits(a, start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_client_has_a_part_of_the_connections() {
+        let connections = Connections::default();
+        let [a, b] = [1, 2].map(|n| IpAddr::from([10, 0, 0, n]));
+        let mut places: Vec<_> = (0..MAX_CONNECTIONS_OF_CLIENT)
+            .map(|_| connections.admit(a).unwrap())
+            .collect();
+        assert!(connections.admit(a).is_none());
+        assert!(connections.admit(b).is_some());
+        places.pop();
+        assert!(connections.admit(a).is_some());
+        drop(places);
+        assert!(lock(&connections.0).is_empty());
+    }
 }

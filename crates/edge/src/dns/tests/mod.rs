@@ -2,6 +2,7 @@ mod answers;
 mod fixture;
 mod kernel;
 mod lookup;
+mod mirror;
 mod outside;
 mod packets;
 mod wire;

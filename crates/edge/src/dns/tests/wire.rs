@@ -285,3 +285,69 @@ async fn a_response_is_never_answered() {
         .unwrap();
     assert_eq!(buffer[0], 99);
 }
+
+#[tokio::test]
+async fn the_last_tables_serve_while_the_store_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sock");
+    let first: Arc<dyn Store> = Arc::new(Memory::new());
+    let _ = first.txn(Txn::of(example().ops())).await.unwrap();
+    let control = Control::start(&path, first.clone());
+    let client = Arc::new(fogbank_store::remote::Client::connect(&path));
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let serving = serve(config(address), client);
+    let server = Server {
+        store: first,
+        address,
+        task: tokio::spawn(async move {
+            serving.await.unwrap();
+        }),
+    };
+    let ready = async {
+        while server.applied().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, ready).await.unwrap();
+    control.stop().await;
+    let answer = heard(server.ask("a.example.test", Kind::A).await);
+    assert_eq!(addresses(&answer), ["192.0.2.1"]);
+
+    // Another store, which begins to count anew and knows no lease.
+    let second: Arc<dyn Store> = Arc::new(Memory::new());
+    let mut region = example();
+    region.record("Z1", "a.example.test", "A", &["192.0.2.7"]);
+    let _ = second.txn(Txn::of(region.ops())).await.unwrap();
+    let _control = Control::start(&path, second.clone());
+    let moved = async {
+        loop {
+            let answer = heard(server.ask("a.example.test", Kind::A).await);
+            if addresses(&answer) == ["192.0.2.7"] {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        while second.get(&report::key("here")).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, moved).await.unwrap();
+}
+
+/// The store's side of the socket, which can go away.
+struct Control(JoinHandle<()>);
+
+impl Control {
+    fn start(path: &std::path::Path, store: Arc<dyn Store>) -> Self {
+        let serving = fogbank_store::remote::Server::bind(path, store).unwrap();
+        Self(tokio::spawn(async move { serving.run().await.unwrap() }))
+    }
+
+    /// As when the process ends.
+    async fn stop(self) {
+        self.0.abort();
+        let _ = self.0.await;
+    }
+}
