@@ -30,6 +30,9 @@ const FOLLOWED: &[&str] = &[
     "status-target-health",
 ];
 
+/// Changes of Route 53. Each is in sync once its own revision is reported, also one that left all rows as they were.
+const CHANGE: &str = "change";
+
 /// What a batch asks for.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
@@ -52,7 +55,7 @@ pub struct Mirror {
 impl Mirror {
     /// Prefixes of the keys to follow; `own` is the key of our report.
     pub fn prefixes(own: &str) -> Vec<String> {
-        let kinds = REPORTED.iter().chain(FOLLOWED);
+        let kinds = REPORTED.iter().chain(FOLLOWED).chain([&CHANGE]);
         let mut prefixes: Vec<String> = kinds.map(|kind| format!("{kind}/")).collect();
         prefixes.push(own.to_owned());
         prefixes
@@ -79,6 +82,10 @@ impl Mirror {
             if let Err(error) = self.snapshot.apply(&event.key, value, batch.revision) {
                 tracing::warn!(%error, "a row is left out");
             }
+            let changes = &self.snapshot.changes;
+            effect.report |= changes
+                .versioned(&event.key)
+                .is_some_and(|row| !row.value.in_sync);
         }
         self.snapshot.revision = batch.revision;
         effect

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use fogbank_store::{Batch, Event, Op};
+use fogbank_types::route53::Change;
+use fogbank_types::{Row, Timestamp};
 
 use super::fixture::*;
 use crate::dns::mirror::Mirror;
@@ -75,6 +77,17 @@ fn only_what_callers_wait_for_is_reported() {
     assert_eq!(one("vpc/0/us-east-1/vpc-1", None), (true, true, false));
     let health = "status-target-health/0/us-east-1/tg/eni-1";
     assert_eq!(one(health, None), (true, false, false));
+    for (in_sync, report) in [(false, true), (true, false)] {
+        let change = Change {
+            scope: scope().global(),
+            id: "C1".to_owned(),
+            comment: None,
+            submitted_at: Timestamp(0),
+            in_sync,
+        };
+        let value = serde_json::to_vec(&change).unwrap();
+        assert_eq!(one(&change.key(), Some(&value)), (false, report, false));
+    }
     assert_eq!(one(own, Some(b"{}")), (false, false, false));
     assert_eq!(one(own, None), (false, false, true));
 }
