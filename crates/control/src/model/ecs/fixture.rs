@@ -50,7 +50,6 @@ pub fn definition(family: &str) -> NewTaskDefinition {
 pub struct World {
     pub region: Region,
     pub target_group: String,
-    pub node: EniId,
 }
 
 impl World {
@@ -68,11 +67,9 @@ impl World {
         for zone in &load_balancer.zones {
             region.node_serves(&zone.eni_id);
         }
-        let node = load_balancer.zones[0].eni_id.clone();
         Self {
             region,
             target_group: group.arn,
-            node,
         }
     }
 

@@ -13,7 +13,7 @@ pub mod task_definitions;
 pub mod tasks;
 
 #[cfg(test)]
-pub mod fixture;
+pub(crate) mod fixture;
 
 use super::Refused;
 
