@@ -3,7 +3,7 @@
 use super::{StatusArguments, http, region};
 use anyhow::Result;
 use fogbank_types::{RegionConfig, Scope, Snapshot, ec2, ecs, elb, status};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub fn run(arguments: &StatusArguments) -> Result<()> {
     let config = region::config(&arguments.region)?;
@@ -22,8 +22,71 @@ pub fn run(arguments: &StatusArguments) -> Result<()> {
     Ok(())
 }
 
-fn is_status(kind: &str) -> bool {
-    kind.starts_with("status-")
+/// How many rows there are by kind: those that are something, and those that are only kept for a while to be read
+/// (AWS lists a stopped task for an hour) or hold nothing but text (task definitions).
+struct Counts {
+    living: BTreeMap<&'static str, usize>,
+    kept: BTreeMap<&'static str, usize>,
+}
+
+impl Counts {
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut living: BTreeMap<_, _> = snapshot
+            .counts()
+            .into_iter()
+            .filter(|(kind, _)| !kind.starts_with("status-"))
+            .collect();
+        let mut kept = BTreeMap::new();
+        let over = [
+            ("change", snapshot.changes.len()),
+            ("task-definition", snapshot.task_definitions.len()),
+            (
+                "task",
+                snapshot
+                    .tasks
+                    .all()
+                    .filter(|task| task.stopped_at.is_some())
+                    .count(),
+            ),
+            (
+                "cluster",
+                snapshot
+                    .clusters
+                    .all()
+                    .filter(|cluster| cluster.status == "INACTIVE")
+                    .count(),
+            ),
+            (
+                "service",
+                snapshot
+                    .services
+                    .all()
+                    .filter(|service| service.status == ecs::ServiceStatus::Inactive)
+                    .count(),
+            ),
+            (
+                "nat-gateway",
+                snapshot
+                    .nat_gateways
+                    .all()
+                    .filter(|gateway| {
+                        matches!(
+                            gateway.state,
+                            ec2::NatGatewayState::Deleted | ec2::NatGatewayState::Failed
+                        )
+                    })
+                    .count(),
+            ),
+        ];
+        for (kind, count) in over.into_iter().filter(|(_, count)| *count > 0) {
+            kept.insert(kind, count);
+            if let Some(left) = living.get_mut(kind) {
+                *left -= count;
+            }
+        }
+        living.retain(|_, count| *count > 0);
+        Self { living, kept }
+    }
 }
 
 fn as_json(
@@ -31,18 +94,14 @@ fn as_json(
     snapshot: &Snapshot,
     counters: serde_json::Value,
 ) -> serde_json::Value {
-    let counts: serde_json::Map<_, _> = snapshot
-        .counts()
-        .into_iter()
-        .filter(|(kind, _)| !is_status(kind))
-        .map(|(kind, n)| (kind.to_owned(), n.into()))
-        .collect();
+    let counts = Counts::of(snapshot);
     let hosts: Vec<_> = snapshot.host_statuses.all().collect();
     serde_json::json!({
         "config": config,
         "revision": snapshot.revision,
-        "empty": counts.is_empty(),
-        "resources": counts,
+        "empty": counts.living.is_empty(),
+        "resources": counts.living,
+        "kept": counts.kept,
         "hosts": hosts,
         "unbuilt_operations_called": counters["unbuilt"],
     })
@@ -81,7 +140,13 @@ impl Tree {
             .vpcs
             .all()
             .map(|v| v.scope.clone())
-            .chain(snapshot.clusters.all().map(|c| c.scope.clone()))
+            .chain(
+                snapshot
+                    .clusters
+                    .all()
+                    .filter(|c| c.status == "ACTIVE")
+                    .map(|c| c.scope.clone()),
+            )
             .chain(snapshot.load_balancers.all().map(|l| l.scope.clone()))
             .chain(snapshot.repositories.all().map(|r| r.scope.clone()))
             .chain(snapshot.log_groups.all().map(|g| g.scope.clone()))
@@ -94,13 +159,17 @@ impl Tree {
             tree.region(snapshot, scope);
         }
         tree.zones(snapshot);
-        let counts: Vec<_> = snapshot
-            .counts()
-            .into_iter()
-            .filter(|(kind, _)| !is_status(kind))
-            .collect();
-        if counts.is_empty() {
+        let counts = Counts::of(snapshot);
+        if counts.living.is_empty() {
             tree.line(1, "empty");
+        }
+        if !counts.kept.is_empty() {
+            let kept: Vec<_> = counts
+                .kept
+                .iter()
+                .map(|(kind, count)| format!("{kind} {count}"))
+                .collect();
+            tree.line(1, &format!("kept to be read: {}", kept.join(", ")));
         }
         if let Some(unbuilt) = counters["unbuilt"].as_object().filter(|u| !u.is_empty()) {
             tree.line(1, "operations called that are not built yet");

@@ -1,0 +1,86 @@
+"""examples/terraform, applied, changed and destroyed by Terraform itself; a plan after each finds nothing to do."""
+import base64, os, pathlib, re, shutil, subprocess, sys, time
+from host import ROOT, equal, http_get, wait
+
+MIRRORS = [os.environ.get("FOGBANK_TERRAFORM_MIRROR", ""), "/opt/tf-plugins"]
+
+
+class Terraform:
+    """Terraform in a copy of the example, with providers from a folder on this machine only."""
+
+    def __init__(self, host, region, mirror):
+        self.folder = os.path.join(host.folder, "terraform")
+        shutil.copytree(ROOT / "examples/terraform", self.folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        settings = os.path.join(host.folder, "terraform.rc")
+        with open(settings, "w") as f:
+            f.write(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\ndisable_checkpoint = true\n')
+        self.environment = {
+            **os.environ, "TF_CLI_CONFIG_FILE": settings, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "AWS_ENDPOINT_URL": region.endpoint,
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+
+    def run(self, command, *arguments, expected=(0,)):
+        started = time.monotonic()
+        done = subprocess.run(["terraform", command, "-no-color", *arguments], cwd=self.folder, env=self.environment,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode in expected, f"terraform {command} {arguments}: exit {done.returncode}\n{done.stdout[-6000:]}"
+        summary = re.findall(r"^(?:Apply complete|Destroy complete|No changes|Plan:).*", done.stdout, re.M)
+        print(f"terraform {command} {' '.join(arguments)}: {time.monotonic() - started:.1f} s {' '.join(summary)}", flush=True)
+        return done.stdout
+
+    def apply(self, *arguments):
+        return self.run("apply", "-auto-approve", "-input=false", "-parallelism=20", *arguments)
+
+    def unchanged(self, *arguments):
+        output = self.run("plan", "-detailed-exitcode", "-input=false", *arguments, expected=(0, 2))
+        assert "No changes" in output, output[-8000:]
+
+
+def push(host, region, uri):
+    sys.path.insert(0, str(ROOT / "examples/api"))
+    import deploy
+    ecr, = region.clients("ecr")
+    token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    assert base64.b64decode(token).startswith(b"AWS:")
+    deploy.push(region.endpoint, token, uri, "1", host.api)
+
+
+def serves(region, expected):
+    """Requests by the name that Route 53 gives, from outside."""
+    for address in wait("the alias record answers", lambda: (a := region.resolve("api.shop.test")[1]) and len(a) == 2 and a):
+        wait("the service answers", lambda: http_get(address, "/health", "api.shop.test")[0] == 200, 30)
+        equal("a fixed response", http_get(address, "/maintenance", "api.shop.test"), (503, expected))
+        equal("a redirect", http_get(address, "/x", "old.shop.test")[0], 301)
+    equal("wildcard", region.resolve("a.preview.shop.test")[1], ["203.0.113.9"])
+
+
+def scenario(host):
+    mirror = next((m for m in MIRRORS if m and pathlib.Path(m, "registry.terraform.io/hashicorp/aws").is_dir()), None)
+    if not shutil.which("terraform") or not mirror:
+        print("note: terraform or its AWS provider's mirror is not on this machine; nothing was tested")
+        return
+    with host.region("--speed", "20") as region:
+        terraform = Terraform(host, region, mirror)
+        terraform.run("init", "-input=false")
+        terraform.run("validate")
+        terraform.apply("-target=aws_ecr_repository.api")
+        push(host, region, terraform.run("output", "-raw", "repository_url").strip())
+        terraform.apply()
+        serves(region, "back soon")
+        terraform.unchanged()
+
+        change = ["-var=maintenance=closed", "-var=tasks=1", "-var=office_cidr=198.51.100.0/24", "-var=log_days=14",
+                  "-var=record_ttl_seconds=60", "-var=health_path=/orders"]
+        output = terraform.apply(*change)
+        assert " 0 destroyed" in output, output[-3000:]
+        serves(region, "closed")
+        ecs, logs = region.clients("ecs", "logs")
+        equal("tasks", ecs.describe_services(cluster="orders", services=["api"])["services"][0]["desiredCount"], 1)
+        equal("retention", logs.describe_log_groups(logGroupNamePrefix="/ecs/orders")["logGroups"][0]["retentionInDays"], 14)
+        terraform.unchanged(*change)
+
+        terraform.run("destroy", "-auto-approve", "-input=false", "-parallelism=20")
+        status = region.status()
+        assert status["empty"], status["resources"]
+        unbuilt = status["unbuilt_operations_called"]
+        print("unbuilt operations that Terraform called:", unbuilt)
