@@ -208,10 +208,10 @@ impl World {
                 .task_statuses
                 .get(&scope(), &task.id)
                 .map(|s| s.phase);
-            if task.stopped_at.is_some() || known >= Some(TaskPhase::Stopping) {
+            if task.stopped_at.is_some() || known == Some(TaskPhase::Stopped) {
                 continue;
             }
-            if task.stop_containers {
+            if task.stop_containers || known == Some(TaskPhase::Stopping) {
                 self.report(&task, TaskPhase::Stopped);
             } else if task.desired == DesiredStatus::Running && known.is_none() {
                 self.report(&task, TaskPhase::Running);

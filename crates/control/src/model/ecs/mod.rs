@@ -14,6 +14,8 @@ pub mod tasks;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod sequences;
 
 use super::Refused;
 
