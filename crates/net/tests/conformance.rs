@@ -123,8 +123,12 @@ fn expected(
             seen_as,
         } => {
             let eni = region.snapshot.enis.get(&scope(), &id).unwrap();
-            let public =
-                |address| region.snapshot.public_ip(eni, address) == Some(packet.destination);
+            // A public address counts if the gateway has translated it; if not, it came by a route
+            // through this interface.
+            let translated = *origin == Origin::Outside || seen_as != packet.source;
+            let public = |address| {
+                translated && region.snapshot.public_ip(eni, address) == Some(packet.destination)
+            };
             let addressed = |address| address == packet.destination || public(address);
             eni.addresses()
                 .any(addressed)

@@ -721,6 +721,21 @@ fn what_the_kernel_refuses_is_reported_and_tried_again() {
 }
 
 #[test]
+fn large_transfers_find_the_gateways_smaller_packets() {
+    sandbox(|| {
+        let small = small();
+        let live = Live::start(small.region.clone());
+        live.serve(&small.front, 80);
+        // 9001 bytes inside, 1500 through the gateway: path MTU discovery must work, also through NAT.
+        let inside = live.at(&small.back);
+        let mut through_nat = Connection::open(&inside, ip("198.18.0.5"), 80, PATIENCE).unwrap();
+        assert!(through_nat.carries(1 << 20, PATIENCE));
+        let mut from_host = Connection::open(&From::Host, ip("198.18.0.5"), 80, PATIENCE).unwrap();
+        assert!(from_host.carries(1 << 20, PATIENCE));
+    });
+}
+
+#[test]
 fn an_interface_looks_as_on_fargate() {
     sandbox(|| {
         let small = small();
@@ -736,6 +751,11 @@ fn an_interface_looks_as_on_fargate() {
         assert!(
             link.contains("mtu 9001") && link.contains(&small.back.mac.to_string()),
             "{link}"
+        );
+        assert_eq!(
+            show(&["ip", "-6", "-o", "addr", "show", "eth0"]),
+            "",
+            "no IPv6"
         );
         let route = show(&["ip", "route", "show", "default"]);
         assert!(route.contains("default via 10.0.2.1 dev eth0"), "{route}");

@@ -28,6 +28,11 @@ pub(super) fn add(program: &mut Program, region: &Region<'_>) {
         "netfilter/nf_conntrack_udp_timeout_stream".to_owned(),
         stream_s.to_string(),
     );
+    // "Too big" about a packet of a NAT gateway comes back through the gateway's namespace with our
+    // own address as its source. The source gate, which is before routing, keeps forgeries out.
+    router
+        .sysctls
+        .insert("ipv4/conf/all/accept_local".to_owned(), "1".to_owned());
     local_addresses(&mut router, region);
     if region.gateway_attached {
         super::gateway::link(&mut router, region);

@@ -137,6 +137,16 @@ impl Connection {
         Some(Self { stream, seen_as })
     }
 
+    /// Whether that many bytes come back, in the time given for each read.
+    pub fn carries(&mut self, bytes: usize, wait: Duration) -> bool {
+        self.stream.set_read_timeout(Some(wait)).unwrap();
+        let mut writer = self.stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || writer.write_all(&vec![7; bytes]).is_ok());
+        let mut back = vec![0; bytes];
+        let read = self.stream.read_exact(&mut back).is_ok();
+        read && sender.join().unwrap() && back.iter().all(|byte| *byte == 7)
+    }
+
     /// Whether what is sent comes back.
     pub fn is_alive(&mut self, wait: Duration) -> bool {
         self.stream.set_read_timeout(Some(wait)).unwrap();
