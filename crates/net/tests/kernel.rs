@@ -236,6 +236,22 @@ fn a_private_task_leaves_under_the_address_of_its_nat_gateway() {
 }
 
 #[test]
+fn a_connection_that_nat_has_forgotten_is_reset() {
+    sandbox(|| {
+        let small = small();
+        let live = Live::start(small.region.clone());
+        live.serve(&small.front, 80);
+        let inside = live.at(&small.back);
+        let mut open = Connection::open(&inside, ip("198.18.0.5"), 80, PATIENCE).unwrap();
+        assert!(open.is_alive(PATIENCE));
+        let path = eni_namespace(&live.config, &small.nat.1.eni_id);
+        let net = format!("--net={}", path.display());
+        run("nsenter", &[&net, "conntrack", "-F"]);
+        assert!(open.is_reset(PATIENCE), "fact NAT-6: a RST, not silence");
+    });
+}
+
+#[test]
 fn a_restarted_applier_adopts_everything_and_loses_no_packet() {
     sandbox(|| {
         let small = small();

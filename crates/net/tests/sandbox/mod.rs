@@ -147,6 +147,17 @@ impl Connection {
         read && sender.join().unwrap() && back.iter().all(|byte| *byte == 7)
     }
 
+    /// Whether what is sent is answered with a reset.
+    pub fn is_reset(&mut self, wait: Duration) -> bool {
+        self.stream.set_read_timeout(Some(wait)).unwrap();
+        let sent = self.stream.write_all(b"ping");
+        let read = self.stream.read(&mut [0; 4]).map(|_| ());
+        let reset = |outcome: io::Result<()>| {
+            outcome.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+        };
+        reset(sent) || reset(read)
+    }
+
     /// Whether what is sent comes back.
     pub fn is_alive(&mut self, wait: Duration) -> bool {
         self.stream.set_read_timeout(Some(wait)).unwrap();
