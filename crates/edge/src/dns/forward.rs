@@ -50,36 +50,43 @@ pub enum ForwardError {
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Forwarder {
-    servers: Arc<[SocketAddr]>,
+    servers: Servers,
     slots: Arc<Semaphore>,
+}
+
+#[derive(Clone)]
+enum Servers {
+    Fixed(Arc<[SocketAddr]>),
+    /// Those of the host at that moment (it may have moved to another network), without our own address.
+    Host {
+        own: SocketAddr,
+    },
 }
 
 impl Forwarder {
     pub fn new(servers: impl Into<Arc<[SocketAddr]>>) -> Self {
-        Self {
-            servers: servers.into(),
-            slots: Arc::new(Semaphore::new(MAX_QUESTIONS)),
-        }
+        Self::of(Servers::Fixed(servers.into()))
     }
 
     /// The host's resolvers, without the region's own server.
     pub fn of_host(own: SocketAddr) -> Self {
-        let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-        let servers: Vec<_> = name_servers(&text)
-            .filter(|server| !is_same(*server, own))
-            .collect();
-        if servers.is_empty() {
-            tracing::warn!("no resolver in {RESOLV_CONF}: names outside the region fail");
+        Self::of(Servers::Host { own })
+    }
+
+    fn of(servers: Servers) -> Self {
+        Self {
+            servers,
+            slots: Arc::new(Semaphore::new(MAX_QUESTIONS)),
         }
-        Self::new(servers)
     }
 
     /// One server after the other, until one knows.
     pub async fn ask(&self, name: &Name, kind: Kind) -> Result<Answer, ForwardError> {
         let _slot = self.slots.try_acquire().map_err(|_| ForwardError::Busy)?;
         let mut last = ForwardError::NoServer;
-        let tries = self.servers.len().clamp(MIN_TRIES, MAX_TRIES);
-        for &server in self.servers.iter().cycle().take(tries) {
+        let servers = self.servers.now();
+        let tries = servers.len().clamp(MIN_TRIES, MAX_TRIES);
+        for &server in servers.iter().cycle().take(tries) {
             let question = ask_one(server, name, kind);
             last = match timeout(SERVER_TIMEOUT, question).await {
                 Err(_) => ForwardError::Timeout { server },
@@ -89,6 +96,20 @@ impl Forwarder {
             };
         }
         Err(last)
+    }
+}
+
+impl Servers {
+    fn now(&self) -> Arc<[SocketAddr]> {
+        match self {
+            Self::Fixed(servers) => servers.clone(),
+            Self::Host { own } => {
+                let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+                name_servers(&text)
+                    .filter(|server| !is_same(*server, *own))
+                    .collect()
+            }
+        }
     }
 }
 

@@ -197,6 +197,9 @@ impl Tables {
             return Step::End(own(known, name, kind, view));
         }
         Step::End(match view {
+            View::Vpc(..) if is_nowhere(name) => {
+                negative(Code::NxDomain, &Name::root(), &root_soa(), view)
+            }
             View::Vpc(..) => Answer {
                 outside: Some(name.clone()),
                 ..Answer::default()
@@ -383,6 +386,29 @@ fn balancer_domain(name: &Name) -> Option<Name> {
     place::regions()
         .filter_map(|region| Name::child(region.as_bytes(), aws.wire()))
         .find(|domain| name.is_within(domain.wire()))
+}
+
+/// Names that the public DNS will never have, so that nobody need be asked: the root says NXDOMAIN to all of
+/// them (RFC 6761, RFC 6762, RFC 7686, ICANN's `internal`). A lone label is a host's short name.
+fn is_nowhere(name: &Name) -> bool {
+    const TOP: [&[u8]; 6] = [
+        b"test",
+        b"invalid",
+        b"example",
+        b"local",
+        b"internal",
+        b"onion",
+    ];
+    let mut labels = name.labels();
+    match (labels.next(), labels.last()) {
+        (Some(_), Some(top)) => TOP.contains(&top),
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+fn root_soa() -> Soa {
+    Soa::by("a.root-servers.net.", 900, 900)
 }
 
 /// RFC 6761, section 6.3: never asked of anybody.

@@ -30,9 +30,14 @@ enum Upstream {
 
 fn outside_world() -> Region {
     let mut region = Region::default();
-    region.zone("Z9", "invalid");
-    region.record("Z9", "www.invalid", "A", &["192.0.2.80"]);
-    region.record("Z9", "\\052.mail.invalid", "MX", &["10 www.invalid"]);
+    region.zone("Z9", "outside.com");
+    region.record("Z9", "www.outside.com", "A", &["192.0.2.80"]);
+    region.record(
+        "Z9",
+        "\\052.mail.outside.com",
+        "MX",
+        &["10 www.outside.com"],
+    );
     region
 }
 
@@ -94,7 +99,7 @@ fn inside_region() -> Region {
     let mut region = Region::default();
     region.vpc(1, "10.0.0.0/16");
     region.zone("Z1", "example.test");
-    region.record("Z1", "out.example.test", "CNAME", &["www.invalid"]);
+    region.record("Z1", "out.example.test", "CNAME", &["www.outside.com"]);
     region
 }
 
@@ -118,7 +123,7 @@ async fn ask(forwarder: Option<Forwarder>, text: &str, kind: Kind) -> Answer {
 
 #[tokio::test]
 async fn without_a_world_outside_its_names_fail() {
-    let answer = ask(None, "www.invalid", Kind::A).await;
+    let answer = ask(None, "www.outside.com", Kind::A).await;
     assert_eq!(answer.code, Code::ServFail);
 }
 
@@ -127,13 +132,16 @@ async fn a_foreign_name_is_asked_for_outside() {
     for how in [Upstream::Answers, Upstream::Spoofed, Upstream::Truncates] {
         let mut tasks = JoinSet::new();
         let forwarder = Forwarder::new([upstream(&mut tasks, how).await]);
-        let answer = ask(Some(forwarder.clone()), "www.invalid", Kind::A).await;
+        let answer = ask(Some(forwarder.clone()), "www.outside.com", Kind::A).await;
         assert_eq!(addresses(&answer), ["192.0.2.80"]);
-        let answer = ask(Some(forwarder.clone()), "no.invalid", Kind::A).await;
+        let answer = ask(Some(forwarder.clone()), "no.outside.com", Kind::A).await;
         assert_eq!(answer.code, Code::NxDomain);
         assert_eq!(answer.authority[0].kind, Kind::SOA);
-        let answer = ask(Some(forwarder), "x.mail.invalid", Kind::MX).await;
-        assert_eq!(&answer.answers[0].value[..], b"\0\x0a\x03www\x07invalid\0");
+        let answer = ask(Some(forwarder), "x.mail.outside.com", Kind::MX).await;
+        assert_eq!(
+            &answer.answers[0].value[..],
+            b"\0\x0a\x03www\x07outside\x03com\0"
+        );
     }
 }
 
@@ -153,10 +161,10 @@ async fn the_next_server_is_asked_if_one_fails() {
         upstream(&mut tasks, Upstream::Fails).await,
         upstream(&mut tasks, Upstream::Answers).await,
     ];
-    let answer = ask(Some(Forwarder::new(servers)), "www.invalid", Kind::A).await;
+    let answer = ask(Some(Forwarder::new(servers)), "www.outside.com", Kind::A).await;
     assert_eq!(addresses(&answer), ["192.0.2.80"]);
     let only = [upstream(&mut tasks, Upstream::Fails).await];
-    let answer = ask(Some(Forwarder::new(only)), "www.invalid", Kind::A).await;
+    let answer = ask(Some(Forwarder::new(only)), "www.outside.com", Kind::A).await;
     assert_eq!(answer.code, Code::ServFail);
 }
 
