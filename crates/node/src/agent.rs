@@ -196,6 +196,9 @@ impl Agent {
         if first {
             // After a crash the snapshot may lack what is still there: the applier observes, the others are told.
             self.balancers.take_over(&self.snapshot).await;
+            let (host, snapshot) = (Arc::clone(self.tasks.host()), self.snapshot.clone());
+            let _ =
+                tokio::task::spawn_blocking(move || Tasks::collect_layers(&host, &snapshot)).await;
             self.tasks.adopt(&self.snapshot);
         }
         // Before the network: a namespace is gone only when its processes are.

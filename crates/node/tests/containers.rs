@@ -104,6 +104,14 @@ fn main() -> ExitCode {
             a_read_only_root_is_read_only,
         ),
         ("many_layers_mount", many_layers_mount),
+        (
+            "an_init_passes_signals_on_and_reaps",
+            an_init_passes_signals_on_and_reaps,
+        ),
+        (
+            "standard_input_ends_unless_it_is_kept_open",
+            standard_input_ends_unless_it_is_kept_open,
+        ),
         ("start_is_fast", start_is_fast),
     ];
     let wanted = arguments.iter().find(|argument| !argument.starts_with('-'));
@@ -170,7 +178,7 @@ impl Fixture {
         for applet in [
             "sh", "echo", "cat", "sleep", "id", "hostname", "ls", "mount", "unshare", "mknod",
             "dd", "tail", "touch", "readlink", "grep", "ip", "nc", "env", "kill", "true", "chmod",
-            "head", "pwd", "date", "wc",
+            "head", "pwd", "date", "wc", "timeout",
         ] {
             symlink("busybox", bin.join(applet)).unwrap();
         }
@@ -210,6 +218,7 @@ impl Fixture {
             netns: None,
             read_only_root: false,
             files: vec![],
+            init: false,
             ulimits: vec![Ulimit {
                 name: "nofile".into(),
                 soft: 65535,
@@ -222,6 +231,7 @@ impl Fixture {
             essential: true,
             stop_signal: String::new(),
             stop_timeout_ms: 10_000,
+            open_stdin: false,
             log: Some(self.folder.path().join("logs").join(name)),
         }
     }
@@ -797,6 +807,49 @@ fn many_layers_mount(f: &Fixture) {
     assert_eq!(f.log("main"), ["100"], "{state:?}");
 }
 
+fn an_init_passes_signals_on_and_reaps(f: &Fixture) {
+    let with_init = |script: &str| {
+        let mut container = f.container("main", script);
+        container.spec.init = true;
+        container
+    };
+    assert_eq!(code(&f.run(with_init("exit 9")), 0), Some(9));
+    // An orphan that ended is not left as a zombie, and the init shows nothing of the host.
+    f.run(with_init(
+        "echo pid $$; (sh -c 'exit 0' &) ; sleep 0.3; ls /proc/1/fd 2>/dev/null | wc -l; grep -l '^State:.Z' /proc/[0-9]*/status | wc -l",
+    ));
+    let lines = f.log("main");
+    assert!(
+        lines[0].starts_with("pid ") && lines[0] != "pid 1",
+        "{lines:?}"
+    );
+    // Nothing but its three streams is open in the init.
+    assert_eq!(lines[1..], ["3", "0"]);
+    // sleep has no handler: as pid 1 it would not hear SIGTERM.
+    let mut container = with_init("");
+    container.spec.args = ["sleep", "100"].map(str::to_owned).to_vec();
+    let shim = f.shim(vec![container.clone()]);
+    let (mut client, _) = shim.running();
+    client.order(Order::Stop).unwrap();
+    assert_eq!(code(&shim.finish(), 0), Some(143));
+    container.spec.args = vec!["nothere".into()];
+    let state = f.run(container);
+    assert_eq!(state.cause, Some(Cause::StartFailed));
+}
+
+fn standard_input_ends_unless_it_is_kept_open(f: &Fixture) {
+    for (name, open, expected) in [("closed", false, "code 0"), ("open", true, "code 143")] {
+        let mut container = f.container(name, "timeout 0.2 cat; echo code $?");
+        container.open_stdin = open;
+        f.run(container);
+        assert!(
+            f.log(name).iter().any(|line| line == expected),
+            "{:?}",
+            f.log(name)
+        );
+    }
+}
+
 fn start_is_fast(f: &Fixture) {
     let (mut starts, mut ends) = (Vec::new(), Vec::new());
     for _ in 0..21 {
@@ -809,7 +862,10 @@ fn start_is_fast(f: &Fixture) {
         shim.finish();
         ends.push(start.elapsed());
     }
-    for (what, times) in [("bundle to exec", &mut starts), ("kill to nothing left", &mut ends)] {
+    for (what, times) in [
+        ("bundle to exec", &mut starts),
+        ("kill to nothing left", &mut ends),
+    ] {
         times.sort();
         let (half, most) = (times[10].as_secs_f64() * 1e3, times[18].as_secs_f64() * 1e3);
         println!("{what}: p50 {half:.1} ms, p90 {most:.1} ms");

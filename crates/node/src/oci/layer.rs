@@ -5,7 +5,7 @@
 //! tasks that need the same layer at once unpack it once. The store's folder is root's alone (0700): layers hold setuid
 //! programs that the host's users must not reach.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -195,15 +195,19 @@ impl LayerStore {
         result
     }
 
-    /// Forgets a layer that no task uses any more.
-    pub fn remove(&self, diff_id: &Digest) -> Result<()> {
-        let path = self.path(diff_id);
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", &path)(error))
+    /// Removes every layer but these, and gives how many that were. Only while no task is being started.
+    pub fn retain(&self, kept: &HashSet<Digest>) -> Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.root).map_err(failed("list", &self.root))? {
+            let entry = entry.map_err(failed("list", &self.root))?;
+            let digest =
+                format!("sha256:{}", entry.file_name().to_string_lossy()).parse::<Digest>();
+            if digest.is_ok_and(|digest| !kept.contains(&digest)) {
+                fs::remove_dir_all(entry.path()).map_err(failed("remove", &entry.path()))?;
+                removed += 1;
             }
-            _ => Ok(()),
         }
+        Ok(removed)
     }
 }
 

@@ -351,6 +351,19 @@ fn what_a_crash_left_is_swept() {
     f.assert_clean(0);
 }
 
+#[test]
+fn layers_that_nothing_names_are_removed() {
+    let f = fixture();
+    let kept = f.unpack(&[file("kept", b"")]).unwrap();
+    f.unpack(&[file("gone", b"")]).unwrap();
+    let digest = format!("sha256:{}", kept.file_name().unwrap().to_string_lossy())
+        .parse()
+        .unwrap();
+    assert_eq!(f.layers.retain(&HashSet::from([digest])).unwrap(), 1);
+    assert!(kept.join("kept").exists());
+    f.assert_clean(1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

@@ -126,6 +126,79 @@ pub fn close_on_exec() -> Result<(), Errno> {
     }
 }
 
+/// Which side of [`fork_program`] one is on.
+pub enum Side {
+    Program,
+    /// The program's pid in this namespace.
+    Init(i32),
+}
+
+/// Forks the calling, single-threaded process; signals are blocked in the one that becomes init, and not in the other.
+pub fn fork_program() -> Result<Side, Errno> {
+    // SAFETY: `all` and `none` are initialised before use. The process is single-threaded, so fork copies no held lock.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
+        match libc::fork() {
+            0 => {
+                libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+                Ok(Side::Program)
+            }
+            pid if pid > 0 => Ok(Side::Init(pid)),
+            _ => {
+                Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN))
+            }
+        }
+    }
+}
+
+/// Init's work: passes every signal on to the program and reaps orphans, until the program ends; gives its exit code.
+///
+/// It has no exec that would close what the shim had open, and it is the one process of a container that must not keep
+/// any of it: a descriptor of a host folder is a way out (CVE-2024-21626).
+pub fn forward_and_reap(program: i32) -> u8 {
+    // SAFETY: no descriptor from 3 on is used after this; the process ends by _exit, so nothing closes them again.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    if closed != 0
+        || rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+            .is_err()
+    {
+        return 126;
+    }
+    loop {
+        // SAFETY: `all` is initialised by sigfillset. Signals are blocked since before the fork, so none is lost, and those
+        // that the kernel would not deliver to a namespace's init are queued all the same.
+        let signal = unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::sigwaitinfo(&all, std::ptr::null_mut())
+        };
+        if signal > 0 && signal != libc::SIGCHLD {
+            // SAFETY: no memory is involved; the program is our child and not yet reaped, so the pid is its.
+            unsafe { libc::kill(program, signal) };
+        }
+        loop {
+            let mut status = 0;
+            // SAFETY: `status` outlives the call.
+            let ended = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+            if ended <= 0 {
+                break;
+            }
+            if ended == program {
+                let code = if libc::WIFSIGNALED(status) {
+                    128 + libc::WTERMSIG(status)
+                } else {
+                    libc::WEXITSTATUS(status)
+                };
+                return u8::try_from(code).unwrap_or(u8::MAX);
+            }
+        }
+    }
+}
+
 /// Puts the three streams in their places, which also clears their close-on-exec.
 pub fn place_streams(streams: &super::Streams) -> Result<(), Errno> {
     for (stream, place) in [

@@ -3,11 +3,10 @@
 //! Runs in the child after clone. Any failure travels as text through a close-on-exec pipe; when exec succeeds the pipe
 //! closes by itself, and that silence is how the parent knows.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 
 use super::account::{self, Account};
 use super::cgroup::Entry;
+use super::clone::Side;
 use super::filter::Filter;
 use super::spec::{ContainerSpec, Ulimit};
 use super::{SandboxError, Streams, capability, clone, mounts};
@@ -60,14 +60,20 @@ fn host<E: Into<io::Error>>(operation: impl Into<String>) -> impl FnOnce(E) -> F
     move |error| Failure::Host(operation, error.into())
 }
 
-/// Becomes the container's program, or writes why not and gives the exit code.
-pub fn run(setup: Setup<'_>, errors: BorrowedFd<'_>) -> u8 {
-    let Err(failure) = become_container(setup);
-    // Nobody else can be told if the parent is gone.
-    if let Ok(errors) = errors.try_clone_to_owned() {
-        let _ = fs::File::from(errors).write_all(failure.to_string().as_bytes());
+/// Becomes the container's program, or its init, or writes why not and gives the exit code.
+pub fn run(setup: Setup<'_>, errors: OwnedFd) -> u8 {
+    match become_container(setup) {
+        Ok(program) => {
+            // The program's own copy says whether it was executed.
+            drop(errors);
+            clone::forward_and_reap(program)
+        }
+        Err(failure) => {
+            // Nobody else can be told if the parent is gone.
+            let _ = fs::File::from(errors).write_all(failure.to_string().as_bytes());
+            127
+        }
     }
-    127
 }
 
 /// What the parent makes of the text.
@@ -85,7 +91,8 @@ pub fn reported(text: &str) -> SandboxError {
     }
 }
 
-fn become_container(setup: Setup<'_>) -> Result<Infallible, Failure> {
+/// Only comes back as an init, with the program's pid, or with a failure.
+fn become_container(setup: Setup<'_>) -> Result<i32, Failure> {
     let spec = setup.spec;
     clone::reset_signals();
     setup.entry.enter().map_err(host("enter the cgroup"))?;
@@ -112,6 +119,11 @@ fn become_container(setup: Setup<'_>) -> Result<Infallible, Failure> {
         .filter
         .apply()
         .map_err(|error| Failure::Host("apply the filter".to_owned(), io::Error::other(error)))?;
+    if spec.init
+        && let Side::Init(pid) = clone::fork_program().map_err(host("fork the program"))?
+    {
+        return Ok(pid);
+    }
     Err(execute(program, &spec.args[0]))
 }
 

@@ -120,10 +120,9 @@ pub fn start(
         filter,
     };
     let child = clone::container(entry.unified(), netns_is_shared(spec), || {
-        init::run(setup, errors_in.as_fd())
+        init::run(setup, errors_in)
     })
     .map_err(system("clone the container's process"))?;
-    drop(errors_in);
     let mut text = String::new();
     let read = File::from(errors).take(1 << 16).read_to_string(&mut text);
     if text.is_empty() && read.is_ok() {

@@ -24,6 +24,9 @@ pub struct ContainerSpec {
     /// Files of the host that appear in the container.
     pub files: Vec<BoundFile>,
     pub ulimits: Vec<Ulimit>,
+    /// Its first process only reaps and passes signals on (`initProcessEnabled`); the program is its child.
+    #[serde(default)]
+    pub init: bool,
 }
 
 /// A file of the host, writable, at a path of the container.

@@ -28,6 +28,9 @@ pub struct TaskContainer {
     pub stop_signal: String,
     /// From the stop signal to SIGKILL.
     pub stop_timeout_ms: u64,
+    /// Its standard input stays open, though nothing ever comes (`interactive`); otherwise it is at its end.
+    #[serde(default)]
+    pub open_stdin: bool,
     /// Folder of the log stream that takes its output; `None` throws it away.
     pub log: Option<PathBuf>,
 }

@@ -39,6 +39,8 @@ struct Running {
     outputs: [Output; 2],
     /// When SIGKILL follows the stop signal.
     deadline: Option<Instant>,
+    /// The other end of a standard input that stays open.
+    _stdin: Option<OwnedFd>,
 }
 
 struct Supervisor {
@@ -294,9 +296,7 @@ fn start(container: &TaskContainer, task: &Group, bundle: &Path) -> Result<Runni
     };
     let (stdout, stdout_in) = Output::make().map_err(describe)?;
     let (stderr, stderr_in) = Output::make().map_err(describe)?;
-    let stdin: OwnedFd =
-        rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(describe)?;
+    let (stdin, stdin_kept) = stdin(container.open_stdin).map_err(describe)?;
     let streams = Streams {
         stdin,
         stdout: stdout_in,
@@ -314,7 +314,18 @@ fn start(container: &TaskContainer, task: &Group, bundle: &Path) -> Result<Runni
         log,
         outputs: [stdout, stderr],
         deadline: None,
+        _stdin: stdin_kept,
     })
+}
+
+/// The container's standard input, and what keeps it open.
+fn stdin(open: bool) -> Result<(OwnedFd, Option<OwnedFd>), Errno> {
+    if open {
+        let (theirs, ours) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        return Ok((theirs, Some(ours)));
+    }
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok((null, None))
 }
 
 /// A container may have the name of a file that every v1 group holds.

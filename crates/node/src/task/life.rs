@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -428,6 +428,25 @@ fn ready(host: &Host, digests: &[fogbank_store::blob::Digest]) -> Result<Vec<Arc
             .map(|(_, ready)| Arc::clone(ready))
     };
     Ok(digests.iter().filter_map(find).collect())
+}
+
+/// The layers that the containers of a bundle stand on.
+pub fn layers_in_use(bundle: &Path) -> Vec<fogbank_store::blob::Digest> {
+    let text = std::fs::read(bundle.join(shim::SPEC_FILE)).unwrap_or_default();
+    let Ok(spec) = serde_json::from_slice::<TaskSpec>(&text) else {
+        return Vec::new();
+    };
+    let layers = spec
+        .containers
+        .iter()
+        .flat_map(|container| &container.spec.layers);
+    layers
+        .filter_map(|path| {
+            format!("sha256:{}", path.file_name()?.to_string_lossy())
+                .parse()
+                .ok()
+        })
+        .collect()
 }
 
 /// An error and its causes in one line.

@@ -83,6 +83,34 @@ impl Tasks {
         }
     }
 
+    /// Removes unpacked layers that no image and no task that was begun names. Called before anything is adopted or begun;
+    /// blocks.
+    pub fn collect_layers(host: &Host, snapshot: &Snapshot) {
+        let platform = crate::oci::Platform::host();
+        let digests = snapshot
+            .images
+            .all()
+            .filter_map(|image| image.digest.parse().ok());
+        let images = digests
+            .filter_map(|digest| crate::oci::Image::open(&host.blobs, &digest, &platform).ok());
+        let mut kept: HashSet<_> = images
+            .flat_map(|image| image.layers)
+            .map(|layer| layer.diff_id)
+            .collect();
+        for id in host.ledger.tasks().unwrap_or_default() {
+            kept.extend(life::layers_in_use(&host.ledger.bundle(&id)));
+        }
+        match host.layers.retain(&kept) {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "layers that nothing names are removed"),
+            Err(error) => tracing::warn!(%error, "unused layers are left"),
+        }
+    }
+
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
     /// Takes over what an earlier agent has begun. Called once, with the first snapshot; what no row asks for ends.
     pub fn adopt(&mut self, snapshot: &Snapshot) {
         let begun = match self.host.ledger.tasks() {

@@ -199,6 +199,7 @@ impl Plan {
                 read_only_root: definition.readonly_root_filesystem.unwrap_or(false),
                 files: vec![file("hosts"), file("resolv.conf")],
                 ulimits: ulimits(&definition.ulimits),
+                init: definition.init_process_enabled.unwrap_or(false),
             },
             limits: Limits {
                 cpu_units: None,
@@ -212,6 +213,7 @@ impl Plan {
             essential: definition.essential,
             stop_signal: image.config.stop_signal.clone(),
             stop_timeout_ms: config.scaled_ms(u64::from(stop_timeout) * 1000),
+            open_stdin: definition.interactive.unwrap_or(false),
             log: planned
                 .log
                 .as_ref()
