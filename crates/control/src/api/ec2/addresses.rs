@@ -8,6 +8,7 @@ use crate::model::vpc::{Refusal, addresses, ids};
 use fogbank_types::ec2::ElasticIp as Row;
 use fogbank_types::{AddressAssociationId, AllocationId, Scope, Snapshot};
 use fogbank_wire::ec2::*;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 fn render(row: &Row) -> Address {
@@ -110,8 +111,9 @@ pub fn describe(
     if wanted.is_empty() {
         wanted.extend(snapshot.elastic_ips.in_scope(&scope).cloned());
     }
-    wanted.sort_by(|a, b| a.allocation_id.cmp(&b.allocation_id));
-    wanted.dedup_by(|a, b| a.allocation_id == b.allocation_id);
+    // In the order in which the caller names them.
+    let mut seen = HashSet::new();
+    wanted.retain(|row| seen.insert(row.allocation_id.clone()));
     wanted.retain(|row| filters.accept(&row.tags, |name| values(row, name)));
     Ok(DescribeAddressesResult {
         addresses: Some(wanted.iter().map(|row| render(row)).collect()),
