@@ -8,7 +8,9 @@ use crate::model::ecs::health::{self, Health, TargetFailure};
 use crate::model::ecs::rollout::{self, Bounds, TaskView, Verdict};
 use crate::model::ecs::tasks::{self, Launch};
 use crate::model::ecs::{services, task_definitions};
-use fogbank_types::ecs::{Deployment, DesiredStatus, RolloutState, Service, ServiceStatus, Task, TaskOverrides};
+use fogbank_types::ecs::{
+    Deployment, DesiredStatus, RolloutState, Service, ServiceStatus, Task, TaskOverrides,
+};
 use fogbank_types::status::TaskPhase;
 use fogbank_types::{Tags, Timestamp};
 use std::collections::BTreeMap;
@@ -289,7 +291,8 @@ fn pause(tx: &Tx, service: &Service, primary: &Deployment) -> Option<Timestamp> 
         .filter(|task| task.started_by.as_ref() == Some(&primary.id) && task.stop.is_none())
         .filter(|task| task.desired == DesiredStatus::Stopped)
         .map(|task| {
-            let told = health::status(snapshot, task).and_then(|status| status.execution_stopped_at);
+            let told =
+                health::status(snapshot, task).and_then(|status| status.execution_stopped_at);
             task.stopped_at.or(told).unwrap_or(task.created_at)
         })
         .filter(|stopped| *stopped >= recent)

@@ -22,9 +22,16 @@ pub fn collect(config: &RegionConfig, newest: impl FnOnce() -> Snapshot, candida
         .map(|layer| layer.digest.as_str())
         .chain(snapshot.images.all().map(|image| image.digest.as_str()))
         .collect();
-    let Ok(blobs) = BlobStore::open(&config.data_dir) else { return };
-    for digest in candidates.iter().filter(|digest| !named.contains(digest.as_str())) {
-        let removed = digest.parse::<Digest>().and_then(|digest| blobs.remove(&digest));
+    let Ok(blobs) = BlobStore::open(&config.data_dir) else {
+        return;
+    };
+    for digest in candidates
+        .iter()
+        .filter(|digest| !named.contains(digest.as_str()))
+    {
+        let removed = digest
+            .parse::<Digest>()
+            .and_then(|digest| blobs.remove(&digest));
         if let Err(error) = removed {
             tracing::warn!(digest, %error, "a blob that nobody needs stays");
         }

@@ -16,15 +16,25 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl From<ManifestError> for Failure {
     fn from(error: ManifestError) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", error.to_string())
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "MANIFEST_INVALID",
+            error.to_string(),
+        )
     }
 }
 
 fn named(reference: &str) -> ImageName {
     if is_digest(reference) {
-        ImageName { digest: Some(reference.to_owned()), tag: None }
+        ImageName {
+            digest: Some(reference.to_owned()),
+            tag: None,
+        }
     } else {
-        ImageName { digest: None, tag: Some(reference.to_owned()) }
+        ImageName {
+            digest: None,
+            tag: Some(reference.to_owned()),
+        }
     }
 }
 
@@ -37,8 +47,13 @@ where
         Method::GET | Method::HEAD => get(call, reference).await,
         Method::PUT => put(call, reference, body).await,
         Method::DELETE => {
-            let (scope, repository, name) = (call.scope.clone(), call.repository.clone(), named(reference));
-            call.write(move |tx| Ok(images::delete(tx, &scope, &repository, &name)?)).await?;
+            let (scope, repository, name) = (
+                call.scope.clone(),
+                call.repository.clone(),
+                named(reference),
+            );
+            call.write(move |tx| Ok(images::delete(tx, &scope, &repository, &name)?))
+                .await?;
             Ok(reply::empty(StatusCode::ACCEPTED))
         }
         _ => Err(Failure::unsupported()),
@@ -51,7 +66,8 @@ async fn get(call: &Call, reference: &str) -> Result<Reply, Failure> {
     let digest: Digest = image.digest.parse()?;
     let blobs = call.blobs.clone();
     let bytes = blocking(move || Ok(blobs.read(&digest, BYTES_MAX as u64)?)).await?;
-    let bytes = bytes.ok_or_else(|| Failure::internal(&format!("the bytes of manifest {digest} are gone")))?;
+    let bytes = bytes
+        .ok_or_else(|| Failure::internal(&format!("the bytes of manifest {digest} are gone")))?;
     let mut answer = reply::bytes(StatusCode::OK, &image.media_type, bytes.into());
     reply::set(&mut answer, "docker-content-digest", &image.digest);
     Ok(answer)
@@ -66,7 +82,11 @@ where
     let digest = Digest::of(&bytes);
     if is_digest(reference) && reference != digest.to_string() {
         let text = format!("The manifest has digest {digest}, not {reference}.");
-        return Err(Failure::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", text));
+        return Err(Failure::new(
+            StatusCode::BAD_REQUEST,
+            "DIGEST_INVALID",
+            text,
+        ));
     }
     let new = NewImage {
         repository: call.repository.clone(),
@@ -84,7 +104,11 @@ where
     })
     .await?;
     let mut answer = reply::empty(StatusCode::CREATED);
-    reply::set(&mut answer, "location", &format!("/v2/{}/manifests/{digest}", call.called));
+    reply::set(
+        &mut answer,
+        "location",
+        &format!("/v2/{}/manifests/{digest}", call.called),
+    );
     reply::set(&mut answer, "docker-content-digest", &digest.to_string());
     reply::set(&mut answer, "content-length", "0");
     Ok(answer)
@@ -100,10 +124,22 @@ where
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let text = format!("A manifest must not be larger than {BYTES_MAX} bytes.");
-            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", text))
+            Err(Failure::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "SIZE_INVALID",
+                text,
+            ))
         }
-        Ok(Err(error)) => Err(Failure::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", error.to_string())),
-        Err(_) => Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "MANIFEST_INVALID", "The manifest did not come.")),
+        Ok(Err(error)) => Err(Failure::new(
+            StatusCode::BAD_REQUEST,
+            "MANIFEST_INVALID",
+            error.to_string(),
+        )),
+        Err(_) => Err(Failure::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "MANIFEST_INVALID",
+            "The manifest did not come.",
+        )),
     }
 }
 
@@ -124,7 +160,10 @@ pub fn tags(call: &Call) -> Result<Reply, Failure> {
     let list = serde_json::json!({ "name": call.repository, "tags": all });
     let mut answer = reply::json(StatusCode::OK, &list);
     if more && let (Some(last), Some(n)) = (all.last(), wanted) {
-        let link = format!("</v2/{}/tags/list?n={n}&last={last}>; rel=\"next\"", call.called);
+        let link = format!(
+            "</v2/{}/tags/list?n={n}&last={last}>; rel=\"next\"",
+            call.called
+        );
         reply::set(&mut answer, "link", &link);
     }
     Ok(answer)

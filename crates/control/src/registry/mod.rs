@@ -42,7 +42,10 @@ struct Call {
 
 impl Call {
     fn query(&self, key: &str) -> Option<&str> {
-        self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
     }
 
     fn header(&self, name: http::HeaderName) -> Option<&str> {
@@ -87,8 +90,13 @@ where
 {
     let (parts, body) = request.into_parts();
     let path = name::decode(parts.uri.path());
-    let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let scope = name::scope(host).unwrap_or_else(|| Scope::new(&engine.config().account, "us-east-1"));
+    let host = parts
+        .headers
+        .get(http::header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let scope =
+        name::scope(host).unwrap_or_else(|| Scope::new(&engine.config().account, "us-east-1"));
     let rest = match path.strip_prefix("/v2") {
         Some("" | "/") => return Ok(reply::json(http::StatusCode::OK, &serde_json::json!({}))),
         Some("/_catalog") => return Ok(catalog(&engine, &scope)),
@@ -104,7 +112,8 @@ where
         },
         None => (scope, target.repository.clone()),
     };
-    let blobs = BlobStore::open(&engine.config().data_dir).map_err(|error| Failure::internal(&error))?;
+    let blobs =
+        BlobStore::open(&engine.config().data_dir).map_err(|error| Failure::internal(&error))?;
     let call = Call {
         engine,
         blobs,
@@ -127,8 +136,15 @@ where
 
 fn catalog(engine: &Engine, scope: &Scope) -> Reply {
     let snapshot = engine.snapshot();
-    let names: Vec<&str> = snapshot.repositories.in_scope(scope).map(|row| row.name.as_str()).collect();
-    reply::json(http::StatusCode::OK, &serde_json::json!({ "repositories": names }))
+    let names: Vec<&str> = snapshot
+        .repositories
+        .in_scope(scope)
+        .map(|row| row.name.as_str())
+        .collect();
+    reply::json(
+        http::StatusCode::OK,
+        &serde_json::json!({ "repositories": names }),
+    )
 }
 
 #[cfg(test)]

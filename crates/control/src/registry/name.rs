@@ -7,13 +7,22 @@ use fogbank_types::Scope;
 /// The registry of `<account>.dkr.ecr.<region>.amazonaws.com`, with or without `.localhost` and a port.
 pub fn scope(host: &str) -> Option<Scope> {
     let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
+        if port.bytes().all(|b| b.is_ascii_digit()) {
+            name
+        } else {
+            host
+        }
     });
     let name = name.strip_suffix(".localhost").unwrap_or(name);
     let (account, rest) = name.split_once(".dkr.ecr.")?;
-    let region = rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))?;
+    let region = rest
+        .strip_suffix(".amazonaws.com")
+        .or_else(|| rest.strip_suffix(".amazonaws.com.cn"))?;
     let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
-    let is_region = !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_region = !region.is_empty()
+        && region
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-');
     (is_account && is_region).then(|| Scope::new(account, region))
 }
 
@@ -39,7 +48,9 @@ pub fn target(path: &str) -> Option<Target> {
     let parts: Vec<&str> = path.split('/').collect();
     let (name, what) = match parts.as_slice() {
         [name @ .., "tags", "list"] => (name, What::Tags),
-        [name @ .., "blobs", "uploads", "" | "_"] | [name @ .., "blobs", "uploads"] => (name, What::Uploads),
+        [name @ .., "blobs", "uploads", "" | "_"] | [name @ .., "blobs", "uploads"] => {
+            (name, What::Uploads)
+        }
         [name @ .., "blobs", "uploads", id] => (name, What::Upload((*id).to_owned())),
         [name @ .., "blobs", digest] => (name, What::Blob((*digest).to_owned())),
         [name @ .., "manifests", reference] if is_digest(reference) || is_tag(reference) => {
@@ -98,7 +109,13 @@ mod tests {
         ] {
             assert_eq!(scope(host), expected, "{host}");
         }
-        for host in ["127.0.0.1:4566", "localhost", "12.dkr.ecr.eu-west-1.amazonaws.com", "", "a.dkr.ecr."] {
+        for host in [
+            "127.0.0.1:4566",
+            "localhost",
+            "12.dkr.ecr.eu-west-1.amazonaws.com",
+            "",
+            "a.dkr.ecr.",
+        ] {
             assert_eq!(scope(host), None, "{host}");
         }
     }
@@ -107,10 +124,26 @@ mod tests {
     fn paths_are_told_apart() {
         let what = |path: &str| target(path).map(|t| (t.repository, t.what));
         assert_eq!(what("a/b/tags/list"), Some(("a/b".to_owned(), What::Tags)));
-        assert_eq!(what("api/blobs/uploads/"), Some(("api".to_owned(), What::Uploads)));
-        assert_eq!(what("api/blobs/uploads/x"), Some(("api".to_owned(), What::Upload("x".to_owned()))));
-        assert_eq!(what("api/manifests/1"), Some(("api".to_owned(), What::Manifest("1".to_owned()))));
-        for path in ["", "api", "../etc/tags/list", "api/manifests/..", "API/tags/list", "tags/list"] {
+        assert_eq!(
+            what("api/blobs/uploads/"),
+            Some(("api".to_owned(), What::Uploads))
+        );
+        assert_eq!(
+            what("api/blobs/uploads/x"),
+            Some(("api".to_owned(), What::Upload("x".to_owned())))
+        );
+        assert_eq!(
+            what("api/manifests/1"),
+            Some(("api".to_owned(), What::Manifest("1".to_owned())))
+        );
+        for path in [
+            "",
+            "api",
+            "../etc/tags/list",
+            "api/manifests/..",
+            "API/tags/list",
+            "tags/list",
+        ] {
             assert_eq!(what(path), None, "{path}");
         }
     }

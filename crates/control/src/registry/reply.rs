@@ -21,17 +21,30 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), range: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            range: None,
+        }
     }
 
     /// The caller sees that the region is at fault, not what broke.
     pub fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "the registry failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "The registry failed.")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "UNKNOWN",
+            "The registry failed.",
+        )
     }
 
     pub fn unsupported() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "The operation is unsupported.")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "UNSUPPORTED",
+            "The operation is unsupported.",
+        )
     }
 }
 
@@ -69,7 +82,11 @@ impl From<Refusal> for Failure {
 
 /// An empty answer.
 pub fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed());
+    let mut reply = Response::new(
+        Full::new(Bytes::new())
+            .map_err(|never| match never {})
+            .boxed(),
+    );
     *reply.status_mut() = status;
     reply
 }
@@ -103,9 +120,15 @@ pub fn finish(answer: Result<Reply, Failure>, head: bool) -> Reply {
         }
         reply
     });
-    set(&mut reply, "docker-distribution-api-version", "registry/2.0");
+    set(
+        &mut reply,
+        "docker-distribution-api-version",
+        "registry/2.0",
+    );
     if head {
-        *reply.body_mut() = Full::new(Bytes::new()).map_err(|never| match never {}).boxed();
+        *reply.body_mut() = Full::new(Bytes::new())
+            .map_err(|never| match never {})
+            .boxed();
     }
     reply
 }

@@ -48,7 +48,12 @@ fn all() -> MutexGuard<'static, HashMap<String, Upload>> {
 }
 
 /// Begins an upload to a repository. The id is the caller's, random.
-pub fn begin(blobs: &BlobStore, scope: &Scope, repository: &str, id: &str) -> Result<(), UploadError> {
+pub fn begin(
+    blobs: &BlobStore,
+    scope: &Scope,
+    repository: &str,
+    id: &str,
+) -> Result<(), UploadError> {
     let writer = blobs.writer()?;
     let mut uploads = all();
     uploads.retain(|_, upload| upload.writer.is_none() || upload.touched.elapsed() < IDLE);
@@ -88,7 +93,10 @@ pub fn take(scope: &Scope, repository: &str, id: &str) -> Result<Taken, UploadEr
     let mut uploads = all();
     let upload = known(&mut uploads, scope, repository, id)?;
     let writer = upload.writer.take().ok_or(UploadError::Busy)?;
-    Ok(Taken { id: id.to_owned(), writer: Some(writer) })
+    Ok(Taken {
+        id: id.to_owned(),
+        writer: Some(writer),
+    })
 }
 
 /// Drops an upload and its bytes.
@@ -107,7 +115,9 @@ pub struct Taken {
 
 impl Taken {
     fn writer(&mut self) -> &mut BlobWriter {
-        self.writer.as_mut().expect("only finish takes the writer, and it consumes this")
+        self.writer
+            .as_mut()
+            .expect("only finish takes the writer, and it consumes this")
     }
 
     pub fn written(&mut self) -> u64 {
@@ -134,7 +144,9 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let Some(writer) = self.writer.take() else { return };
+        let Some(writer) = self.writer.take() else {
+            return;
+        };
         if let Some(upload) = all().get_mut(&self.id) {
             upload.written = writer.written();
             upload.touched = Instant::now();

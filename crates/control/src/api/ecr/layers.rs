@@ -30,44 +30,70 @@ pub fn check_availability(
     context: &Context,
     request: wire::BatchCheckLayerAvailabilityRequest,
 ) -> Result<wire::BatchCheckLayerAvailabilityResponse, ApiError> {
-    let (snapshot, scope) = (context.snapshot(), registry(context, request.registry_id.as_ref()));
+    let (snapshot, scope) = (
+        context.snapshot(),
+        registry(context, request.registry_id.as_ref()),
+    );
     repositories::find(&snapshot, &scope, &request.repository_name)?;
     let (mut layers, mut failures) = (Vec::new(), Vec::new());
     for digest in request.layer_digests {
         if digest.parse::<Digest>().is_err() {
             failures.push(wire::LayerFailure {
                 failure_code: Some("InvalidLayerDigest".to_owned()),
-                failure_reason: Some("Invalid request parameters: layer digest is not valid".to_owned()),
+                failure_reason: Some(
+                    "Invalid request parameters: layer digest is not valid".to_owned(),
+                ),
                 layer_digest: Some(digest),
             });
             continue;
         }
-        let found = snapshot.layers.get(&scope, format!("{}@{digest}", request.repository_name));
+        let found = snapshot
+            .layers
+            .get(&scope, format!("{}@{digest}", request.repository_name));
         layers.push(wire::Layer {
-            layer_availability: Some(if found.is_some() { "AVAILABLE" } else { "UNAVAILABLE" }.to_owned()),
+            layer_availability: Some(
+                if found.is_some() {
+                    "AVAILABLE"
+                } else {
+                    "UNAVAILABLE"
+                }
+                .to_owned(),
+            ),
             layer_digest: Some(digest),
             layer_size: found.map(|layer| layer.size as i64),
             media_type: None,
         });
     }
-    Ok(wire::BatchCheckLayerAvailabilityResponse { failures: Some(failures), layers: Some(layers) })
+    Ok(wire::BatchCheckLayerAvailabilityResponse {
+        failures: Some(failures),
+        layers: Some(layers),
+    })
 }
 
 pub fn download_url(
     context: &Context,
     request: wire::GetDownloadUrlForLayerRequest,
 ) -> Result<wire::GetDownloadUrlForLayerResponse, ApiError> {
-    let (snapshot, scope) = (context.snapshot(), registry(context, request.registry_id.as_ref()));
+    let (snapshot, scope) = (
+        context.snapshot(),
+        registry(context, request.registry_id.as_ref()),
+    );
     let (name, digest) = (&request.repository_name, &request.layer_digest);
     repositories::find(&snapshot, &scope, name)?;
     if !snapshot.layers.contains(&scope, format!("{name}@{digest}")) {
-        let text = format!("The layer with digest '{digest}' does not exist in the repository with name '{name}' in the registry with id '{}'", scope.account);
+        let text = format!(
+            "The layer with digest '{digest}' does not exist in the repository with name '{name}' in the registry with id '{}'",
+            scope.account
+        );
         return Err(ApiError::new("LayersNotFoundException", text));
     }
     // The registry's own name is part of the path, so that the URL works on whatever host this endpoint was called by.
     let host = &context.caller.host;
     Ok(wire::GetDownloadUrlForLayerResponse {
-        download_url: Some(format!("http://{host}/v2/{}/{name}/blobs/{digest}", repositories::host(&scope))),
+        download_url: Some(format!(
+            "http://{host}/v2/{}/{name}/blobs/{digest}",
+            repositories::host(&scope)
+        )),
         layer_digest: Some(digest.clone()),
     })
 }
@@ -83,7 +109,10 @@ pub fn initiate(
     })?;
     let blobs = BlobStore::open(&context.config().data_dir).map_err(|error| broken(&error))?;
     uploads::begin(&blobs, &scope, &request.repository_name, &id).map_err(refused)?;
-    Ok(wire::InitiateLayerUploadResponse { part_size: Some(PART_BYTES), upload_id: Some(id) })
+    Ok(wire::InitiateLayerUploadResponse {
+        part_size: Some(PART_BYTES),
+        upload_id: Some(id),
+    })
 }
 
 pub fn upload_part(
@@ -91,10 +120,13 @@ pub fn upload_part(
     request: wire::UploadLayerPartRequest,
 ) -> Result<wire::UploadLayerPartResponse, ApiError> {
     let scope = registry(context, request.registry_id.as_ref());
-    let mut taken = uploads::take(&scope, &request.repository_name, &request.upload_id).map_err(refused)?;
+    let mut taken =
+        uploads::take(&scope, &request.repository_name, &request.upload_id).map_err(refused)?;
     let (first, length) = (taken.written() as i64, request.layer_part_blob.len() as i64);
     if request.part_first_byte != first || request.part_last_byte != first + length - 1 {
-        let text = format!("The next part of the upload begins at byte {first} and has as many bytes as it says.");
+        let text = format!(
+            "The next part of the upload begins at byte {first} and has as many bytes as it says."
+        );
         return Err(ApiError::new("InvalidLayerPartException", text));
     }
     taken.append(&request.layer_part_blob).map_err(refused)?;
@@ -112,22 +144,41 @@ pub fn complete(
 ) -> Result<wire::CompleteLayerUploadResponse, ApiError> {
     let scope = registry(context, request.registry_id.as_ref());
     let name = &request.repository_name;
-    let digests: Vec<Digest> = request.layer_digests.iter().filter_map(|text| text.parse().ok()).collect();
+    let digests: Vec<Digest> = request
+        .layer_digests
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect();
     let [digest] = digests.as_slice() else {
-        return Err(super::invalid("Invalid parameter at 'layerDigests': one sha256 digest is needed"));
+        return Err(super::invalid(
+            "Invalid parameter at 'layerDigests': one sha256 digest is needed",
+        ));
     };
     let snapshot = context.snapshot();
     if snapshot.layers.contains(&scope, format!("{name}@{digest}")) {
-        let text = format!("Layer with digest '{digest}' already exists in the repository with name '{name}'");
+        let text = format!(
+            "Layer with digest '{digest}' already exists in the repository with name '{name}'"
+        );
         return Err(ApiError::new("LayerAlreadyExistsException", text));
     }
     let mut taken = uploads::take(&scope, name, &request.upload_id).map_err(refused)?;
     if taken.written() == 0 {
-        return Err(ApiError::new("EmptyUploadException", "The upload has no parts."));
+        return Err(ApiError::new(
+            "EmptyUploadException",
+            "The upload has no parts.",
+        ));
     }
     let _kept = collector::keep();
     let size = taken.finish(digest).map_err(refused)?;
-    context.write(|tx| Ok(images::put_layer(tx, &scope, name, &digest.to_string(), size)?))?;
+    context.write(|tx| {
+        Ok(images::put_layer(
+            tx,
+            &scope,
+            name,
+            &digest.to_string(),
+            size,
+        )?)
+    })?;
     Ok(wire::CompleteLayerUploadResponse {
         layer_digest: Some(digest.to_string()),
         registry_id: Some(scope.account),

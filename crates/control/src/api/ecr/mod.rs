@@ -59,7 +59,10 @@ fn page<T>(
     max_results: Option<i32>,
 ) -> Result<(Vec<T>, Option<String>), ApiError> {
     if let Some(token) = next_token {
-        let start = STANDARD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let start = STANDARD
+            .decode(token)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
         let start = start.ok_or_else(|| invalid("Invalid parameter at 'nextToken'"))?;
         items.retain(|item| key(item) >= start);
     }

@@ -23,8 +23,15 @@ pub fn get(
     context: &Context,
     request: wire::GetRepositoryPolicyRequest,
 ) -> Result<wire::GetRepositoryPolicyResponse, ApiError> {
-    let (snapshot, scope) = (context.snapshot(), registry(context, request.registry_id.as_ref()));
-    let text = policies::policy(repositories::find(&snapshot, &scope, &request.repository_name)?)?;
+    let (snapshot, scope) = (
+        context.snapshot(),
+        registry(context, request.registry_id.as_ref()),
+    );
+    let text = policies::policy(repositories::find(
+        &snapshot,
+        &scope,
+        &request.repository_name,
+    )?)?;
     Ok(wire::GetRepositoryPolicyResponse {
         policy_text: Some(text),
         registry_id: Some(scope.account),
@@ -37,7 +44,13 @@ pub fn delete(
     request: wire::DeleteRepositoryPolicyRequest,
 ) -> Result<wire::DeleteRepositoryPolicyResponse, ApiError> {
     let scope = registry(context, request.registry_id.as_ref());
-    let text = context.write(|tx| Ok(policies::delete_policy(tx, &scope, &request.repository_name)?))?;
+    let text = context.write(|tx| {
+        Ok(policies::delete_policy(
+            tx,
+            &scope,
+            &request.repository_name,
+        )?)
+    })?;
     Ok(wire::DeleteRepositoryPolicyResponse {
         policy_text: Some(text),
         registry_id: Some(scope.account),
@@ -63,8 +76,15 @@ pub fn get_lifecycle(
     context: &Context,
     request: wire::GetLifecyclePolicyRequest,
 ) -> Result<wire::GetLifecyclePolicyResponse, ApiError> {
-    let (snapshot, scope) = (context.snapshot(), registry(context, request.registry_id.as_ref()));
-    let text = policies::lifecycle(repositories::find(&snapshot, &scope, &request.repository_name)?)?;
+    let (snapshot, scope) = (
+        context.snapshot(),
+        registry(context, request.registry_id.as_ref()),
+    );
+    let text = policies::lifecycle(repositories::find(
+        &snapshot,
+        &scope,
+        &request.repository_name,
+    )?)?;
     Ok(wire::GetLifecyclePolicyResponse {
         last_evaluated_at: None,
         lifecycle_policy_text: Some(text),
@@ -78,7 +98,13 @@ pub fn delete_lifecycle(
     request: wire::DeleteLifecyclePolicyRequest,
 ) -> Result<wire::DeleteLifecyclePolicyResponse, ApiError> {
     let scope = registry(context, request.registry_id.as_ref());
-    let text = context.write(|tx| Ok(policies::delete_lifecycle(tx, &scope, &request.repository_name)?))?;
+    let text = context.write(|tx| {
+        Ok(policies::delete_lifecycle(
+            tx,
+            &scope,
+            &request.repository_name,
+        )?)
+    })?;
     Ok(wire::DeleteLifecyclePolicyResponse {
         last_evaluated_at: None,
         lifecycle_policy_text: Some(text),

@@ -26,21 +26,32 @@ pub fn create(
     context: &Context,
     request: wire::CreateRepositoryRequest,
 ) -> Result<wire::CreateRepositoryResponse, ApiError> {
-    if request.encryption_configuration.is_some_and(|c| c.encryption_type != "AES256") {
+    if request
+        .encryption_configuration
+        .is_some_and(|c| c.encryption_type != "AES256")
+    {
         return Err(not_offered("An encryption type other than AES256"));
     }
-    if request.image_tag_mutability_exclusion_filters.is_some_and(|filters| !filters.is_empty()) {
+    if request
+        .image_tag_mutability_exclusion_filters
+        .is_some_and(|filters| !filters.is_empty())
+    {
         return Err(not_offered("imageTagMutabilityExclusionFilters"));
     }
     let scope = registry(context, request.registry_id.as_ref());
     let new = NewRepository {
         name: request.repository_name,
         tag_mutability: request.image_tag_mutability,
-        scan_on_push: request.image_scanning_configuration.and_then(|c| c.scan_on_push) == Some(true),
+        scan_on_push: request
+            .image_scanning_configuration
+            .and_then(|c| c.scan_on_push)
+            == Some(true),
         tags: read_tags(request.tags.unwrap_or_default()),
     };
     let repository = context.write(|tx| Ok(repositories::create(tx, &scope, new.clone())?))?;
-    Ok(wire::CreateRepositoryResponse { repository: Some(show(&repository)) })
+    Ok(wire::CreateRepositoryResponse {
+        repository: Some(show(&repository)),
+    })
 }
 
 fn show(repository: &Repository) -> wire::Repository {
@@ -66,7 +77,10 @@ pub fn describe(
     context: &Context,
     request: wire::DescribeRepositoriesRequest,
 ) -> Result<wire::DescribeRepositoriesResponse, ApiError> {
-    let (snapshot, scope) = (context.snapshot(), registry(context, request.registry_id.as_ref()));
+    let (snapshot, scope) = (
+        context.snapshot(),
+        registry(context, request.registry_id.as_ref()),
+    );
     let found = match request.repository_names.filter(|names| !names.is_empty()) {
         Some(names) => names
             .iter()
@@ -74,10 +88,17 @@ pub fn describe(
             .collect::<Result<Vec<_>, _>>()?,
         None => snapshot.repositories.in_scope(&scope).collect(),
     };
-    let (found, next_token) =
-        page(found, |row| row.name.clone(), request.next_token, request.max_results)?;
+    let (found, next_token) = page(
+        found,
+        |row| row.name.clone(),
+        request.next_token,
+        request.max_results,
+    )?;
     let repositories = Some(found.into_iter().map(|row| show(row)).collect());
-    Ok(wire::DescribeRepositoriesResponse { next_token, repositories })
+    Ok(wire::DescribeRepositoriesResponse {
+        next_token,
+        repositories,
+    })
 }
 
 pub fn delete(
@@ -88,24 +109,37 @@ pub fn delete(
     let (name, force) = (request.repository_name, request.force == Some(true));
     let snapshot = context.snapshot();
     let images = images::of(&snapshot, &scope, &name).map(|image| image.digest.clone());
-    let layers = snapshot.layers.with_prefix(&scope, &format!("{name}@")).map(|layer| layer.digest.clone());
+    let layers = snapshot
+        .layers
+        .with_prefix(&scope, &format!("{name}@"))
+        .map(|layer| layer.digest.clone());
     let held: Vec<String> = images.chain(layers).collect();
     let repository = context.write(|tx| Ok(repositories::delete(tx, &scope, &name, force)?))?;
     collector::collect(context.config(), || context.snapshot(), &held);
-    Ok(wire::DeleteRepositoryResponse { repository: Some(show(&repository)) })
+    Ok(wire::DeleteRepositoryResponse {
+        repository: Some(show(&repository)),
+    })
 }
 
 pub fn put_tag_mutability(
     context: &Context,
     request: wire::PutImageTagMutabilityRequest,
 ) -> Result<wire::PutImageTagMutabilityResponse, ApiError> {
-    if request.image_tag_mutability_exclusion_filters.is_some_and(|filters| !filters.is_empty()) {
+    if request
+        .image_tag_mutability_exclusion_filters
+        .is_some_and(|filters| !filters.is_empty())
+    {
         return Err(not_offered("imageTagMutabilityExclusionFilters"));
     }
     let scope = registry(context, request.registry_id.as_ref());
     let mutability = repositories::checked_mutability(Some(&request.image_tag_mutability))?;
     let row = context.write(|tx| {
-        Ok(repositories::update(tx, &scope, &request.repository_name, |row| row.tag_mutability = mutability.clone())?)
+        Ok(repositories::update(
+            tx,
+            &scope,
+            &request.repository_name,
+            |row| row.tag_mutability = mutability.clone(),
+        )?)
     })?;
     Ok(wire::PutImageTagMutabilityResponse {
         image_tag_mutability: Some(row.tag_mutability),
@@ -122,10 +156,17 @@ pub fn put_scanning(
     let scope = registry(context, request.registry_id.as_ref());
     let scan_on_push = request.image_scanning_configuration.scan_on_push == Some(true);
     let row = context.write(|tx| {
-        Ok(repositories::update(tx, &scope, &request.repository_name, |row| row.scan_on_push = scan_on_push)?)
+        Ok(repositories::update(
+            tx,
+            &scope,
+            &request.repository_name,
+            |row| row.scan_on_push = scan_on_push,
+        )?)
     })?;
     Ok(wire::PutImageScanningConfigurationResponse {
-        image_scanning_configuration: Some(wire::ImageScanningConfiguration { scan_on_push: Some(scan_on_push) }),
+        image_scanning_configuration: Some(wire::ImageScanningConfiguration {
+            scan_on_push: Some(scan_on_push),
+        }),
         registry_id: Some(scope.account),
         repository_name: Some(row.name),
     })
@@ -137,30 +178,58 @@ pub fn authorization_token(
     request: wire::GetAuthorizationTokenRequest,
 ) -> Result<wire::GetAuthorizationTokenResponse, ApiError> {
     let own = context.scope();
-    let registries = request.registry_ids.filter(|ids| !ids.is_empty()).unwrap_or_else(|| vec![own.account.clone()]);
+    let registries = request
+        .registry_ids
+        .filter(|ids| !ids.is_empty())
+        .unwrap_or_else(|| vec![own.account.clone()]);
     let expires_at = context.now().plus_ms(TOKEN_MS);
     let data = registries.iter().map(|account| {
         let scope = fogbank_types::Scope::new(account, &own.region);
-        let password = STANDARD.encode(format!("{{\"registry\":\"{account}\",\"expiration\":{}}}", expires_at.0 / 1000));
+        let password = STANDARD.encode(format!(
+            "{{\"registry\":\"{account}\",\"expiration\":{}}}",
+            expires_at.0 / 1000
+        ));
         wire::AuthorizationData {
             authorization_token: Some(STANDARD.encode(format!("AWS:{password}"))),
             expires_at: Some(expires_at),
             proxy_endpoint: Some(format!("https://{}", repositories::host(&scope))),
         }
     });
-    Ok(wire::GetAuthorizationTokenResponse { authorization_data: Some(data.collect()) })
+    Ok(wire::GetAuthorizationTokenResponse {
+        authorization_data: Some(data.collect()),
+    })
 }
 
-pub fn tag(context: &Context, request: wire::TagResourceRequest) -> Result<wire::TagResourceResponse, ApiError> {
+pub fn tag(
+    context: &Context,
+    request: wire::TagResourceRequest,
+) -> Result<wire::TagResourceResponse, ApiError> {
     let (scope, add) = (context.scope(), read_tags(request.tags));
-    context.write(|tx| Ok(repositories::change_tags(tx, &scope, &request.resource_arn, add.clone(), &[])?))?;
+    context.write(|tx| {
+        Ok(repositories::change_tags(
+            tx,
+            &scope,
+            &request.resource_arn,
+            add.clone(),
+            &[],
+        )?)
+    })?;
     Ok(wire::TagResourceResponse {})
 }
 
-pub fn untag(context: &Context, request: wire::UntagResourceRequest) -> Result<wire::UntagResourceResponse, ApiError> {
+pub fn untag(
+    context: &Context,
+    request: wire::UntagResourceRequest,
+) -> Result<wire::UntagResourceResponse, ApiError> {
     let scope = context.scope();
     context.write(|tx| {
-        Ok(repositories::change_tags(tx, &scope, &request.resource_arn, Tags::new(), &request.tag_keys)?)
+        Ok(repositories::change_tags(
+            tx,
+            &scope,
+            &request.resource_arn,
+            Tags::new(),
+            &request.tag_keys,
+        )?)
     })?;
     Ok(wire::UntagResourceResponse {})
 }
@@ -171,6 +240,11 @@ pub fn list_tags(
 ) -> Result<wire::ListTagsForResourceResponse, ApiError> {
     let snapshot = context.snapshot();
     let repository = repositories::by_arn(&snapshot, &context.scope(), &request.resource_arn)?;
-    let show = |(key, value): (&String, &String)| wire::Tag { key: key.clone(), value: value.clone() };
-    Ok(wire::ListTagsForResourceResponse { tags: Some(repository.tags.iter().map(show).collect()) })
+    let show = |(key, value): (&String, &String)| wire::Tag {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    Ok(wire::ListTagsForResourceResponse {
+        tags: Some(repository.tags.iter().map(show).collect()),
+    })
 }

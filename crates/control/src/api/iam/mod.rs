@@ -68,19 +68,25 @@ fn read_tags(tags: Option<Vec<wire::Tag>>) -> Result<Tags, ApiError> {
 }
 
 fn show_tags(tags: &Tags) -> Vec<wire::Tag> {
-    tags.iter().map(|(key, value)| wire::Tag { key: key.clone(), value: value.clone() }).collect()
+    tags.iter()
+        .map(|(key, value)| wire::Tag {
+            key: key.clone(),
+            value: value.clone(),
+        })
+        .collect()
 }
 
 /// Policy documents are percent-encoded in replies (RFC 3986).
 fn encoded(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len() * 2), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-        out
-    })
+    text.bytes()
+        .fold(String::with_capacity(text.len() * 2), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+            out
+        })
 }
 
 /// A page of a list that is ordered by `key`: the items, whether there are more, and the marker for them.
@@ -106,7 +112,10 @@ mod test {
 
     #[test]
     fn documents_are_percent_encoded() {
-        assert_eq!(encoded(r#"{"a": "ü*~"}"#), "%7B%22a%22%3A%20%22%C3%BC%2A~%22%7D");
+        assert_eq!(
+            encoded(r#"{"a": "ü*~"}"#),
+            "%7B%22a%22%3A%20%22%C3%BC%2A~%22%7D"
+        );
     }
 
     #[test]
@@ -115,6 +124,9 @@ mod test {
         let (first, more, marker) = page(all.clone(), String::clone, None, Some(3));
         assert_eq!((first.len(), more), (3, Some(true)));
         let (second, more, marker) = page(all, String::clone, marker, Some(3));
-        assert_eq!((second, more, marker), (vec!["3".to_owned(), "4".to_owned()], Some(false), None));
+        assert_eq!(
+            (second, more, marker),
+            (vec!["3".to_owned(), "4".to_owned()], Some(false), None)
+        );
     }
 }

@@ -21,7 +21,11 @@ fn show(snapshot: &Snapshot, policy: &Policy, whole: bool) -> wire::Policy {
         description: policy.description.clone().filter(|_| whole),
         is_attachable: Some(true),
         path: Some(policy.path.clone()),
-        permissions_boundary_usage_count: Some(policies::boundaries(snapshot, &policy.scope, &policy.arn) as i32),
+        permissions_boundary_usage_count: Some(policies::boundaries(
+            snapshot,
+            &policy.scope,
+            &policy.arn,
+        ) as i32),
         policy_id: Some(policy.policy_id.clone()),
         policy_name: Some(policy.name.clone()),
         tags: (whole && !policy.tags.is_empty()).then(|| show_tags(&policy.tags)),
@@ -29,7 +33,12 @@ fn show(snapshot: &Snapshot, policy: &Policy, whole: bool) -> wire::Policy {
     }
 }
 
-fn show_managed(context: &Context, snapshot: &Snapshot, policy: &Managed, whole: bool) -> wire::Policy {
+fn show_managed(
+    context: &Context,
+    snapshot: &Snapshot,
+    policy: &Managed,
+    whole: bool,
+) -> wire::Policy {
     let scope = scope(context);
     wire::Policy {
         arn: Some(policy.arn.clone()),
@@ -39,7 +48,9 @@ fn show_managed(context: &Context, snapshot: &Snapshot, policy: &Managed, whole:
         description: whole.then(|| policy.description.to_owned()),
         is_attachable: Some(true),
         path: Some(policy.path.to_owned()),
-        permissions_boundary_usage_count: Some(policies::boundaries(snapshot, &scope, &policy.arn) as i32),
+        permissions_boundary_usage_count: Some(
+            policies::boundaries(snapshot, &scope, &policy.arn) as i32
+        ),
         policy_id: Some(policy.policy_id.clone()),
         policy_name: Some(policy.name.to_owned()),
         tags: None,
@@ -47,7 +58,10 @@ fn show_managed(context: &Context, snapshot: &Snapshot, policy: &Managed, whole:
     }
 }
 
-pub fn create(context: &Context, request: wire::CreatePolicyRequest) -> Result<wire::CreatePolicyResponse, ApiError> {
+pub fn create(
+    context: &Context,
+    request: wire::CreatePolicyRequest,
+) -> Result<wire::CreatePolicyResponse, ApiError> {
     let new = NewPolicy {
         name: request.policy_name,
         path: request.path,
@@ -57,51 +71,92 @@ pub fn create(context: &Context, request: wire::CreatePolicyRequest) -> Result<w
     };
     let scope = scope(context);
     let policy = context.write(|tx| Ok(policies::create(tx, &scope, new.clone())?))?;
-    Ok(wire::CreatePolicyResponse { policy: Some(show(&context.snapshot(), &policy, true)) })
+    Ok(wire::CreatePolicyResponse {
+        policy: Some(show(&context.snapshot(), &policy, true)),
+    })
 }
 
-pub fn get(context: &Context, request: wire::GetPolicyRequest) -> Result<wire::GetPolicyResponse, ApiError> {
+pub fn get(
+    context: &Context,
+    request: wire::GetPolicyRequest,
+) -> Result<wire::GetPolicyResponse, ApiError> {
     let snapshot = context.snapshot();
     let policy = match managed::find(&request.policy_arn) {
         Some(managed) => show_managed(context, &snapshot, &managed, true),
-        None => show(&snapshot, policies::find(&snapshot, &scope(context), &request.policy_arn)?, true),
+        None => show(
+            &snapshot,
+            policies::find(&snapshot, &scope(context), &request.policy_arn)?,
+            true,
+        ),
     };
-    Ok(wire::GetPolicyResponse { policy: Some(policy) })
+    Ok(wire::GetPolicyResponse {
+        policy: Some(policy),
+    })
 }
 
-pub fn list(context: &Context, request: wire::ListPoliciesRequest) -> Result<wire::ListPoliciesResponse, ApiError> {
+pub fn list(
+    context: &Context,
+    request: wire::ListPoliciesRequest,
+) -> Result<wire::ListPoliciesResponse, ApiError> {
     let snapshot = context.snapshot();
     let which = request.scope.unwrap_or_else(|| "All".to_owned());
     let mut found = Vec::new();
     if which != "AWS" {
-        found.extend(snapshot.policies.in_scope(&scope(context)).map(|policy| show(&snapshot, policy, false)));
+        found.extend(
+            snapshot
+                .policies
+                .in_scope(&scope(context))
+                .map(|policy| show(&snapshot, policy, false)),
+        );
     }
     if which != "Local" {
-        found.extend(managed::all().iter().map(|policy| show_managed(context, &snapshot, policy, false)));
+        found.extend(
+            managed::all()
+                .iter()
+                .map(|policy| show_managed(context, &snapshot, policy, false)),
+        );
     }
     let prefix = request.path_prefix.unwrap_or_else(|| "/".to_owned());
-    found.retain(|policy| policy.path.as_ref().is_some_and(|path| path.starts_with(&prefix)));
+    found.retain(|policy| {
+        policy
+            .path
+            .as_ref()
+            .is_some_and(|path| path.starts_with(&prefix))
+    });
     if request.only_attached == Some(true) {
         found.retain(|policy| policy.attachment_count > Some(0));
     }
     match request.policy_usage_filter.as_deref() {
         Some("PermissionsPolicy") => found.retain(|policy| policy.attachment_count > Some(0)),
-        Some("PermissionsBoundary") => found.retain(|policy| policy.permissions_boundary_usage_count > Some(0)),
+        Some("PermissionsBoundary") => {
+            found.retain(|policy| policy.permissions_boundary_usage_count > Some(0))
+        }
         _ => {}
     }
     let key = |policy: &wire::Policy| policy.arn.clone().unwrap_or_default();
     found.sort_by_key(key);
     let (found, is_truncated, marker) = page(found, key, request.marker, request.max_items);
-    Ok(wire::ListPoliciesResponse { is_truncated, marker, policies: Some(found) })
+    Ok(wire::ListPoliciesResponse {
+        is_truncated,
+        marker,
+        policies: Some(found),
+    })
 }
 
-pub fn delete(context: &Context, request: wire::DeletePolicyRequest) -> Result<wire::DeletePolicyResponse, ApiError> {
+pub fn delete(
+    context: &Context,
+    request: wire::DeletePolicyRequest,
+) -> Result<wire::DeletePolicyResponse, ApiError> {
     let scope = scope(context);
     context.write(|tx| Ok(policies::delete(tx, &scope, &request.policy_arn)?))?;
     Ok(wire::DeletePolicyResponse {})
 }
 
-fn show_version(version: &PolicyVersion, is_default: bool, with_document: bool) -> wire::PolicyVersion {
+fn show_version(
+    version: &PolicyVersion,
+    is_default: bool,
+    with_document: bool,
+) -> wire::PolicyVersion {
     wire::PolicyVersion {
         create_date: Some(version.created_at),
         document: with_document.then(|| encoded(&version.document)),
@@ -118,14 +173,26 @@ pub fn create_version(
     let set_default = request.set_as_default == Some(true);
     let (version, is_default) = context.write(|tx| {
         let document = request.policy_document.clone();
-        Ok(policies::create_version(tx, &scope, &request.policy_arn, document, set_default)?)
+        Ok(policies::create_version(
+            tx,
+            &scope,
+            &request.policy_arn,
+            document,
+            set_default,
+        )?)
     })?;
-    Ok(wire::CreatePolicyVersionResponse { policy_version: Some(show_version(&version, is_default, false)) })
+    Ok(wire::CreatePolicyVersionResponse {
+        policy_version: Some(show_version(&version, is_default, false)),
+    })
 }
 
 /// The only version of a policy of AWS's.
 fn managed_version(policy: &Managed) -> PolicyVersion {
-    PolicyVersion { id: "v1".to_owned(), document: policy.document.clone(), created_at: MANAGED_SINCE }
+    PolicyVersion {
+        id: "v1".to_owned(),
+        document: policy.document.clone(),
+        created_at: MANAGED_SINCE,
+    }
 }
 
 pub fn get_version(
@@ -134,9 +201,14 @@ pub fn get_version(
 ) -> Result<wire::GetPolicyVersionResponse, ApiError> {
     let snapshot = context.snapshot();
     let version = match managed::find(&request.policy_arn) {
-        Some(managed) if request.version_id == "v1" => show_version(&managed_version(&managed), true, true),
+        Some(managed) if request.version_id == "v1" => {
+            show_version(&managed_version(&managed), true, true)
+        }
         Some(_) => {
-            let text = format!("Policy {} version {} does not exist.", request.policy_arn, request.version_id);
+            let text = format!(
+                "Policy {} version {} does not exist.",
+                request.policy_arn, request.version_id
+            );
             return Err(Refusal::NoSuchEntity(text).into());
         }
         None => {
@@ -145,7 +217,9 @@ pub fn get_version(
             show_version(version, policy.default_version == version.id, true)
         }
     };
-    Ok(wire::GetPolicyVersionResponse { policy_version: Some(version) })
+    Ok(wire::GetPolicyVersionResponse {
+        policy_version: Some(version),
+    })
 }
 
 pub fn list_versions(
@@ -159,10 +233,15 @@ pub fn list_versions(
             let policy = policies::find(&snapshot, &scope(context), &request.policy_arn)?;
             // Newest first.
             let all = policy.versions.iter().rev();
-            all.map(|version| show_version(version, policy.default_version == version.id, false)).collect()
+            all.map(|version| show_version(version, policy.default_version == version.id, false))
+                .collect()
         }
     };
-    Ok(wire::ListPolicyVersionsResponse { is_truncated: Some(false), marker: None, versions: Some(versions) })
+    Ok(wire::ListPolicyVersionsResponse {
+        is_truncated: Some(false),
+        marker: None,
+        versions: Some(versions),
+    })
 }
 
 pub fn delete_version(
@@ -170,20 +249,47 @@ pub fn delete_version(
     request: wire::DeletePolicyVersionRequest,
 ) -> Result<wire::DeletePolicyVersionResponse, ApiError> {
     let scope = scope(context);
-    context.write(|tx| Ok(policies::delete_version(tx, &scope, &request.policy_arn, &request.version_id)?))?;
+    context.write(|tx| {
+        Ok(policies::delete_version(
+            tx,
+            &scope,
+            &request.policy_arn,
+            &request.version_id,
+        )?)
+    })?;
     Ok(wire::DeletePolicyVersionResponse {})
 }
 
-pub fn tag(context: &Context, request: wire::TagPolicyRequest) -> Result<wire::TagPolicyResponse, ApiError> {
+pub fn tag(
+    context: &Context,
+    request: wire::TagPolicyRequest,
+) -> Result<wire::TagPolicyResponse, ApiError> {
     let (scope, add) = (scope(context), read_tags(Some(request.tags))?);
-    context.write(|tx| Ok(policies::change_tags(tx, &scope, &request.policy_arn, add.clone(), &[])?))?;
+    context.write(|tx| {
+        Ok(policies::change_tags(
+            tx,
+            &scope,
+            &request.policy_arn,
+            add.clone(),
+            &[],
+        )?)
+    })?;
     Ok(wire::TagPolicyResponse {})
 }
 
-pub fn untag(context: &Context, request: wire::UntagPolicyRequest) -> Result<wire::UntagPolicyResponse, ApiError> {
+pub fn untag(
+    context: &Context,
+    request: wire::UntagPolicyRequest,
+) -> Result<wire::UntagPolicyResponse, ApiError> {
     let scope = scope(context);
     context.write(|tx| {
-        Ok(policies::change_tags(tx, &scope, &request.policy_arn, Tags::new(), &request.tag_keys)?)
+        Ok(policies::change_tags(
+            tx,
+            &scope,
+            &request.policy_arn,
+            Tags::new(),
+            &request.tag_keys,
+        )?)
     })?;
     Ok(wire::UntagPolicyResponse {})
 }

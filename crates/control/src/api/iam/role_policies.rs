@@ -5,16 +5,28 @@ use crate::api::{ApiError, Context};
 use crate::model::iam::roles;
 use fogbank_wire::iam as wire;
 
-pub fn put(context: &Context, request: wire::PutRolePolicyRequest) -> Result<wire::PutRolePolicyResponse, ApiError> {
+pub fn put(
+    context: &Context,
+    request: wire::PutRolePolicyRequest,
+) -> Result<wire::PutRolePolicyResponse, ApiError> {
     let scope = scope(context);
     context.write(|tx| {
         let document = request.policy_document.clone();
-        Ok(roles::put_policy(tx, &scope, &request.role_name, &request.policy_name, document)?)
+        Ok(roles::put_policy(
+            tx,
+            &scope,
+            &request.role_name,
+            &request.policy_name,
+            document,
+        )?)
     })?;
     Ok(wire::PutRolePolicyResponse {})
 }
 
-pub fn get(context: &Context, request: wire::GetRolePolicyRequest) -> Result<wire::GetRolePolicyResponse, ApiError> {
+pub fn get(
+    context: &Context,
+    request: wire::GetRolePolicyRequest,
+) -> Result<wire::GetRolePolicyResponse, ApiError> {
     let snapshot = context.snapshot();
     let role = roles::find(&snapshot, &scope(context), &request.role_name)?;
     Ok(wire::GetRolePolicyResponse {
@@ -24,12 +36,20 @@ pub fn get(context: &Context, request: wire::GetRolePolicyRequest) -> Result<wir
     })
 }
 
-pub fn list(context: &Context, request: wire::ListRolePoliciesRequest) -> Result<wire::ListRolePoliciesResponse, ApiError> {
+pub fn list(
+    context: &Context,
+    request: wire::ListRolePoliciesRequest,
+) -> Result<wire::ListRolePoliciesResponse, ApiError> {
     let snapshot = context.snapshot();
     let role = roles::find(&snapshot, &scope(context), &request.role_name)?;
     let names = role.inline_policies.keys().cloned().collect();
-    let (policy_names, is_truncated, marker) = page(names, String::clone, request.marker, request.max_items);
-    Ok(wire::ListRolePoliciesResponse { is_truncated, marker, policy_names })
+    let (policy_names, is_truncated, marker) =
+        page(names, String::clone, request.marker, request.max_items);
+    Ok(wire::ListRolePoliciesResponse {
+        is_truncated,
+        marker,
+        policy_names,
+    })
 }
 
 pub fn delete(
@@ -37,7 +57,14 @@ pub fn delete(
     request: wire::DeleteRolePolicyRequest,
 ) -> Result<wire::DeleteRolePolicyResponse, ApiError> {
     let scope = scope(context);
-    context.write(|tx| Ok(roles::delete_policy(tx, &scope, &request.role_name, &request.policy_name)?))?;
+    context.write(|tx| {
+        Ok(roles::delete_policy(
+            tx,
+            &scope,
+            &request.role_name,
+            &request.policy_name,
+        )?)
+    })?;
     Ok(wire::DeleteRolePolicyResponse {})
 }
 
@@ -46,7 +73,14 @@ pub fn attach(
     request: wire::AttachRolePolicyRequest,
 ) -> Result<wire::AttachRolePolicyResponse, ApiError> {
     let scope = scope(context);
-    context.write(|tx| Ok(roles::attach(tx, &scope, &request.role_name, &request.policy_arn)?))?;
+    context.write(|tx| {
+        Ok(roles::attach(
+            tx,
+            &scope,
+            &request.role_name,
+            &request.policy_arn,
+        )?)
+    })?;
     Ok(wire::AttachRolePolicyResponse {})
 }
 
@@ -55,13 +89,22 @@ pub fn detach(
     request: wire::DetachRolePolicyRequest,
 ) -> Result<wire::DetachRolePolicyResponse, ApiError> {
     let scope = scope(context);
-    context.write(|tx| Ok(roles::detach(tx, &scope, &request.role_name, &request.policy_arn)?))?;
+    context.write(|tx| {
+        Ok(roles::detach(
+            tx,
+            &scope,
+            &request.role_name,
+            &request.policy_arn,
+        )?)
+    })?;
     Ok(wire::DetachRolePolicyResponse {})
 }
 
 /// The last part of a policy's ARN is its name; what stands between is its path.
 fn path_and_name(arn: &str) -> (String, String) {
-    let resource = arn.split_once(":policy").map_or("", |(_, resource)| resource);
+    let resource = arn
+        .split_once(":policy")
+        .map_or("", |(_, resource)| resource);
     let (path, name) = resource.rsplit_once('/').unwrap_or(("", resource));
     (format!("{path}/"), name.to_owned())
 }
@@ -86,5 +129,9 @@ pub fn list_attached(
         policy_arn: Some(arn),
     };
     let attached_policies = Some(arns.into_iter().map(show).collect());
-    Ok(wire::ListAttachedRolePoliciesResponse { attached_policies, is_truncated, marker })
+    Ok(wire::ListAttachedRolePoliciesResponse {
+        attached_policies,
+        is_truncated,
+        marker,
+    })
 }

@@ -16,9 +16,11 @@ pub fn show(role: &Role, with_tags: bool) -> wire::Role {
         description: role.description.clone(),
         max_session_duration: Some(role.max_session_seconds as i32),
         path: role.path.clone(),
-        permissions_boundary: role.permissions_boundary.clone().map(|arn| wire::AttachedPermissionsBoundary {
-            permissions_boundary_arn: Some(arn),
-            permissions_boundary_type: Some("Policy".to_owned()),
+        permissions_boundary: role.permissions_boundary.clone().map(|arn| {
+            wire::AttachedPermissionsBoundary {
+                permissions_boundary_arn: Some(arn),
+                permissions_boundary_type: Some("Policy".to_owned()),
+            }
         }),
         role_id: role.role_id.clone(),
         role_last_used: with_tags.then(wire::RoleLastUsed::default),
@@ -27,7 +29,10 @@ pub fn show(role: &Role, with_tags: bool) -> wire::Role {
     }
 }
 
-pub fn create(context: &Context, request: wire::CreateRoleRequest) -> Result<wire::CreateRoleResponse, ApiError> {
+pub fn create(
+    context: &Context,
+    request: wire::CreateRoleRequest,
+) -> Result<wire::CreateRoleResponse, ApiError> {
     let new = NewRole {
         name: request.role_name,
         path: request.path,
@@ -39,32 +44,59 @@ pub fn create(context: &Context, request: wire::CreateRoleRequest) -> Result<wir
     };
     let scope = scope(context);
     let role = context.write(|tx| Ok(roles::create(tx, &scope, new.clone())?))?;
-    Ok(wire::CreateRoleResponse { role: show(&role, true) })
+    Ok(wire::CreateRoleResponse {
+        role: show(&role, true),
+    })
 }
 
-pub fn get(context: &Context, request: wire::GetRoleRequest) -> Result<wire::GetRoleResponse, ApiError> {
+pub fn get(
+    context: &Context,
+    request: wire::GetRoleRequest,
+) -> Result<wire::GetRoleResponse, ApiError> {
     let snapshot = context.snapshot();
     let role = roles::find(&snapshot, &scope(context), &request.role_name)?;
-    Ok(wire::GetRoleResponse { role: show(role, true) })
+    Ok(wire::GetRoleResponse {
+        role: show(role, true),
+    })
 }
 
-pub fn list(context: &Context, request: wire::ListRolesRequest) -> Result<wire::ListRolesResponse, ApiError> {
+pub fn list(
+    context: &Context,
+    request: wire::ListRolesRequest,
+) -> Result<wire::ListRolesResponse, ApiError> {
     let snapshot = context.snapshot();
     let prefix = request.path_prefix.unwrap_or_else(|| "/".to_owned());
-    let found: Vec<_> =
-        snapshot.roles.in_scope(&scope(context)).filter(|role| role.path.starts_with(&prefix)).collect();
-    let (found, is_truncated, marker) = page(found, |role| role.name.clone(), request.marker, request.max_items);
+    let found: Vec<_> = snapshot
+        .roles
+        .in_scope(&scope(context))
+        .filter(|role| role.path.starts_with(&prefix))
+        .collect();
+    let (found, is_truncated, marker) = page(
+        found,
+        |role| role.name.clone(),
+        request.marker,
+        request.max_items,
+    );
     let roles = found.into_iter().map(|role| show(role, false)).collect();
-    Ok(wire::ListRolesResponse { is_truncated, marker, roles })
+    Ok(wire::ListRolesResponse {
+        is_truncated,
+        marker,
+        roles,
+    })
 }
 
-pub fn update(context: &Context, request: wire::UpdateRoleRequest) -> Result<wire::UpdateRoleResponse, ApiError> {
+pub fn update(
+    context: &Context,
+    request: wire::UpdateRoleRequest,
+) -> Result<wire::UpdateRoleResponse, ApiError> {
     let scope = scope(context);
     context.write(|tx| {
         roles::update(tx, &scope, &request.role_name, |role| {
             // An absent description is taken away, as on AWS.
             role.description = request.description.clone();
-            role.max_session_seconds = request.max_session_duration.map_or(3600, |s| s.clamp(3600, 43200) as u32);
+            role.max_session_seconds = request
+                .max_session_duration
+                .map_or(3600, |s| s.clamp(3600, 43200) as u32);
             Ok(())
         })?;
         Ok(())
@@ -77,34 +109,77 @@ pub fn update_trust(
     request: wire::UpdateAssumeRolePolicyRequest,
 ) -> Result<wire::UpdateAssumeRolePolicyResponse, ApiError> {
     let scope = scope(context);
-    context.write(|tx| Ok(roles::set_trust(tx, &scope, &request.role_name, request.policy_document.clone())?))?;
+    context.write(|tx| {
+        Ok(roles::set_trust(
+            tx,
+            &scope,
+            &request.role_name,
+            request.policy_document.clone(),
+        )?)
+    })?;
     Ok(wire::UpdateAssumeRolePolicyResponse {})
 }
 
-pub fn delete(context: &Context, request: wire::DeleteRoleRequest) -> Result<wire::DeleteRoleResponse, ApiError> {
+pub fn delete(
+    context: &Context,
+    request: wire::DeleteRoleRequest,
+) -> Result<wire::DeleteRoleResponse, ApiError> {
     let scope = scope(context);
     context.write(|tx| Ok(roles::delete(tx, &scope, &request.role_name)?))?;
     Ok(wire::DeleteRoleResponse {})
 }
 
-pub fn tag(context: &Context, request: wire::TagRoleRequest) -> Result<wire::TagRoleResponse, ApiError> {
+pub fn tag(
+    context: &Context,
+    request: wire::TagRoleRequest,
+) -> Result<wire::TagRoleResponse, ApiError> {
     let (scope, add) = (scope(context), read_tags(Some(request.tags))?);
-    context.write(|tx| Ok(roles::change_tags(tx, &scope, &request.role_name, add.clone(), &[])?))?;
+    context.write(|tx| {
+        Ok(roles::change_tags(
+            tx,
+            &scope,
+            &request.role_name,
+            add.clone(),
+            &[],
+        )?)
+    })?;
     Ok(wire::TagRoleResponse {})
 }
 
-pub fn untag(context: &Context, request: wire::UntagRoleRequest) -> Result<wire::UntagRoleResponse, ApiError> {
+pub fn untag(
+    context: &Context,
+    request: wire::UntagRoleRequest,
+) -> Result<wire::UntagRoleResponse, ApiError> {
     let scope = scope(context);
-    context.write(|tx| Ok(roles::change_tags(tx, &scope, &request.role_name, Tags::new(), &request.tag_keys)?))?;
+    context.write(|tx| {
+        Ok(roles::change_tags(
+            tx,
+            &scope,
+            &request.role_name,
+            Tags::new(),
+            &request.tag_keys,
+        )?)
+    })?;
     Ok(wire::UntagRoleResponse {})
 }
 
-pub fn list_tags(context: &Context, request: wire::ListRoleTagsRequest) -> Result<wire::ListRoleTagsResponse, ApiError> {
+pub fn list_tags(
+    context: &Context,
+    request: wire::ListRoleTagsRequest,
+) -> Result<wire::ListRoleTagsResponse, ApiError> {
     let snapshot = context.snapshot();
     let role = roles::find(&snapshot, &scope(context), &request.role_name)?;
-    let (tags, is_truncated, marker) =
-        page(show_tags(&role.tags), |tag| tag.key.clone(), request.marker, request.max_items);
-    Ok(wire::ListRoleTagsResponse { is_truncated, marker, tags })
+    let (tags, is_truncated, marker) = page(
+        show_tags(&role.tags),
+        |tag| tag.key.clone(),
+        request.marker,
+        request.max_items,
+    );
+    Ok(wire::ListRoleTagsResponse {
+        is_truncated,
+        marker,
+        tags,
+    })
 }
 
 pub fn create_service_linked(
@@ -114,9 +189,17 @@ pub fn create_service_linked(
     let scope = scope(context);
     let role = context.write(|tx| {
         let (service, suffix) = (&request.aws_service_name, request.custom_suffix.as_deref());
-        Ok(roles::create_service_linked(tx, &scope, service, suffix, request.description.clone())?)
+        Ok(roles::create_service_linked(
+            tx,
+            &scope,
+            service,
+            suffix,
+            request.description.clone(),
+        )?)
     })?;
-    Ok(wire::CreateServiceLinkedRoleResponse { role: Some(show(&role, true)) })
+    Ok(wire::CreateServiceLinkedRoleResponse {
+        role: Some(show(&role, true)),
+    })
 }
 
 pub fn delete_service_linked(
@@ -124,7 +207,13 @@ pub fn delete_service_linked(
     request: wire::DeleteServiceLinkedRoleRequest,
 ) -> Result<wire::DeleteServiceLinkedRoleResponse, ApiError> {
     let scope = scope(context);
-    let deletion_task_id = context.write(|tx| Ok(roles::delete_service_linked(tx, &scope, &request.role_name)?))?;
+    let deletion_task_id = context.write(|tx| {
+        Ok(roles::delete_service_linked(
+            tx,
+            &scope,
+            &request.role_name,
+        )?)
+    })?;
     Ok(wire::DeleteServiceLinkedRoleResponse { deletion_task_id })
 }
 
@@ -136,5 +225,8 @@ pub fn deletion_status(
         let text = format!("Deletion task {} was not found.", request.deletion_task_id);
         return Err(Refusal::NoSuchEntity(text).into());
     }
-    Ok(wire::GetServiceLinkedRoleDeletionStatusResponse { reason: None, status: "SUCCEEDED".to_owned() })
+    Ok(wire::GetServiceLinkedRoleDeletionStatusResponse {
+        reason: None,
+        status: "SUCCEEDED".to_owned(),
+    })
 }

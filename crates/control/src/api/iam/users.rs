@@ -9,9 +9,14 @@ use fogbank_wire::iam as wire;
 /// When the account was opened, as far as this region is concerned: 2020-01-01.
 const ACCOUNT_SINCE: Timestamp = Timestamp(1_577_836_800_000);
 
-pub fn get(context: &Context, request: wire::GetUserRequest) -> Result<wire::GetUserResponse, ApiError> {
+pub fn get(
+    context: &Context,
+    request: wire::GetUserRequest,
+) -> Result<wire::GetUserResponse, ApiError> {
     if let Some(name) = request.user_name {
-        return Err(Refusal::NoSuchEntity(format!("The user with name {name} cannot be found.")).into());
+        return Err(
+            Refusal::NoSuchEntity(format!("The user with name {name} cannot be found.")).into(),
+        );
     }
     let scope = scope(context);
     Ok(wire::GetUserResponse {

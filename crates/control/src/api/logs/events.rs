@@ -11,16 +11,33 @@ pub fn sequence_token(ingestion_ms: i64) -> String {
     format!("{ingestion_ms:056}")
 }
 
-pub fn put(context: &Context, request: wire::PutLogEventsRequest) -> Result<wire::PutLogEventsResponse, ApiError> {
+pub fn put(
+    context: &Context,
+    request: wire::PutLogEventsRequest,
+) -> Result<wire::PutLogEventsResponse, ApiError> {
     let (snapshot, scope, now) = (context.snapshot(), context.scope(), context.now());
     let group = groups::find(&snapshot, &scope, &request.log_group_name)?;
-    let stream = streams::find(&snapshot, &scope, &request.log_group_name, &request.log_stream_name)?;
-    let lengths: Vec<(i64, usize)> = request.log_events.iter().map(|e| (e.timestamp, e.message.len())).collect();
+    let stream = streams::find(
+        &snapshot,
+        &scope,
+        &request.log_group_name,
+        &request.log_stream_name,
+    )?;
+    let lengths: Vec<(i64, usize)> = request
+        .log_events
+        .iter()
+        .map(|e| (e.timestamp, e.message.len()))
+        .collect();
     let accepted = events::check(&lengths, now, group.retention_days)?;
     let taken = &request.log_events[accepted.first..accepted.end];
     if !taken.is_empty() {
         let mut writer = Writer::open(&folder(context, stream)).map_err(broken)?;
-        writer.append_all(now.0, taken.iter().map(|e| (e.timestamp, e.message.as_bytes()))).map_err(broken)?;
+        writer
+            .append_all(
+                now.0,
+                taken.iter().map(|e| (e.timestamp, e.message.as_bytes())),
+            )
+            .map_err(broken)?;
     }
     let index = |place: Option<usize>| place.map(|place| place as i32);
     let rejected = wire::RejectedLogEventsInfo {
@@ -35,13 +52,24 @@ pub fn put(context: &Context, request: wire::PutLogEventsRequest) -> Result<wire
     })
 }
 
-pub fn get(context: &Context, request: wire::GetLogEventsRequest) -> Result<wire::GetLogEventsResponse, ApiError> {
+pub fn get(
+    context: &Context,
+    request: wire::GetLogEventsRequest,
+) -> Result<wire::GetLogEventsResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope());
-    let name = group_name(context, request.log_group_name, request.log_group_identifier)?;
+    let name = group_name(
+        context,
+        request.log_group_name,
+        request.log_group_identifier,
+    )?;
     let group = groups::find(&snapshot, &scope, &name)?;
     let stream = streams::find(&snapshot, &scope, &name, &request.log_stream_name)?;
     let start = match request.next_token {
-        Some(token) => Start::Token(token.parse().map_err(|_| invalid("The specified nextToken is invalid."))?),
+        Some(token) => Start::Token(
+            token
+                .parse()
+                .map_err(|_| invalid("The specified nextToken is invalid."))?,
+        ),
         None if request.start_from_head == Some(true) => Start::Head,
         None => Start::Tail,
     };
@@ -51,7 +79,9 @@ pub fn get(context: &Context, request: wire::GetLogEventsRequest) -> Result<wire
         limit: request.limit.unwrap_or(10_000).max(1) as usize,
         ..Query::from(start)
     };
-    let page = Reader::open(&folder(context, stream)).and_then(|mut reader| reader.read(&query)).map_err(broken)?;
+    let page = Reader::open(&folder(context, stream))
+        .and_then(|mut reader| reader.read(&query))
+        .map_err(broken)?;
     Ok(wire::GetLogEventsResponse {
         events: Some(page.events.into_iter().map(show).collect()),
         next_backward_token: Some(page.backward.to_string()),

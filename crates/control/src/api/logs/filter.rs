@@ -34,7 +34,11 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// The next event that stands behind `after`.
-    fn pull(&mut self, query: &Query, after: Option<&Key>) -> Result<Option<(Key, LogEvent)>, ApiError> {
+    fn pull(
+        &mut self,
+        query: &Query,
+        after: Option<&Key>,
+    ) -> Result<Option<(Key, LogEvent)>, ApiError> {
         loop {
             while let Some((key, event)) = self.buffer.pop_front() {
                 if after.is_none_or(|after| key > *after) {
@@ -44,26 +48,50 @@ impl Source<'_> {
             if self.over {
                 return Ok(None);
             }
-            let page = self.reader.read(&Query { start: self.next, ..*query }).map_err(broken)?;
+            let page = self
+                .reader
+                .read(&Query {
+                    start: self.next,
+                    ..*query
+                })
+                .map_err(broken)?;
             self.over = page.events.is_empty() || self.next == Start::Token(page.forward);
             self.next = Start::Token(page.forward);
             let name = &self.stream.name;
-            self.buffer.extend(page.events.into_iter().zip(page.positions).map(|(event, position)| {
-                ((event.timestamp_ms, name.clone(), position.to_string()), event)
-            }));
+            self.buffer
+                .extend(
+                    page.events
+                        .into_iter()
+                        .zip(page.positions)
+                        .map(|(event, position)| {
+                            (
+                                (event.timestamp_ms, name.clone(), position.to_string()),
+                                event,
+                            )
+                        }),
+                );
         }
     }
 }
 
-pub fn filter(context: &Context, request: wire::FilterLogEventsRequest) -> Result<wire::FilterLogEventsResponse, ApiError> {
+pub fn filter(
+    context: &Context,
+    request: wire::FilterLogEventsRequest,
+) -> Result<wire::FilterLogEventsResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope());
-    let name = group_name(context, request.log_group_name, request.log_group_identifier)?;
+    let name = group_name(
+        context,
+        request.log_group_name,
+        request.log_group_identifier,
+    )?;
     let group = groups::find(&snapshot, &scope, &name)?;
     let pattern = Pattern::parse(request.filter_pattern.as_deref().unwrap_or_default())?;
     let after = request.next_token.as_deref().map(read_token).transpose()?;
     let names = request.log_stream_names.unwrap_or_default();
     if !names.is_empty() && request.log_stream_name_prefix.is_some() {
-        return Err(invalid("logStreamNames and logStreamNamePrefix are mutually exclusive parameters."));
+        return Err(invalid(
+            "logStreamNames and logStreamNamePrefix are mutually exclusive parameters.",
+        ));
     }
     if names.len() > NAMES_MAX {
         return Err(invalid("logStreamNames can have at most 100 items."));
@@ -72,9 +100,14 @@ pub fn filter(context: &Context, request: wire::FilterLogEventsRequest) -> Resul
         streams::find(&snapshot, &scope, &name, wanted)?;
     }
     let prefix = request.log_stream_name_prefix.unwrap_or_default();
-    let wanted = |stream: &LogStream| stream.name.starts_with(&prefix) && (names.is_empty() || names.contains(&stream.name));
+    let wanted = |stream: &LogStream| {
+        stream.name.starts_with(&prefix) && (names.is_empty() || names.contains(&stream.name))
+    };
     let query = Query {
-        start_ms: request.start_time.max(kept_since(context, group)).max(after.as_ref().map(|key| key.0)),
+        start_ms: request
+            .start_time
+            .max(kept_since(context, group))
+            .max(after.as_ref().map(|key| key.0)),
         // Here, unlike in GetLogEvents, the end belongs to the span.
         end_ms: request.end_time.map(|end| end.saturating_add(1)),
         limit: 500,
@@ -84,7 +117,13 @@ pub fn filter(context: &Context, request: wire::FilterLogEventsRequest) -> Resul
     let mut sources = Vec::new();
     for stream in streams::of(&snapshot, &scope, &name).filter(|stream| wanted(stream)) {
         let reader = Reader::open(&folder(context, stream)).map_err(broken)?;
-        sources.push(Source { stream, reader, next: Start::Head, buffer: VecDeque::new(), over: false });
+        sources.push(Source {
+            stream,
+            reader,
+            next: Start::Head,
+            buffer: VecDeque::new(),
+            over: false,
+        });
     }
     let limit = request.limit.unwrap_or(10_000).max(1) as usize;
     let (events, last) = merge(&mut sources, &query, after.as_ref(), &pattern, limit)?;
@@ -134,7 +173,12 @@ fn merge(
     Ok((found, None))
 }
 
-fn show(source: &Source<'_>, key: &Key, event: &LogEvent, message: String) -> wire::FilteredLogEvent {
+fn show(
+    source: &Source<'_>,
+    key: &Key,
+    event: &LogEvent,
+    message: String,
+) -> wire::FilteredLogEvent {
     wire::FilteredLogEvent {
         event_id: Some(format!("{}{}", source.stream.uid.replace('-', ""), key.2)),
         ingestion_time: Some(event.ingestion_ms),

@@ -8,9 +8,14 @@ use fogbank_types::logs::LogGroup;
 use fogbank_types::{Snapshot, Tags};
 use fogbank_wire::logs as wire;
 
-pub fn create(context: &Context, request: wire::CreateLogGroupRequest) -> Result<wire::CreateLogGroupResponse, ApiError> {
+pub fn create(
+    context: &Context,
+    request: wire::CreateLogGroupRequest,
+) -> Result<wire::CreateLogGroupResponse, ApiError> {
     if request.deletion_protection_enabled == Some(true) {
-        return Err(invalid("deletionProtectionEnabled is not offered by this region yet."));
+        return Err(invalid(
+            "deletionProtectionEnabled is not offered by this region yet.",
+        ));
     }
     if request.kms_key_id.is_some() {
         return Err(invalid("kmsKeyId is not offered by this region yet."));
@@ -18,7 +23,14 @@ pub fn create(context: &Context, request: wire::CreateLogGroupRequest) -> Result
     let scope = context.scope();
     let (class, tags) = (request.log_group_class, request.tags.unwrap_or_default());
     context.write(|tx| {
-        groups::create(tx, &scope, &request.log_group_name, class.clone(), None, tags.clone())?;
+        groups::create(
+            tx,
+            &scope,
+            &request.log_group_name,
+            class.clone(),
+            None,
+            tags.clone(),
+        )?;
         Ok(())
     })?;
     Ok(wire::CreateLogGroupResponse {})
@@ -30,7 +42,9 @@ pub fn describe(
 ) -> Result<wire::DescribeLogGroupsResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope());
     if request.log_group_name_prefix.is_some() && request.log_group_name_pattern.is_some() {
-        return Err(invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."));
+        return Err(invalid(
+            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
+        ));
     }
     let identifiers = request
         .log_group_identifiers
@@ -39,23 +53,47 @@ pub fn describe(
         .map(|identifier| Ok(groups::name_of(&scope, identifier)?.to_owned()))
         .collect::<Result<Vec<_>, ApiError>>()?;
     let prefix = request.log_group_name_prefix.unwrap_or_default();
-    let pattern = request.log_group_name_pattern.unwrap_or_default().to_lowercase();
+    let pattern = request
+        .log_group_name_pattern
+        .unwrap_or_default()
+        .to_lowercase();
     let found: Vec<_> = snapshot
         .log_groups
         .in_scope(&scope)
-        .filter(|group| group.name.starts_with(&prefix) && group.name.to_lowercase().contains(&pattern))
+        .filter(|group| {
+            group.name.starts_with(&prefix) && group.name.to_lowercase().contains(&pattern)
+        })
         .filter(|group| identifiers.is_empty() || identifiers.contains(&group.name))
-        .filter(|group| request.log_group_class.as_ref().is_none_or(|class| *class == group.class))
+        .filter(|group| {
+            request
+                .log_group_class
+                .as_ref()
+                .is_none_or(|class| *class == group.class)
+        })
         .collect();
-    let (found, next_token) = page(found, request.next_token, request.limit.unwrap_or(50).max(1) as usize)?;
-    let log_groups = found.into_iter().map(|group| show(context, &snapshot, group)).collect();
-    Ok(wire::DescribeLogGroupsResponse { log_groups: Some(log_groups), next_token })
+    let (found, next_token) = page(
+        found,
+        request.next_token,
+        request.limit.unwrap_or(50).max(1) as usize,
+    )?;
+    let log_groups = found
+        .into_iter()
+        .map(|group| show(context, &snapshot, group))
+        .collect();
+    Ok(wire::DescribeLogGroupsResponse {
+        log_groups: Some(log_groups),
+        next_token,
+    })
 }
 
 fn show(context: &Context, snapshot: &Snapshot, group: &LogGroup) -> wire::LogGroup {
     // A stream that cannot be read counts as empty here; reading its events says what is wrong.
     let stored: u64 = streams::of(snapshot, &group.scope, &group.name)
-        .map(|stream| summarise(&folder(context, stream)).unwrap_or_default().stored_bytes())
+        .map(|stream| {
+            summarise(&folder(context, stream))
+                .unwrap_or_default()
+                .stored_bytes()
+        })
         .sum();
     wire::LogGroup {
         arn: Some(format!("{}:*", group.arn())),
@@ -71,7 +109,10 @@ fn show(context: &Context, snapshot: &Snapshot, group: &LogGroup) -> wire::LogGr
     }
 }
 
-pub fn delete(context: &Context, request: wire::DeleteLogGroupRequest) -> Result<wire::DeleteLogGroupResponse, ApiError> {
+pub fn delete(
+    context: &Context,
+    request: wire::DeleteLogGroupRequest,
+) -> Result<wire::DeleteLogGroupResponse, ApiError> {
     let scope = context.scope();
     let uids = context.write(|tx| Ok(groups::delete(tx, &scope, &request.log_group_name)?))?;
     for uid in uids {
@@ -95,7 +136,14 @@ pub fn put_retention(
     request: wire::PutRetentionPolicyRequest,
 ) -> Result<wire::PutRetentionPolicyResponse, ApiError> {
     let (scope, days) = (context.scope(), Some(request.retention_in_days));
-    context.write(|tx| Ok(groups::set_retention(tx, &scope, &request.log_group_name, days)?))?;
+    context.write(|tx| {
+        Ok(groups::set_retention(
+            tx,
+            &scope,
+            &request.log_group_name,
+            days,
+        )?)
+    })?;
     Ok(wire::PutRetentionPolicyResponse {})
 }
 
@@ -104,20 +152,47 @@ pub fn delete_retention(
     request: wire::DeleteRetentionPolicyRequest,
 ) -> Result<wire::DeleteRetentionPolicyResponse, ApiError> {
     let scope = context.scope();
-    context.write(|tx| Ok(groups::set_retention(tx, &scope, &request.log_group_name, None)?))?;
+    context.write(|tx| {
+        Ok(groups::set_retention(
+            tx,
+            &scope,
+            &request.log_group_name,
+            None,
+        )?)
+    })?;
     Ok(wire::DeleteRetentionPolicyResponse {})
 }
 
-pub fn tag(context: &Context, request: wire::TagResourceRequest) -> Result<wire::TagResourceResponse, ApiError> {
+pub fn tag(
+    context: &Context,
+    request: wire::TagResourceRequest,
+) -> Result<wire::TagResourceResponse, ApiError> {
     let scope = context.scope();
-    context.write(|tx| Ok(groups::change_tags(tx, &scope, &request.resource_arn, request.tags.clone(), &[])?))?;
+    context.write(|tx| {
+        Ok(groups::change_tags(
+            tx,
+            &scope,
+            &request.resource_arn,
+            request.tags.clone(),
+            &[],
+        )?)
+    })?;
     Ok(wire::TagResourceResponse {})
 }
 
-pub fn untag(context: &Context, request: wire::UntagResourceRequest) -> Result<wire::UntagResourceResponse, ApiError> {
+pub fn untag(
+    context: &Context,
+    request: wire::UntagResourceRequest,
+) -> Result<wire::UntagResourceResponse, ApiError> {
     let scope = context.scope();
     context.write(|tx| {
-        Ok(groups::change_tags(tx, &scope, &request.resource_arn, Tags::new(), &request.tag_keys)?)
+        Ok(groups::change_tags(
+            tx,
+            &scope,
+            &request.resource_arn,
+            Tags::new(),
+            &request.tag_keys,
+        )?)
     })?;
     Ok(wire::UntagResourceResponse {})
 }

@@ -45,28 +45,46 @@ fn folder(context: &Context, stream: &LogStream) -> PathBuf {
 /// The caller sees that the region is at fault, not what broke.
 fn broken(error: LogError) -> ApiError {
     tracing::error!(%error, "log events cannot be read or written");
-    ApiError::new("ServiceUnavailableException", "The service cannot complete the request.").with_status(500)
+    ApiError::new(
+        "ServiceUnavailableException",
+        "The service cannot complete the request.",
+    )
+    .with_status(500)
 }
 
 /// Events before this time are past the group's retention.
 fn kept_since(context: &Context, group: &LogGroup) -> Option<i64> {
-    group.retention_days.map(|days| context.now().0 - i64::from(days) * DAY_MS)
+    group
+        .retention_days
+        .map(|days| context.now().0 - i64::from(days) * DAY_MS)
 }
 
 /// The group that a request names by name or by identifier.
-fn group_name(context: &Context, name: Option<String>, identifier: Option<String>) -> Result<String, ApiError> {
+fn group_name(
+    context: &Context,
+    name: Option<String>,
+    identifier: Option<String>,
+) -> Result<String, ApiError> {
     match (name, identifier) {
         (Some(name), None) => Ok(name),
         (None, Some(identifier)) => {
             Ok(crate::model::logs::groups::name_of(&context.scope(), &identifier)?.to_owned())
         }
-        (Some(_), Some(_)) => Err(invalid("LogGroup name and LogGroup ARN are mutually exclusive parameters.")),
-        (None, None) => Err(invalid("Either LogGroup name or LogGroup ARN must be specified.")),
+        (Some(_), Some(_)) => Err(invalid(
+            "LogGroup name and LogGroup ARN are mutually exclusive parameters.",
+        )),
+        (None, None) => Err(invalid(
+            "Either LogGroup name or LogGroup ARN must be specified.",
+        )),
     }
 }
 
 /// One page of a list; the token is the number of the next page's first item.
-fn page<T>(mut items: Vec<T>, next_token: Option<String>, limit: usize) -> Result<(Vec<T>, Option<String>), ApiError> {
+fn page<T>(
+    mut items: Vec<T>,
+    next_token: Option<String>,
+    limit: usize,
+) -> Result<(Vec<T>, Option<String>), ApiError> {
     let start = match next_token {
         None => 0,
         Some(token) => STANDARD

@@ -7,19 +7,35 @@ use fogbank_store::log::{Summary, summarise};
 use fogbank_types::logs::LogStream;
 use fogbank_wire::logs as wire;
 
-pub fn create(context: &Context, request: wire::CreateLogStreamRequest) -> Result<wire::CreateLogStreamResponse, ApiError> {
+pub fn create(
+    context: &Context,
+    request: wire::CreateLogStreamRequest,
+) -> Result<wire::CreateLogStreamResponse, ApiError> {
     let scope = context.scope();
     context.write(|tx| {
-        streams::create(tx, &scope, &request.log_group_name, &request.log_stream_name)?;
+        streams::create(
+            tx,
+            &scope,
+            &request.log_group_name,
+            &request.log_stream_name,
+        )?;
         Ok(())
     })?;
     Ok(wire::CreateLogStreamResponse {})
 }
 
-pub fn delete(context: &Context, request: wire::DeleteLogStreamRequest) -> Result<wire::DeleteLogStreamResponse, ApiError> {
+pub fn delete(
+    context: &Context,
+    request: wire::DeleteLogStreamRequest,
+) -> Result<wire::DeleteLogStreamResponse, ApiError> {
     let scope = context.scope();
     let uid = context.write(|tx| {
-        Ok(streams::delete(tx, &scope, &request.log_group_name, &request.log_stream_name)?)
+        Ok(streams::delete(
+            tx,
+            &scope,
+            &request.log_group_name,
+            &request.log_stream_name,
+        )?)
     })?;
     super::groups::remove_events(context, &uid);
     Ok(wire::DeleteLogStreamResponse {})
@@ -30,12 +46,18 @@ pub fn describe(
     request: wire::DescribeLogStreamsRequest,
 ) -> Result<wire::DescribeLogStreamsResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope());
-    let group = group_name(context, request.log_group_name, request.log_group_identifier)?;
+    let group = group_name(
+        context,
+        request.log_group_name,
+        request.log_group_identifier,
+    )?;
     groups::find(&snapshot, &scope, &group)?;
     let by_time = request.order_by.as_deref() == Some("LastEventTime");
     let prefix = request.log_stream_name_prefix.unwrap_or_default();
     if by_time && !prefix.is_empty() {
-        return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
+        return Err(invalid(
+            "Cannot order by LastEventTime with a logStreamNamePrefix.",
+        ));
     }
     let mut found: Vec<(&LogStream, Option<Summary>)> = streams::of(&snapshot, &scope, &group)
         .filter(|stream| stream.name.starts_with(&prefix))
@@ -46,7 +68,10 @@ pub fn describe(
             *summary = Some(summarise(&folder(context, stream)).map_err(broken)?);
         }
         found.sort_by_key(|(stream, summary)| {
-            (summary.and_then(|s| s.last_timestamp_ms), stream.name.clone())
+            (
+                summary.and_then(|s| s.last_timestamp_ms),
+                stream.name.clone(),
+            )
         });
     }
     if request.descending == Some(true) {
@@ -62,7 +87,10 @@ pub fn describe(
         };
         shown.push(show(stream, &summary));
     }
-    Ok(wire::DescribeLogStreamsResponse { log_streams: Some(shown), next_token })
+    Ok(wire::DescribeLogStreamsResponse {
+        log_streams: Some(shown),
+        next_token,
+    })
 }
 
 fn show(stream: &LogStream, summary: &Summary) -> wire::LogStream {
@@ -76,6 +104,8 @@ fn show(stream: &LogStream, summary: &Summary) -> wire::LogStream {
         log_stream_name: Some(stream.name.clone()),
         // AWS reports 0 for single streams since 2019.
         stored_bytes: Some(0),
-        upload_sequence_token: Some(super::events::sequence_token(summary.last_ingestion_ms.unwrap_or(0))),
+        upload_sequence_token: Some(super::events::sequence_token(
+            summary.last_ingestion_ms.unwrap_or(0),
+        )),
     }
 }

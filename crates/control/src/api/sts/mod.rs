@@ -38,9 +38,14 @@ fn caller_identity(
 
 fn credentials(tx: &mut Tx, expiration: Timestamp) -> wire::Credentials {
     let random = |tx: &mut Tx, count: usize| -> Vec<u8> {
-        (0..count.div_ceil(16)).flat_map(|_| tx.random().to_be_bytes()).take(count).collect()
+        (0..count.div_ceil(16))
+            .flat_map(|_| tx.random().to_be_bytes())
+            .take(count)
+            .collect()
     };
-    let letters = random(tx, 16).into_iter().map(|byte| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from(byte & 31)]));
+    let letters = random(tx, 16)
+        .into_iter()
+        .map(|byte| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from(byte & 31)]));
     wire::Credentials {
         access_key_id: format!("ASIA{}", letters.collect::<String>()),
         expiration,
@@ -49,7 +54,10 @@ fn credentials(tx: &mut Tx, expiration: Timestamp) -> wire::Credentials {
     }
 }
 
-fn assume_role(context: &Context, request: wire::AssumeRoleRequest) -> Result<wire::AssumeRoleResponse, ApiError> {
+fn assume_role(
+    context: &Context,
+    request: wire::AssumeRoleRequest,
+) -> Result<wire::AssumeRoleResponse, ApiError> {
     let account = &context.caller.account;
     let denied = || {
         let text = format!(
@@ -61,12 +69,19 @@ fn assume_role(context: &Context, request: wire::AssumeRoleRequest) -> Result<wi
     };
     let parts: Vec<&str> = request.role_arn.splitn(6, ':').collect();
     let ["arn", _, "iam", "", owner, resource] = parts.as_slice() else {
-        return Err(ApiError::new("ValidationError", format!("{} is invalid", request.role_arn)));
+        return Err(ApiError::new(
+            "ValidationError",
+            format!("{} is invalid", request.role_arn),
+        ));
     };
-    let name = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()).ok_or_else(denied)?;
+    let name = resource
+        .strip_prefix("role/")
+        .and_then(|path| path.rsplit('/').next())
+        .ok_or_else(denied)?;
     let snapshot = context.snapshot();
     let role = roles::find(&snapshot, &Scope::new(*owner, "global"), name).map_err(|_| denied())?;
-    if role.arn != request.role_arn || !documents::trusts_account(&role.assume_role_policy, account) {
+    if role.arn != request.role_arn || !documents::trusts_account(&role.assume_role_policy, account)
+    {
         return Err(denied());
     }
     if let Some(policy) = &request.policy {
@@ -74,7 +89,8 @@ fn assume_role(context: &Context, request: wire::AssumeRoleRequest) -> Result<wi
     }
     let seconds = request.duration_seconds.unwrap_or(ROLE_SECONDS);
     if seconds > role.max_session_seconds as i32 {
-        let text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
+        let text =
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
         return Err(ApiError::new("ValidationError", text));
     }
     let expiration = context.now().plus_ms(i64::from(seconds) * 1000);
@@ -86,7 +102,9 @@ fn assume_role(context: &Context, request: wire::AssumeRoleRequest) -> Result<wi
             assumed_role_id: format!("{}:{}", role.role_id, request.role_session_name),
         }),
         credentials: Some(credentials),
-        packed_policy_size: request.policy.map(|policy| (policy.len() * 100 / 2048).min(100) as i32),
+        packed_policy_size: request
+            .policy
+            .map(|policy| (policy.len() * 100 / 2048).min(100) as i32),
         source_identity: request.source_identity,
     })
 }
@@ -95,8 +113,13 @@ fn session_token(
     context: &Context,
     request: wire::GetSessionTokenRequest,
 ) -> Result<wire::GetSessionTokenResponse, ApiError> {
-    let seconds = request.duration_seconds.unwrap_or(ROOT_SECONDS).min(ROOT_SECONDS);
+    let seconds = request
+        .duration_seconds
+        .unwrap_or(ROOT_SECONDS)
+        .min(ROOT_SECONDS);
     let expiration = context.now().plus_ms(i64::from(seconds) * 1000);
     let credentials = context.write(|tx| Ok(credentials(tx, expiration)))?;
-    Ok(wire::GetSessionTokenResponse { credentials: Some(credentials) })
+    Ok(wire::GetSessionTokenResponse {
+        credentials: Some(credentials),
+    })
 }

@@ -18,7 +18,12 @@ impl std::fmt::Display for ImageName {
     /// As AWS writes it in texts.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = |part: &Option<String>| part.clone().unwrap_or_else(|| "null".to_owned());
-        write!(f, "{{imageDigest:'{}', imageTag:'{}'}}", text(&self.digest), text(&self.tag))
+        write!(
+            f,
+            "{{imageDigest:'{}', imageTag:'{}'}}",
+            text(&self.digest),
+            text(&self.tag)
+        )
     }
 }
 
@@ -39,7 +44,9 @@ pub fn of<'a>(
     repository: &str,
 ) -> impl Iterator<Item = &'a Arc<Image>> + use<'a> {
     // No name holds an `@`, so the prefix is one repository's.
-    snapshot.images.with_prefix(scope, &format!("{repository}@"))
+    snapshot
+        .images
+        .with_prefix(scope, &format!("{repository}@"))
 }
 
 /// The image of that tag or digest; both must agree if both are given.
@@ -52,8 +59,14 @@ pub fn find<'a>(
     repositories::find(snapshot, scope, repository)?;
     let found = of(snapshot, scope, repository).find(|image| {
         (name.digest.is_some() || name.tag.is_some())
-            && name.digest.as_ref().is_none_or(|digest| *digest == image.digest)
-            && name.tag.as_ref().is_none_or(|tag| image.image_tags.contains(tag))
+            && name
+                .digest
+                .as_ref()
+                .is_none_or(|digest| *digest == image.digest)
+            && name
+                .tag
+                .as_ref()
+                .is_none_or(|tag| image.image_tags.contains(tag))
     });
     found.ok_or_else(|| Refusal::ImageNotFound {
         image: name.to_string(),
@@ -63,9 +76,19 @@ pub fn find<'a>(
 }
 
 /// Notes that a repository has a blob.
-pub fn put_layer(tx: &mut Tx, scope: &Scope, repository: &str, digest: &str, size: u64) -> Result<(), Refusal> {
+pub fn put_layer(
+    tx: &mut Tx,
+    scope: &Scope,
+    repository: &str,
+    digest: &str,
+    size: u64,
+) -> Result<(), Refusal> {
     repositories::find(tx.snapshot(), scope, repository)?;
-    if !tx.snapshot().layers.contains(scope, format!("{repository}@{digest}")) {
+    if !tx
+        .snapshot()
+        .layers
+        .contains(scope, format!("{repository}@{digest}"))
+    {
         tx.put(Layer {
             scope: scope.clone(),
             repository: repository.to_owned(),
@@ -80,7 +103,10 @@ pub fn put_layer(tx: &mut Tx, scope: &Scope, repository: &str, digest: &str, siz
 pub fn put(tx: &mut Tx, scope: &Scope, new: NewImage) -> Result<Image, Refusal> {
     let repository = repositories::find(tx.snapshot(), scope, &new.repository)?.clone();
     if !is_digest(&new.digest) {
-        return Err(Refusal::InvalidParameter(format!("Invalid image digest '{}'", new.digest)));
+        return Err(Refusal::InvalidParameter(format!(
+            "Invalid image digest '{}'",
+            new.digest
+        )));
     }
     if let Some(tag) = new.tag.as_deref().filter(|tag| !is_tag(tag)) {
         return Err(Refusal::InvalidParameter(format!(
@@ -89,19 +115,28 @@ pub fn put(tx: &mut Tx, scope: &Scope, new: NewImage) -> Result<Image, Refusal> 
     }
     check_references(tx.snapshot(), scope, &new)?;
     let holder = new.tag.as_ref().and_then(|tag| {
-        of(tx.snapshot(), scope, &new.repository).find(|image| image.image_tags.contains(tag)).cloned()
+        of(tx.snapshot(), scope, &new.repository)
+            .find(|image| image.image_tags.contains(tag))
+            .cloned()
     });
     if let (Some(holder), Some(tag)) = (&holder, &new.tag)
         && holder.digest != new.digest
     {
         if repository.tag_mutability == "IMMUTABLE" {
-            return Err(Refusal::ImageTagAlreadyExists { tag: tag.clone(), name: new.repository });
+            return Err(Refusal::ImageTagAlreadyExists {
+                tag: tag.clone(),
+                name: new.repository,
+            });
         }
         let mut old = Image::clone(holder);
         old.image_tags.retain(|known| known != tag);
         tx.put(old);
     }
-    let known = tx.snapshot().images.get(scope, format!("{}@{}", new.repository, new.digest)).cloned();
+    let known = tx
+        .snapshot()
+        .images
+        .get(scope, format!("{}@{}", new.repository, new.digest))
+        .cloned();
     let mut image = known.map_or_else(
         || Image {
             scope: scope.clone(),
@@ -138,29 +173,47 @@ fn check_references(snapshot: &Snapshot, scope: &Scope, new: &NewImage) -> Resul
         .map(|blob| blob.digest.as_str())
         .collect();
     if !missing.is_empty() {
-        return Err(Refusal::LayersNotFound { digests: missing.join(", "), name: new.repository.clone() });
+        return Err(Refusal::LayersNotFound {
+            digests: missing.join(", "),
+            name: new.repository.clone(),
+        });
     }
     let missing: Vec<&str> = new
         .manifest
         .manifests
         .iter()
-        .filter(|m| !snapshot.images.contains(scope, format!("{}@{}", new.repository, m.digest)))
+        .filter(|m| {
+            !snapshot
+                .images
+                .contains(scope, format!("{}@{}", new.repository, m.digest))
+        })
         .map(|m| m.digest.as_str())
         .collect();
     if !missing.is_empty() {
-        return Err(Refusal::ReferencedImagesNotFound { digests: missing.join(", "), name: new.repository.clone() });
+        return Err(Refusal::ReferencedImagesNotFound {
+            digests: missing.join(", "),
+            name: new.repository.clone(),
+        });
     }
     Ok(())
 }
 
 /// Removes a tag, or the image if it is named by its digest alone. Gives what was removed.
-pub fn delete(tx: &mut Tx, scope: &Scope, repository: &str, name: &ImageName) -> Result<Vec<ImageName>, Refusal> {
+pub fn delete(
+    tx: &mut Tx,
+    scope: &Scope,
+    repository: &str,
+    name: &ImageName,
+) -> Result<Vec<ImageName>, Refusal> {
     let mut image = Image::clone(find(tx.snapshot(), scope, repository, name)?);
     let digest = image.digest.clone();
     match &name.tag {
         Some(tag) => {
             image.image_tags.retain(|known| known != tag);
-            let removed = ImageName { digest: Some(digest.clone()), tag: Some(tag.clone()) };
+            let removed = ImageName {
+                digest: Some(digest.clone()),
+                tag: Some(tag.clone()),
+            };
             // The last tag takes the image along.
             if image.image_tags.is_empty() {
                 tx.delete::<Image>(scope, format!("{repository}@{digest}"));
@@ -171,11 +224,18 @@ pub fn delete(tx: &mut Tx, scope: &Scope, repository: &str, name: &ImageName) ->
         }
         None => {
             tx.delete::<Image>(scope, format!("{repository}@{digest}"));
-            let name = |tag: Option<String>| ImageName { digest: Some(digest.clone()), tag };
+            let name = |tag: Option<String>| ImageName {
+                digest: Some(digest.clone()),
+                tag,
+            };
             Ok(if image.image_tags.is_empty() {
                 vec![name(None)]
             } else {
-                image.image_tags.into_iter().map(|tag| name(Some(tag))).collect()
+                image
+                    .image_tags
+                    .into_iter()
+                    .map(|tag| name(Some(tag)))
+                    .collect()
             })
         }
     }
@@ -225,17 +285,38 @@ mod tests {
     }
 
     fn by_tag(tag: &str) -> ImageName {
-        ImageName { tag: Some(tag.to_owned()), digest: None }
+        ImageName {
+            tag: Some(tag.to_owned()),
+            digest: None,
+        }
     }
 
     #[test]
     fn a_moved_tag_leaves_the_old_image_untagged() {
         let mut tx = region("MUTABLE");
-        assert_eq!(put(&mut tx, &scope(), new_image(10, Some("1"))).unwrap().size, 13);
+        assert_eq!(
+            put(&mut tx, &scope(), new_image(10, Some("1")))
+                .unwrap()
+                .size,
+            13
+        );
         put(&mut tx, &scope(), new_image(11, Some("1"))).unwrap();
-        assert_eq!(find(tx.snapshot(), &scope(), "api", &by_tag("1")).unwrap().digest, digest(11));
-        let old = ImageName { digest: Some(digest(10)), tag: None };
-        assert!(find(tx.snapshot(), &scope(), "api", &old).unwrap().image_tags.is_empty());
+        assert_eq!(
+            find(tx.snapshot(), &scope(), "api", &by_tag("1"))
+                .unwrap()
+                .digest,
+            digest(11)
+        );
+        let old = ImageName {
+            digest: Some(digest(10)),
+            tag: None,
+        };
+        assert!(
+            find(tx.snapshot(), &scope(), "api", &old)
+                .unwrap()
+                .image_tags
+                .is_empty()
+        );
     }
 
     #[test]
@@ -244,7 +325,10 @@ mod tests {
         put(&mut tx, &scope(), new_image(10, Some("1"))).unwrap();
         let moved = put(&mut tx, &scope(), new_image(11, Some("1")));
         assert!(matches!(moved, Err(Refusal::ImageTagAlreadyExists { .. })));
-        assert!(put(&mut tx, &scope(), new_image(10, Some("1"))).is_ok(), "the same image is fine");
+        assert!(
+            put(&mut tx, &scope(), new_image(10, Some("1"))).is_ok(),
+            "the same image is fine"
+        );
         assert!(put(&mut tx, &scope(), new_image(11, Some("2"))).is_ok());
     }
 
@@ -253,10 +337,16 @@ mod tests {
         let mut tx = region("MUTABLE");
         let mut new = new_image(10, None);
         new.manifest.blobs[1].size = 3;
-        assert!(matches!(put(&mut tx, &scope(), new), Err(Refusal::LayersNotFound { .. })));
+        assert!(matches!(
+            put(&mut tx, &scope(), new),
+            Err(Refusal::LayersNotFound { .. })
+        ));
         let mut new = new_image(10, None);
         new.manifest.manifests = vec![new.manifest.blobs[0].clone()];
-        assert!(matches!(put(&mut tx, &scope(), new), Err(Refusal::ReferencedImagesNotFound { .. })));
+        assert!(matches!(
+            put(&mut tx, &scope(), new),
+            Err(Refusal::ReferencedImagesNotFound { .. })
+        ));
     }
 
     #[test]
@@ -268,8 +358,13 @@ mod tests {
         assert_eq!(tx.snapshot().images.len(), 1);
         delete(&mut tx, &scope(), "api", &by_tag("2")).unwrap();
         assert!(tx.snapshot().images.is_empty());
-        let refused = find(tx.snapshot(), &scope(), "api", &by_tag("2")).unwrap_err().to_string();
-        assert!(refused.contains("{imageDigest:'null', imageTag:'2'}"), "{refused}");
+        let refused = find(tx.snapshot(), &scope(), "api", &by_tag("2"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("{imageDigest:'null', imageTag:'2'}"),
+            "{refused}"
+        );
     }
 
     #[test]

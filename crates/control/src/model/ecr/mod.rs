@@ -12,33 +12,57 @@ use super::Refused;
 /// What ECR refuses, a variant per error code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("The repository with name '{name}' does not exist in the registry with id '{registry}'")]
+    #[error(
+        "The repository with name '{name}' does not exist in the registry with id '{registry}'"
+    )]
     RepositoryNotFound { name: String, registry: String },
-    #[error("The repository with name '{name}' already exists in the registry with id '{registry}'")]
+    #[error(
+        "The repository with name '{name}' already exists in the registry with id '{registry}'"
+    )]
     RepositoryAlreadyExists { name: String, registry: String },
     #[error(
         "The repository with name '{name}' in registry with id '{registry}' cannot be deleted because it still contains images"
     )]
     RepositoryNotEmpty { name: String, registry: String },
-    #[error("Lifecycle policy does not exist for the repository with name '{name}' in the registry with id '{registry}'")]
+    #[error(
+        "Lifecycle policy does not exist for the repository with name '{name}' in the registry with id '{registry}'"
+    )]
     LifecyclePolicyNotFound { name: String, registry: String },
-    #[error("Repository policy does not exist for the repository with name '{name}' in the registry with id '{registry}'")]
+    #[error(
+        "Repository policy does not exist for the repository with name '{name}' in the registry with id '{registry}'"
+    )]
     RepositoryPolicyNotFound { name: String, registry: String },
     #[error(
         "The image with imageId {image} does not exist within the repository with name '{name}' in the registry with id '{registry}'"
     )]
-    ImageNotFound { image: String, name: String, registry: String },
+    ImageNotFound {
+        image: String,
+        name: String,
+        registry: String,
+    },
     #[error(
         "The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because the repository is immutable."
     )]
     ImageTagAlreadyExists { tag: String, name: String },
-    #[error("Image with digest '{digest}' and tag '{tag}' already exists in the repository with name '{name}'")]
-    ImageAlreadyExists { digest: String, tag: String, name: String },
-    #[error("The provided digest '{given}' does not match the digest '{actual}' of the image manifest")]
+    #[error(
+        "Image with digest '{digest}' and tag '{tag}' already exists in the repository with name '{name}'"
+    )]
+    ImageAlreadyExists {
+        digest: String,
+        tag: String,
+        name: String,
+    },
+    #[error(
+        "The provided digest '{given}' does not match the digest '{actual}' of the image manifest"
+    )]
     ImageDigestDoesNotMatch { given: String, actual: String },
-    #[error("Layers with digests '{digests}' required for pushing image into repository with name '{name}' do not exist")]
+    #[error(
+        "Layers with digests '{digests}' required for pushing image into repository with name '{name}' do not exist"
+    )]
     LayersNotFound { digests: String, name: String },
-    #[error("Images with digests '{digests}' required for pushing image into repository with name '{name}' do not exist")]
+    #[error(
+        "Images with digests '{digests}' required for pushing image into repository with name '{name}' do not exist"
+    )]
     ReferencedImagesNotFound { digests: String, name: String },
     #[error("{0}")]
     InvalidParameter(String),

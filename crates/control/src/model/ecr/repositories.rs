@@ -24,8 +24,15 @@ pub fn is_name(text: &str) -> bool {
 fn is_name_part(part: &str) -> bool {
     let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = part.as_bytes();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
-    if !word(*first) || !word(*last) || !bytes.iter().all(|b| word(*b) || matches!(b, b'.' | b'_' | b'-')) {
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
+    if !word(*first)
+        || !word(*last)
+        || !bytes
+            .iter()
+            .all(|b| word(*b) || matches!(b, b'.' | b'_' | b'-'))
+    {
         return false;
     }
     // Between words: one dot, one or two underscores, or any number of hyphens.
@@ -33,11 +40,18 @@ fn is_name_part(part: &str) -> bool {
         .all(|gap| matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-'))
 }
 
-pub fn find<'a>(snapshot: &'a Snapshot, scope: &Scope, name: &str) -> Result<&'a Arc<Repository>, Refusal> {
-    snapshot.repositories.get(scope, name).ok_or_else(|| Refusal::RepositoryNotFound {
-        name: name.to_owned(),
-        registry: scope.account.clone(),
-    })
+pub fn find<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    name: &str,
+) -> Result<&'a Arc<Repository>, Refusal> {
+    snapshot
+        .repositories
+        .get(scope, name)
+        .ok_or_else(|| Refusal::RepositoryNotFound {
+            name: name.to_owned(),
+            registry: scope.account.clone(),
+        })
 }
 
 /// The host part of image names in this registry.
@@ -54,7 +68,10 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRepository) -> Result<Reposito
     }
     check_tags(&new.name, &new.tags)?;
     if tx.snapshot().repositories.contains(scope, &new.name) {
-        return Err(Refusal::RepositoryAlreadyExists { name: new.name, registry: scope.account.clone() });
+        return Err(Refusal::RepositoryAlreadyExists {
+            name: new.name,
+            registry: scope.account.clone(),
+        });
     }
     let repository = Repository {
         scope: scope.clone(),
@@ -86,8 +103,13 @@ fn check_tags(name: &str, tags: &Tags) -> Result<(), Refusal> {
     if tags.len() > TAGS_MAX {
         return Err(Refusal::TooManyTags(name.to_owned()));
     }
-    match tags.keys().find(|key| key.is_empty() || key.to_ascii_lowercase().starts_with("aws:")) {
-        Some(key) => Err(Refusal::InvalidTagParameter(format!("Tag key '{key}' is not allowed"))),
+    match tags
+        .keys()
+        .find(|key| key.is_empty() || key.to_ascii_lowercase().starts_with("aws:"))
+    {
+        Some(key) => Err(Refusal::InvalidTagParameter(format!(
+            "Tag key '{key}' is not allowed"
+        ))),
         None => Ok(()),
     }
 }
@@ -108,15 +130,24 @@ pub fn update(
 /// Deletes it and what it says it has; the bytes are collected when nobody else has them.
 pub fn delete(tx: &mut Tx, scope: &Scope, name: &str, force: bool) -> Result<Repository, Refusal> {
     let repository = Repository::clone(find(tx.snapshot(), scope, name)?);
-    let images: Vec<String> = super::images::of(tx.snapshot(), scope, name).map(|image| image.digest.clone()).collect();
+    let images: Vec<String> = super::images::of(tx.snapshot(), scope, name)
+        .map(|image| image.digest.clone())
+        .collect();
     if !images.is_empty() && !force {
-        return Err(Refusal::RepositoryNotEmpty { name: name.to_owned(), registry: scope.account.clone() });
+        return Err(Refusal::RepositoryNotEmpty {
+            name: name.to_owned(),
+            registry: scope.account.clone(),
+        });
     }
     for digest in images {
         tx.delete::<Image>(scope, format!("{name}@{digest}"));
     }
-    let layers: Vec<String> =
-        tx.snapshot().layers.with_prefix(scope, &format!("{name}@")).map(|layer| layer.digest.clone()).collect();
+    let layers: Vec<String> = tx
+        .snapshot()
+        .layers
+        .with_prefix(scope, &format!("{name}@"))
+        .map(|layer| layer.digest.clone())
+        .collect();
     for digest in layers {
         tx.delete::<Layer>(scope, format!("{name}@{digest}"));
     }
@@ -125,7 +156,11 @@ pub fn delete(tx: &mut Tx, scope: &Scope, name: &str, force: bool) -> Result<Rep
 }
 
 /// The repository that an ARN names.
-pub fn by_arn<'a>(snapshot: &'a Snapshot, scope: &Scope, arn: &str) -> Result<&'a Arc<Repository>, Refusal> {
+pub fn by_arn<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    arn: &str,
+) -> Result<&'a Arc<Repository>, Refusal> {
     let name = arn.strip_prefix(&scope.arn("ecr", "repository/")).ok_or_else(|| {
         Refusal::InvalidParameter(format!(
             "Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'; got '{arn}'"
@@ -135,7 +170,13 @@ pub fn by_arn<'a>(snapshot: &'a Snapshot, scope: &Scope, arn: &str) -> Result<&'
 }
 
 /// Adds and removes tags.
-pub fn change_tags(tx: &mut Tx, scope: &Scope, arn: &str, add: Tags, remove: &[String]) -> Result<(), Refusal> {
+pub fn change_tags(
+    tx: &mut Tx,
+    scope: &Scope,
+    arn: &str,
+    add: Tags,
+    remove: &[String],
+) -> Result<(), Refusal> {
     let mut repository = Repository::clone(by_arn(tx.snapshot(), scope, arn)?);
     check_tags(&repository.name, &add)?;
     repository.tags.extend(add);
@@ -156,11 +197,35 @@ mod tests {
     #[test]
     fn its_uri_names_account_and_region() {
         let mut tx = Tx::for_test();
-        let made = create(&mut tx, &scope(), NewRepository { name: "team/api".into(), ..Default::default() }).unwrap();
-        assert_eq!(made.uri, "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/api");
-        let again = create(&mut tx, &scope(), NewRepository { name: "team/api".into(), ..Default::default() });
-        assert!(matches!(again, Err(Refusal::RepositoryAlreadyExists { .. })));
-        assert_eq!(by_arn(tx.snapshot(), &scope(), &made.arn).unwrap().name, "team/api");
+        let made = create(
+            &mut tx,
+            &scope(),
+            NewRepository {
+                name: "team/api".into(),
+                ..Default::default()
+            },
+        )
+        .unwrap();
+        assert_eq!(
+            made.uri,
+            "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/api"
+        );
+        let again = create(
+            &mut tx,
+            &scope(),
+            NewRepository {
+                name: "team/api".into(),
+                ..Default::default()
+            },
+        );
+        assert!(matches!(
+            again,
+            Err(Refusal::RepositoryAlreadyExists { .. })
+        ));
+        assert_eq!(
+            by_arn(tx.snapshot(), &scope(), &made.arn).unwrap().name,
+            "team/api"
+        );
     }
 
     #[test]
@@ -168,7 +233,10 @@ mod tests {
         for name in ["ab", "a/b", "a.b", "a__b", "a---b", "0/1_2"] {
             assert!(is_name(name), "{name}");
         }
-        for name in ["", "a", "A/b", "a..b", "a___b", "a._b", "-ab", "ab-", "a//b", "/ab", "../ab", "a b", "ä1"] {
+        for name in [
+            "", "a", "A/b", "a..b", "a___b", "a._b", "-ab", "ab-", "a//b", "/ab", "../ab", "a b",
+            "ä1",
+        ] {
             assert!(!is_name(name), "{name}");
         }
     }

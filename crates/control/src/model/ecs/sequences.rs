@@ -8,10 +8,18 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 fn act(world: &mut World, step: u8, number: usize) {
-    let pick = |world: &World| world.tasks().get(number % world.tasks().len().max(1)).cloned();
+    let pick = |world: &World| {
+        world
+            .tasks()
+            .get(number % world.tasks().len().max(1))
+            .cloned()
+    };
     let update = |change: &dyn Fn(&mut ServiceUpdate)| {
-        let mut update =
-            ServiceUpdate { name: "api".to_owned(), cluster: Some("main".to_owned()), ..ServiceUpdate::default() };
+        let mut update = ServiceUpdate {
+            name: "api".to_owned(),
+            cluster: Some("main".to_owned()),
+            ..ServiceUpdate::default()
+        };
         change(&mut update);
         update
     };
@@ -30,7 +38,13 @@ fn act(world: &mut World, step: u8, number: usize) {
             let _ = services::update(world.tx(), &scope(), update);
         }
         3 => {
-            let _ = services::delete(world.tx(), &scope(), Some("main"), "api", number.is_multiple_of(2));
+            let _ = services::delete(
+                world.tx(),
+                &scope(),
+                Some("main"),
+                "api",
+                number.is_multiple_of(2),
+            );
         }
         4 => {
             let mut command = world.run_task();
@@ -44,7 +58,12 @@ fn act(world: &mut World, step: u8, number: usize) {
         }
         6 => {
             if let Some(task) = pick(world).filter(|task| task.stopped_at.is_none()) {
-                let phases = [TaskPhase::Pending, TaskPhase::Running, TaskPhase::Stopping, TaskPhase::Stopped];
+                let phases = [
+                    TaskPhase::Pending,
+                    TaskPhase::Running,
+                    TaskPhase::Stopping,
+                    TaskPhase::Stopped,
+                ];
                 world.report(&task, phases[number % 4]);
             }
         }
@@ -55,7 +74,8 @@ fn act(world: &mut World, step: u8, number: usize) {
             let _ = task_definitions::register(world.tx(), &scope(), definition("api"));
         }
         11 => {
-            let _ = task_definitions::deregister(world.tx(), &scope(), &format!("api:{}", number % 3));
+            let _ =
+                task_definitions::deregister(world.tx(), &scope(), &format!("api:{}", number % 3));
         }
         12 => {
             let _ = clusters::delete(world.tx(), &scope(), "main");
@@ -71,14 +91,23 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     let mut addresses = BTreeSet::new();
     for eni in snapshot.enis.all() {
         for address in eni.addresses() {
-            prop_assert!(addresses.insert((eni.vpc_id.clone(), address)), "{address} twice");
+            prop_assert!(
+                addresses.insert((eni.vpc_id.clone(), address)),
+                "{address} twice"
+            );
         }
     }
     for task in snapshot.tasks.all() {
         if task.stopped_at.is_none() {
-            prop_assert!(health::address(snapshot, task).is_some(), "a task without an interface");
+            prop_assert!(
+                health::address(snapshot, task).is_some(),
+                "a task without an interface"
+            );
         } else {
-            prop_assert!(health::address(snapshot, task).is_none(), "an interface without a task");
+            prop_assert!(
+                health::address(snapshot, task).is_none(),
+                "an interface without a task"
+            );
         }
     }
     Ok(())

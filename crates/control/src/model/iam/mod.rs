@@ -89,14 +89,21 @@ fn check_path(path: &str) -> Result<(), Refusal> {
 
 /// Tags added to others, 50 at most.
 fn merged(tags: &Tags, add: Tags, remove: &[String]) -> Result<Tags, Refusal> {
-    if let Some(key) = add.keys().find(|key| key.to_ascii_lowercase().starts_with("aws:")) {
-        return Err(Refusal::InvalidInput(format!("Tag key '{key}' is reserved: it must not start with aws:.")));
+    if let Some(key) = add
+        .keys()
+        .find(|key| key.to_ascii_lowercase().starts_with("aws:"))
+    {
+        return Err(Refusal::InvalidInput(format!(
+            "Tag key '{key}' is reserved: it must not start with aws:."
+        )));
     }
     let mut tags = tags.clone();
     tags.extend(add);
     tags.retain(|key, _| !remove.contains(key));
     if tags.len() > 50 {
-        return Err(Refusal::LimitExceeded("The number of tags has reached the maximum limit.".to_owned()));
+        return Err(Refusal::LimitExceeded(
+            "The number of tags has reached the maximum limit.".to_owned(),
+        ));
     }
     Ok(tags)
 }

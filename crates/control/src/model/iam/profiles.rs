@@ -6,7 +6,11 @@ use fogbank_types::iam::InstanceProfile;
 use fogbank_types::{Scope, Snapshot, Tags};
 use std::sync::Arc;
 
-pub fn find<'a>(snapshot: &'a Snapshot, scope: &Scope, name: &str) -> Result<&'a Arc<InstanceProfile>, Refusal> {
+pub fn find<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    name: &str,
+) -> Result<&'a Arc<InstanceProfile>, Refusal> {
     snapshot
         .instance_profiles
         .get(scope, name)
@@ -24,7 +28,9 @@ pub fn create(
     let path = path.unwrap_or_else(|| "/".to_owned());
     check_path(&path)?;
     if tx.snapshot().instance_profiles.contains(scope, name) {
-        return Err(Refusal::EntityAlreadyExists(format!("Instance Profile {name} already exists.")));
+        return Err(Refusal::EntityAlreadyExists(format!(
+            "Instance Profile {name} already exists."
+        )));
     }
     let profile = InstanceProfile {
         scope: scope.clone(),
@@ -44,7 +50,9 @@ pub fn add_role(tx: &mut Tx, scope: &Scope, name: &str, role: &str) -> Result<()
     let mut profile = InstanceProfile::clone(find(tx.snapshot(), scope, name)?);
     roles::find(tx.snapshot(), scope, role)?;
     if profile.role.is_some() {
-        return Err(Refusal::LimitExceeded("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1".to_owned()));
+        return Err(Refusal::LimitExceeded(
+            "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1".to_owned(),
+        ));
     }
     profile.role = Some(role.to_owned());
     tx.put(profile);
@@ -54,7 +62,9 @@ pub fn add_role(tx: &mut Tx, scope: &Scope, name: &str, role: &str) -> Result<()
 pub fn remove_role(tx: &mut Tx, scope: &Scope, name: &str, role: &str) -> Result<(), Refusal> {
     let mut profile = InstanceProfile::clone(find(tx.snapshot(), scope, name)?);
     if profile.role.as_deref() != Some(role) {
-        return Err(Refusal::NoSuchEntity(format!("The role with name {role} cannot be found.")));
+        return Err(Refusal::NoSuchEntity(format!(
+            "The role with name {role} cannot be found."
+        )));
     }
     profile.role = None;
     tx.put(profile);
@@ -63,7 +73,9 @@ pub fn remove_role(tx: &mut Tx, scope: &Scope, name: &str, role: &str) -> Result
 
 pub fn delete(tx: &mut Tx, scope: &Scope, name: &str) -> Result<(), Refusal> {
     if find(tx.snapshot(), scope, name)?.role.is_some() {
-        return Err(Refusal::DeleteConflict("Cannot delete entity, must remove roles from instance profile first.".to_owned()));
+        return Err(Refusal::DeleteConflict(
+            "Cannot delete entity, must remove roles from instance profile first.".to_owned(),
+        ));
     }
     tx.delete::<InstanceProfile>(scope, name);
     Ok(())
@@ -77,14 +89,30 @@ mod tests {
     fn a_profile_holds_one_role_that_is_there() {
         let (mut tx, scope) = (Tx::for_test(), Scope::new("000000000000", "global"));
         create(&mut tx, &scope, "p", None, Tags::new()).unwrap();
-        assert!(matches!(add_role(&mut tx, &scope, "p", "r"), Err(Refusal::NoSuchEntity(_))));
+        assert!(matches!(
+            add_role(&mut tx, &scope, "p", "r"),
+            Err(Refusal::NoSuchEntity(_))
+        ));
         let trust = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}}"#;
-        let new = roles::NewRole { name: "r".into(), assume_role_policy: trust.into(), ..Default::default() };
+        let new = roles::NewRole {
+            name: "r".into(),
+            assume_role_policy: trust.into(),
+            ..Default::default()
+        };
         roles::create(&mut tx, &scope, new).unwrap();
         add_role(&mut tx, &scope, "p", "r").unwrap();
-        assert!(matches!(add_role(&mut tx, &scope, "p", "r"), Err(Refusal::LimitExceeded(_))));
-        assert!(matches!(roles::delete(&mut tx, &scope, "r"), Err(Refusal::DeleteConflict(_))));
-        assert!(matches!(delete(&mut tx, &scope, "p"), Err(Refusal::DeleteConflict(_))));
+        assert!(matches!(
+            add_role(&mut tx, &scope, "p", "r"),
+            Err(Refusal::LimitExceeded(_))
+        ));
+        assert!(matches!(
+            roles::delete(&mut tx, &scope, "r"),
+            Err(Refusal::DeleteConflict(_))
+        ));
+        assert!(matches!(
+            delete(&mut tx, &scope, "p"),
+            Err(Refusal::DeleteConflict(_))
+        ));
         remove_role(&mut tx, &scope, "p", "r").unwrap();
         delete(&mut tx, &scope, "p").unwrap();
         roles::delete(&mut tx, &scope, "r").unwrap();

@@ -24,7 +24,11 @@ pub struct NewRole {
     pub tags: Tags,
 }
 
-pub fn find<'a>(snapshot: &'a Snapshot, scope: &Scope, name: &str) -> Result<&'a Arc<Role>, Refusal> {
+pub fn find<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    name: &str,
+) -> Result<&'a Arc<Role>, Refusal> {
     snapshot
         .roles
         .get(scope, name)
@@ -34,7 +38,9 @@ pub fn find<'a>(snapshot: &'a Snapshot, scope: &Scope, name: &str) -> Result<&'a
 fn check_trust(text: &str) -> Result<(), Refusal> {
     documents::check(text, Kind::Trust)?;
     if documents::length(text) > TRUST_MAX {
-        return Err(Refusal::LimitExceeded(format!("Cannot exceed quota for ACLSizePerRole: {TRUST_MAX}")));
+        return Err(Refusal::LimitExceeded(format!(
+            "Cannot exceed quota for ACLSizePerRole: {TRUST_MAX}"
+        )));
     }
     Ok(())
 }
@@ -45,7 +51,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRole) -> Result<Role, Refusal>
     check_path(&path)?;
     check_trust(&new.assume_role_policy)?;
     if path.starts_with("/aws-service-role/") {
-        return Err(Refusal::InvalidInput("Path /aws-service-role/ is reserved for service-linked roles.".to_owned()));
+        return Err(Refusal::InvalidInput(
+            "Path /aws-service-role/ is reserved for service-linked roles.".to_owned(),
+        ));
     }
     if let Some(boundary) = &new.permissions_boundary {
         policies::require(tx.snapshot(), scope, boundary)?;
@@ -53,10 +61,15 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRole) -> Result<Role, Refusal>
     // Names are unique without regard to case.
     let taken = |role: &Arc<Role>| role.name.eq_ignore_ascii_case(&new.name);
     if tx.snapshot().roles.in_scope(scope).any(taken) {
-        return Err(Refusal::EntityAlreadyExists(format!("Role with name {} already exists.", new.name)));
+        return Err(Refusal::EntityAlreadyExists(format!(
+            "Role with name {} already exists.",
+            new.name
+        )));
     }
     if tx.snapshot().roles.in_scope(scope).count() >= ROLES_MAX {
-        return Err(Refusal::LimitExceeded(format!("Cannot exceed quota for RolesPerAccount: {ROLES_MAX}")));
+        return Err(Refusal::LimitExceeded(format!(
+            "Cannot exceed quota for RolesPerAccount: {ROLES_MAX}"
+        )));
     }
     let role = Role {
         scope: scope.clone(),
@@ -66,7 +79,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRole) -> Result<Role, Refusal>
         path,
         assume_role_policy: new.assume_role_policy,
         description: new.description,
-        max_session_seconds: new.max_session_seconds.map_or(3600, |s| s.clamp(3600, 43200) as u32),
+        max_session_seconds: new
+            .max_session_seconds
+            .map_or(3600, |s| s.clamp(3600, 43200) as u32),
         inline_policies: Default::default(),
         attached_policies: Vec::new(),
         permissions_boundary: new.permissions_boundary,
@@ -106,7 +121,11 @@ pub fn set_trust(tx: &mut Tx, scope: &Scope, name: &str, text: String) -> Result
 
 pub fn delete(tx: &mut Tx, scope: &Scope, name: &str) -> Result<(), Refusal> {
     let role = update(tx, scope, name, |_| Ok(()))?;
-    let conflict = |text: &str| Err(Refusal::DeleteConflict(format!("Cannot delete entity, must {text} first.")));
+    let conflict = |text: &str| {
+        Err(Refusal::DeleteConflict(format!(
+            "Cannot delete entity, must {text} first."
+        )))
+    };
     if profiles_of(tx.snapshot(), scope, name).next().is_some() {
         return conflict("remove roles from instance profile");
     }
@@ -127,15 +146,28 @@ pub fn profiles_of<'a>(
     name: &str,
 ) -> impl Iterator<Item = &'a Arc<InstanceProfile>> + use<'a> {
     let name = name.to_owned();
-    snapshot.instance_profiles.in_scope(scope).filter(move |profile| profile.role.as_deref() == Some(&name))
+    snapshot
+        .instance_profiles
+        .in_scope(scope)
+        .filter(move |profile| profile.role.as_deref() == Some(&name))
 }
 
-pub fn put_policy(tx: &mut Tx, scope: &Scope, role: &str, name: &str, text: String) -> Result<(), Refusal> {
+pub fn put_policy(
+    tx: &mut Tx,
+    scope: &Scope,
+    role: &str,
+    name: &str,
+    text: String,
+) -> Result<(), Refusal> {
     check_name(name, "policyName", 128)?;
     documents::check(&text, Kind::Identity)?;
     update(tx, scope, role, |row| {
         row.inline_policies.insert(name.to_owned(), text);
-        let total: usize = row.inline_policies.values().map(|text| documents::length(text)).sum();
+        let total: usize = row
+            .inline_policies
+            .values()
+            .map(|text| documents::length(text))
+            .sum();
         if total > INLINE_MAX {
             return Err(Refusal::LimitExceeded(format!(
                 "Maximum policy size of {INLINE_MAX} bytes exceeded for role {role}"
@@ -150,7 +182,9 @@ pub fn policy<'a>(role: &'a Role, name: &str) -> Result<&'a str, Refusal> {
     role.inline_policies
         .get(name)
         .map(String::as_str)
-        .ok_or_else(|| Refusal::NoSuchEntity(format!("The role policy with name {name} cannot be found.")))
+        .ok_or_else(|| {
+            Refusal::NoSuchEntity(format!("The role policy with name {name} cannot be found."))
+        })
 }
 
 pub fn delete_policy(tx: &mut Tx, scope: &Scope, role: &str, name: &str) -> Result<(), Refusal> {
@@ -170,7 +204,9 @@ pub fn attach(tx: &mut Tx, scope: &Scope, role: &str, arn: &str) -> Result<(), R
             return Ok(());
         }
         if row.attached_policies.len() >= ATTACHED_MAX {
-            return Err(Refusal::LimitExceeded(format!("Cannot exceed quota for PoliciesPerRole: {ATTACHED_MAX}")));
+            return Err(Refusal::LimitExceeded(format!(
+                "Cannot exceed quota for PoliciesPerRole: {ATTACHED_MAX}"
+            )));
         }
         row.attached_policies.push(arn.to_owned());
         Ok(())
@@ -181,7 +217,9 @@ pub fn attach(tx: &mut Tx, scope: &Scope, role: &str, arn: &str) -> Result<(), R
 pub fn detach(tx: &mut Tx, scope: &Scope, role: &str, arn: &str) -> Result<(), Refusal> {
     update(tx, scope, role, |row| {
         if !row.attached_policies.iter().any(|known| known == arn) {
-            return Err(Refusal::NoSuchEntity(format!("Policy {arn} was not found.")));
+            return Err(Refusal::NoSuchEntity(format!(
+                "Policy {arn} was not found."
+            )));
         }
         row.attached_policies.retain(|known| known != arn);
         Ok(())
@@ -189,7 +227,13 @@ pub fn detach(tx: &mut Tx, scope: &Scope, role: &str, arn: &str) -> Result<(), R
     Ok(())
 }
 
-pub fn change_tags(tx: &mut Tx, scope: &Scope, role: &str, add: Tags, remove: &[String]) -> Result<(), Refusal> {
+pub fn change_tags(
+    tx: &mut Tx,
+    scope: &Scope,
+    role: &str,
+    add: Tags,
+    remove: &[String],
+) -> Result<(), Refusal> {
     // Tags of service-linked roles may be changed.
     let mut row = Role::clone(find(tx.snapshot(), scope, role)?);
     row.tags = merged(&row.tags, add, remove)?;
@@ -199,11 +243,31 @@ pub fn change_tags(tx: &mut Tx, scope: &Scope, role: &str, add: Tags, remove: &[
 
 /// Services that have a role of their own: service, the role's name, what it may do.
 const LINKED: &[(&str, &str, Option<&str>)] = &[
-    ("ecs.amazonaws.com", "AWSServiceRoleForECS", Some("AmazonECSServiceRolePolicy")),
-    ("elasticloadbalancing.amazonaws.com", "AWSServiceRoleForElasticLoadBalancing", None),
-    ("ecs.application-autoscaling.amazonaws.com", "AWSServiceRoleForApplicationAutoScaling_ECSService", None),
-    ("vpc-nat-gateway.amazonaws.com", "AWSServiceRoleForNATGateway", None),
-    ("replication.ecr.amazonaws.com", "AWSServiceRoleForECRReplication", None),
+    (
+        "ecs.amazonaws.com",
+        "AWSServiceRoleForECS",
+        Some("AmazonECSServiceRolePolicy"),
+    ),
+    (
+        "elasticloadbalancing.amazonaws.com",
+        "AWSServiceRoleForElasticLoadBalancing",
+        None,
+    ),
+    (
+        "ecs.application-autoscaling.amazonaws.com",
+        "AWSServiceRoleForApplicationAutoScaling_ECSService",
+        None,
+    ),
+    (
+        "vpc-nat-gateway.amazonaws.com",
+        "AWSServiceRoleForNATGateway",
+        None,
+    ),
+    (
+        "replication.ecr.amazonaws.com",
+        "AWSServiceRoleForECRReplication",
+        None,
+    ),
 ];
 
 /// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateServiceLinkedRole.html>
@@ -215,10 +279,14 @@ pub fn create_service_linked(
     description: Option<String>,
 ) -> Result<Role, Refusal> {
     let Some((_, name, policy)) = LINKED.iter().find(|(known, _, _)| *known == service) else {
-        return Err(Refusal::InvalidInput(format!("Service role name for {service} is not known to this region.")));
+        return Err(Refusal::InvalidInput(format!(
+            "Service role name for {service} is not known to this region."
+        )));
     };
     if suffix.is_some() {
-        return Err(Refusal::InvalidInput(format!("Custom suffix is not allowed for {service}")));
+        return Err(Refusal::InvalidInput(format!(
+            "Custom suffix is not allowed for {service}"
+        )));
     }
     if tx.snapshot().roles.contains(scope, name) {
         return Err(Refusal::InvalidInput(format!(
@@ -230,7 +298,11 @@ pub fn create_service_linked(
         "Version": "2012-10-17",
         "Statement": [{ "Effect": "Allow", "Principal": { "Service": service }, "Action": "sts:AssumeRole" }],
     });
-    let policy = policy.and_then(|policy| managed::all().into_iter().find(|known| known.name == policy));
+    let policy = policy.and_then(|policy| {
+        managed::all()
+            .into_iter()
+            .find(|known| known.name == policy)
+    });
     let role = Role {
         scope: scope.clone(),
         arn: scope.arn("iam", &format!("role{path}{name}")),
@@ -253,9 +325,14 @@ pub fn create_service_linked(
 /// Gives the id of the deletion, which is over at once.
 pub fn delete_service_linked(tx: &mut Tx, scope: &Scope, name: &str) -> Result<String, Refusal> {
     let role = Role::clone(find(tx.snapshot(), scope, name)?);
-    let service = role.path.strip_prefix("/aws-service-role/").map(|tail| tail.trim_end_matches('/'));
+    let service = role
+        .path
+        .strip_prefix("/aws-service-role/")
+        .map(|tail| tail.trim_end_matches('/'));
     let Some(service) = service else {
-        return Err(Refusal::InvalidInput(format!("Role {name} is not a service-linked role")));
+        return Err(Refusal::InvalidInput(format!(
+            "Role {name} is not a service-linked role"
+        )));
     };
     tx.delete::<Role>(scope, name);
     let id = tx.uuid();
@@ -264,7 +341,8 @@ pub fn delete_service_linked(tx: &mut Tx, scope: &Scope, name: &str) -> Result<S
 
 /// Whether that is the id of a deletion; all of them have succeeded.
 pub fn is_deletion(id: &str) -> bool {
-    id.strip_prefix("task/aws-service-role/").is_some_and(|tail| tail.split('/').count() == 3)
+    id.strip_prefix("task/aws-service-role/")
+        .is_some_and(|tail| tail.split('/').count() == 3)
 }
 
 #[cfg(test)]
@@ -277,10 +355,15 @@ mod tests {
 
     const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
         "Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-    const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+    const POLICY: &str =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
 
     fn make(tx: &mut Tx, name: &str) -> Result<Role, Refusal> {
-        let new = NewRole { name: name.to_owned(), assume_role_policy: TRUST.to_owned(), ..NewRole::default() };
+        let new = NewRole {
+            name: name.to_owned(),
+            assume_role_policy: TRUST.to_owned(),
+            ..NewRole::default()
+        };
         create(tx, &scope(), new)
     }
 
@@ -290,7 +373,10 @@ mod tests {
         let role = make(&mut tx, "api").unwrap();
         assert_eq!(role.arn, "arn:aws:iam::000000000000:role/api");
         assert_eq!((role.role_id.len(), &role.role_id[..4]), (21, "AROA"));
-        assert!(matches!(make(&mut tx, "API"), Err(Refusal::EntityAlreadyExists(_))));
+        assert!(matches!(
+            make(&mut tx, "API"),
+            Err(Refusal::EntityAlreadyExists(_))
+        ));
         for name in ["", "a b", "a/b", &"x".repeat(65)] {
             assert!(make(&mut tx, name).is_err(), "{name}");
         }
@@ -303,38 +389,71 @@ mod tests {
         let arn = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy";
         attach(&mut tx, &scope(), "api", arn).unwrap();
         put_policy(&mut tx, &scope(), "api", "inline", POLICY.to_owned()).unwrap();
-        assert!(matches!(delete(&mut tx, &scope(), "api"), Err(Refusal::DeleteConflict(_))));
+        assert!(matches!(
+            delete(&mut tx, &scope(), "api"),
+            Err(Refusal::DeleteConflict(_))
+        ));
         detach(&mut tx, &scope(), "api", arn).unwrap();
-        assert!(matches!(detach(&mut tx, &scope(), "api", arn), Err(Refusal::NoSuchEntity(_))));
-        assert!(matches!(delete(&mut tx, &scope(), "api"), Err(Refusal::DeleteConflict(_))));
+        assert!(matches!(
+            detach(&mut tx, &scope(), "api", arn),
+            Err(Refusal::NoSuchEntity(_))
+        ));
+        assert!(matches!(
+            delete(&mut tx, &scope(), "api"),
+            Err(Refusal::DeleteConflict(_))
+        ));
         delete_policy(&mut tx, &scope(), "api", "inline").unwrap();
         delete(&mut tx, &scope(), "api").unwrap();
-        assert!(matches!(delete(&mut tx, &scope(), "api"), Err(Refusal::NoSuchEntity(_))));
+        assert!(matches!(
+            delete(&mut tx, &scope(), "api"),
+            Err(Refusal::NoSuchEntity(_))
+        ));
     }
 
     #[test]
     fn quotas_hold() {
         let mut tx = Tx::for_test();
         make(&mut tx, "api").unwrap();
-        let long = POLICY.replace("\"*\",\"Resource\"", &format!("\"s3:{}\",\"Resource\"", "x".repeat(6000)));
+        let long = POLICY.replace(
+            "\"*\",\"Resource\"",
+            &format!("\"s3:{}\",\"Resource\"", "x".repeat(6000)),
+        );
         put_policy(&mut tx, &scope(), "api", "a", long.clone()).unwrap();
-        assert!(matches!(put_policy(&mut tx, &scope(), "api", "b", long), Err(Refusal::LimitExceeded(_))));
+        assert!(matches!(
+            put_policy(&mut tx, &scope(), "api", "b", long),
+            Err(Refusal::LimitExceeded(_))
+        ));
         for managed in managed::all().into_iter().take(10) {
             attach(&mut tx, &scope(), "api", &managed.arn).unwrap();
         }
         let eleventh = &managed::all()[10].arn;
-        assert!(matches!(attach(&mut tx, &scope(), "api", eleventh), Err(Refusal::LimitExceeded(_))));
-        assert!(matches!(attach(&mut tx, &scope(), "api", "arn:aws:iam::aws:policy/X"), Err(Refusal::NoSuchEntity(_))));
+        assert!(matches!(
+            attach(&mut tx, &scope(), "api", eleventh),
+            Err(Refusal::LimitExceeded(_))
+        ));
+        assert!(matches!(
+            attach(&mut tx, &scope(), "api", "arn:aws:iam::aws:policy/X"),
+            Err(Refusal::NoSuchEntity(_))
+        ));
     }
 
     #[test]
     fn a_services_role_is_only_the_services() {
         let mut tx = Tx::for_test();
-        let role = create_service_linked(&mut tx, &scope(), "ecs.amazonaws.com", None, None).unwrap();
-        assert_eq!(role.arn, "arn:aws:iam::000000000000:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS");
+        let role =
+            create_service_linked(&mut tx, &scope(), "ecs.amazonaws.com", None, None).unwrap();
+        assert_eq!(
+            role.arn,
+            "arn:aws:iam::000000000000:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
+        );
         assert!(create_service_linked(&mut tx, &scope(), "ecs.amazonaws.com", None, None).is_err());
-        assert!(matches!(delete(&mut tx, &scope(), &role.name), Err(Refusal::UnmodifiableEntity(_))));
-        assert!(is_deletion(&delete_service_linked(&mut tx, &scope(), &role.name).unwrap()));
+        assert!(matches!(
+            delete(&mut tx, &scope(), &role.name),
+            Err(Refusal::UnmodifiableEntity(_))
+        ));
+        assert!(is_deletion(
+            &delete_service_linked(&mut tx, &scope(), &role.name).unwrap()
+        ));
         assert!(!is_deletion("x"));
     }
 }

@@ -8,19 +8,30 @@ use fogbank_types::{Scope, Snapshot, Tags};
 use std::sync::Arc;
 
 /// The days that a retention may have.
-pub const RETENTION_DAYS: [u32; 22] =
-    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+pub const RETENTION_DAYS: [u32; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
 
 const TAGS_MAX: usize = 50;
 
 /// Up to 512 letters, digits and `_-/.#`.
 pub fn is_name(text: &str) -> bool {
     (1..=512).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'/' | b'.' | b'#'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'/' | b'.' | b'#'))
 }
 
-pub fn find<'a>(snapshot: &'a Snapshot, scope: &Scope, name: &str) -> Result<&'a Arc<LogGroup>, Refusal> {
-    snapshot.log_groups.get(scope, name).ok_or(Refusal::GroupNotFound)
+pub fn find<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    name: &str,
+) -> Result<&'a Arc<LogGroup>, Refusal> {
+    snapshot
+        .log_groups
+        .get(scope, name)
+        .ok_or(Refusal::GroupNotFound)
 }
 
 /// The name in a name or an ARN of a group, with or without the trailing `:*`.
@@ -28,7 +39,9 @@ pub fn name_of<'a>(scope: &Scope, identifier: &'a str) -> Result<&'a str, Refusa
     if !identifier.starts_with("arn:") {
         return Ok(identifier);
     }
-    let name = identifier.strip_prefix(&scope.arn("logs", "log-group:")).ok_or(Refusal::ResourceNotFound)?;
+    let name = identifier
+        .strip_prefix(&scope.arn("logs", "log-group:"))
+        .ok_or(Refusal::ResourceNotFound)?;
     Ok(name.strip_suffix(":*").unwrap_or(name))
 }
 
@@ -66,8 +79,13 @@ fn check_tags(tags: &Tags) -> Result<(), Refusal> {
     if tags.len() > TAGS_MAX {
         return Err(Refusal::TooManyTags);
     }
-    match tags.keys().find(|key| key.to_ascii_lowercase().starts_with("aws:")) {
-        Some(_) => Err(invalid("aws: prefixed tag key names are not allowed for external use.")),
+    match tags
+        .keys()
+        .find(|key| key.to_ascii_lowercase().starts_with("aws:"))
+    {
+        Some(_) => Err(invalid(
+            "aws: prefixed tag key names are not allowed for external use.",
+        )),
         None => Ok(()),
     }
 }
@@ -75,7 +93,9 @@ fn check_tags(tags: &Tags) -> Result<(), Refusal> {
 /// Deletes a group with its streams; gives the uids of the streams, whose events are to be removed.
 pub fn delete(tx: &mut Tx, scope: &Scope, name: &str) -> Result<Vec<String>, Refusal> {
     find(tx.snapshot(), scope, name)?;
-    let streams: Vec<Arc<LogStream>> = super::streams::of(tx.snapshot(), scope, name).cloned().collect();
+    let streams: Vec<Arc<LogStream>> = super::streams::of(tx.snapshot(), scope, name)
+        .cloned()
+        .collect();
     for stream in &streams {
         tx.delete::<LogStream>(scope, format!("{name}:{}", stream.name));
     }
@@ -84,7 +104,12 @@ pub fn delete(tx: &mut Tx, scope: &Scope, name: &str) -> Result<Vec<String>, Ref
 }
 
 /// `None` keeps events for ever.
-pub fn set_retention(tx: &mut Tx, scope: &Scope, name: &str, days: Option<i32>) -> Result<(), Refusal> {
+pub fn set_retention(
+    tx: &mut Tx,
+    scope: &Scope,
+    name: &str,
+    days: Option<i32>,
+) -> Result<(), Refusal> {
     let days = match days {
         None => None,
         Some(days) => Some(u32::try_from(days).ok().filter(|d| RETENTION_DAYS.contains(d)).ok_or_else(|| {
@@ -103,11 +128,21 @@ pub fn set_retention(tx: &mut Tx, scope: &Scope, name: &str, days: Option<i32>) 
 /// By ARN; older clients add `:*`.
 pub fn tags(snapshot: &Snapshot, scope: &Scope, arn: &str) -> Result<Tags, Refusal> {
     let name = name_of(scope, arn)?;
-    snapshot.log_groups.get(scope, name).map(|group| group.tags.clone()).ok_or(Refusal::ResourceNotFound)
+    snapshot
+        .log_groups
+        .get(scope, name)
+        .map(|group| group.tags.clone())
+        .ok_or(Refusal::ResourceNotFound)
 }
 
 /// Adds and removes tags.
-pub fn change_tags(tx: &mut Tx, scope: &Scope, arn: &str, add: Tags, remove: &[String]) -> Result<(), Refusal> {
+pub fn change_tags(
+    tx: &mut Tx,
+    scope: &Scope,
+    arn: &str,
+    add: Tags,
+    remove: &[String],
+) -> Result<(), Refusal> {
     let mut all = tags(tx.snapshot(), scope, arn)?;
     check_tags(&add)?;
     all.extend(add);
@@ -133,7 +168,10 @@ mod tests {
     fn a_group_is_made_once() {
         let mut tx = Tx::for_test();
         make(&mut tx, "/api").unwrap();
-        assert_eq!(make(&mut tx, "/api").unwrap_err(), Refusal::GroupAlreadyExists);
+        assert_eq!(
+            make(&mut tx, "/api").unwrap_err(),
+            Refusal::GroupAlreadyExists
+        );
         for name in ["", "a b", "a:b", "a*", &"x".repeat(513)] {
             assert!(make(&mut tx, name).is_err(), "{name}");
         }
@@ -148,7 +186,10 @@ mod tests {
         }
         assert_eq!(delete(&mut tx, &scope(), "/api").unwrap().len(), 1);
         assert_eq!(tx.snapshot().log_streams.len(), 1);
-        assert_eq!(delete(&mut tx, &scope(), "/api").unwrap_err(), Refusal::GroupNotFound);
+        assert_eq!(
+            delete(&mut tx, &scope(), "/api").unwrap_err(),
+            Refusal::GroupNotFound
+        );
     }
 
     #[test]
@@ -160,7 +201,10 @@ mod tests {
             assert!(set_retention(&mut tx, &scope(), "/api", Some(days)).is_err());
         }
         set_retention(&mut tx, &scope(), "/api", None).unwrap();
-        assert_eq!(set_retention(&mut tx, &scope(), "/x", Some(1)).unwrap_err(), Refusal::GroupNotFound);
+        assert_eq!(
+            set_retention(&mut tx, &scope(), "/x", Some(1)).unwrap_err(),
+            Refusal::GroupNotFound
+        );
     }
 
     #[test]

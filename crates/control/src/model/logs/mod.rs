@@ -32,8 +32,12 @@ pub enum Refusal {
 impl Refused for Refusal {
     fn code(&self) -> &'static str {
         match self {
-            Self::GroupAlreadyExists | Self::StreamAlreadyExists => "ResourceAlreadyExistsException",
-            Self::GroupNotFound | Self::StreamNotFound | Self::ResourceNotFound => "ResourceNotFoundException",
+            Self::GroupAlreadyExists | Self::StreamAlreadyExists => {
+                "ResourceAlreadyExistsException"
+            }
+            Self::GroupNotFound | Self::StreamNotFound | Self::ResourceNotFound => {
+                "ResourceNotFoundException"
+            }
             Self::InvalidParameter(_) => "InvalidParameterException",
             Self::LimitExceeded => "LimitExceededException",
             Self::TooManyTags => "TooManyTagsException",

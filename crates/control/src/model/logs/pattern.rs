@@ -19,7 +19,9 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let text = text.trim();
         if text.starts_with('{') || text.starts_with('[') || text.starts_with('%') {
-            return Err(invalid("JSON, space-delimited and regular expression filter patterns are not offered by this region yet."));
+            return Err(invalid(
+                "JSON, space-delimited and regular expression filter patterns are not offered by this region yet.",
+            ));
         }
         let mut pattern = Self::default();
         let mut rest = text;
@@ -82,7 +84,9 @@ mod tests {
         assert!(matches("a b", "b then a") && !matches("a b", "b"));
         assert!(matches("?a ?b", "b") && !matches("?a ?b", "c"));
         assert!(matches("ERROR -known", "ERROR new") && !matches("ERROR -known", "ERROR known"));
-        assert!(matches("\"two words\"", "has two words") && !matches("\"two words\"", "words two"));
+        assert!(
+            matches("\"two words\"", "has two words") && !matches("\"two words\"", "words two")
+        );
         assert!(matches(r#""say \"hi\"""#, r#"say "hi""#));
     }
 

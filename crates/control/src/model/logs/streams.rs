@@ -13,7 +13,10 @@ pub fn find<'a>(
     name: &str,
 ) -> Result<&'a Arc<LogStream>, Refusal> {
     groups::find(snapshot, scope, group)?;
-    snapshot.log_streams.get(scope, format!("{group}:{name}")).ok_or(Refusal::StreamNotFound)
+    snapshot
+        .log_streams
+        .get(scope, format!("{group}:{name}"))
+        .ok_or(Refusal::StreamNotFound)
 }
 
 /// The streams of a group, ordered by name.
@@ -23,11 +26,17 @@ pub fn of<'a>(
     group: &str,
 ) -> impl Iterator<Item = &'a Arc<LogStream>> + use<'a> {
     // No group's name holds a colon, so the prefix is one group's.
-    snapshot.log_streams.with_prefix(scope, &format!("{group}:"))
+    snapshot
+        .log_streams
+        .with_prefix(scope, &format!("{group}:"))
 }
 
 pub fn create(tx: &mut Tx, scope: &Scope, group: &str, name: &str) -> Result<LogStream, Refusal> {
-    if name.is_empty() || name.len() > 512 || name.contains([':', '*']) || name.chars().any(char::is_control) {
+    if name.is_empty()
+        || name.len() > 512
+        || name.contains([':', '*'])
+        || name.chars().any(char::is_control)
+    {
         return Err(invalid(format!(
             "1 validation error detected: Value '{name}' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*"
         )));
@@ -64,12 +73,22 @@ mod tests {
     fn a_stream_needs_its_group_and_a_good_name() {
         let scope = Scope::new("000000000000", "us-east-1");
         let mut tx = Tx::for_test();
-        assert_eq!(create(&mut tx, &scope, "/api", "a/b").unwrap_err(), Refusal::GroupNotFound);
+        assert_eq!(
+            create(&mut tx, &scope, "/api", "a/b").unwrap_err(),
+            Refusal::GroupNotFound
+        );
         groups::create(&mut tx, &scope, "/api", None, None, Tags::new()).unwrap();
         let first = create(&mut tx, &scope, "/api", "a/b").unwrap();
-        assert_eq!(create(&mut tx, &scope, "/api", "a/b").unwrap_err(), Refusal::StreamAlreadyExists);
+        assert_eq!(
+            create(&mut tx, &scope, "/api", "a/b").unwrap_err(),
+            Refusal::StreamAlreadyExists
+        );
         assert!(create(&mut tx, &scope, "/api", "a:b").is_err());
         assert_eq!(delete(&mut tx, &scope, "/api", "a/b").unwrap(), first.uid);
-        assert_ne!(create(&mut tx, &scope, "/api", "a/b").unwrap().uid, first.uid, "events do not come back");
+        assert_ne!(
+            create(&mut tx, &scope, "/api", "a/b").unwrap().uid,
+            first.uid,
+            "events do not come back"
+        );
     }
 }
