@@ -13,7 +13,7 @@ use fogbank_store::blob::{BlobError, BlobStore};
 use fogbank_store::remote::Client;
 use fogbank_store::{Batch, Follower, Store};
 use fogbank_types::status::HostStatus;
-use fogbank_types::{RegionConfig, Row, Snapshot};
+use fogbank_types::{RegionConfig, Snapshot};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -83,8 +83,8 @@ struct Touched {
     network: bool,
     /// Anything that isn't a status: tasks and load balancers are looked at.
     rows: bool,
-    /// Our own row is gone, with a lease or a store.
-    host: bool,
+    /// A status is gone: our own, with a lease or a store, or others by a reset that waits for us.
+    told: bool,
 }
 
 /// Runs until SIGTERM or SIGINT; the data plane stays.
@@ -127,7 +127,7 @@ impl Touched {
         Self {
             network: self.network || other.network,
             rows: self.rows || other.rows,
-            host: self.host || other.host,
+            told: self.told || other.told,
         }
     }
 }
@@ -165,7 +165,6 @@ impl Agent {
 
     fn take(&mut self, batch: &Batch) -> Touched {
         let mut touched = Touched::default();
-        let own = self.status().key();
         for event in &batch.events {
             if let Err(error) =
                 self.snapshot
@@ -177,7 +176,7 @@ impl Agent {
             let kind = event.key.split('/').next().unwrap_or_default();
             touched.network |= NETWORK_KINDS.contains(&kind);
             touched.rows |= !kind.starts_with("status-");
-            touched.host |= event.key == own && event.value.is_none();
+            touched.told |= event.value.is_none() && kind.starts_with("status-");
         }
         self.snapshot.revision = batch.revision;
         touched
@@ -216,7 +215,7 @@ impl Agent {
         }
         await_ends(ends).await;
         // Also for rows that the network isn't made of: a reset waits for the host whatever it deleted.
-        if touched.network || touched.rows || touched.host || first {
+        if touched.network || touched.rows || touched.told || first {
             self.reporter.host(self.status());
         }
         Ok(())
