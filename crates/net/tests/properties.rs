@@ -250,6 +250,18 @@ fn model_step(
         }
         _ => {}
     }
+    if let Work::AddVeth { device, veth } = work {
+        // Both ends are new: nothing is known on them.
+        let ends = [
+            (Some(name), device),
+            (veth.peer.namespace.as_ref(), &veth.peer.device),
+        ];
+        for (place, device) in ends {
+            if let Some(end) = place.and_then(|place| model.namespaces.get_mut(place)) {
+                end.neighbours.retain(|(other, _), _| other != device);
+            }
+        }
+    }
     let namespace = model.namespaces.get_mut(name).unwrap();
     match work {
         Work::Set { path, value } => {

@@ -319,10 +319,14 @@ impl Executor {
             Err(error) => return Err(error),
         };
         self.forget_index(place, device);
-        only(
-            self.routing(place)?
-                .exchange(vec![route::remove_link(index)])?,
-        )
+        let removed = self
+            .routing(place)?
+            .exchange(vec![route::remove_link(index)])?;
+        match only(removed) {
+            // It went with its other end's namespace meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            done => done,
+        }
     }
 
     fn links(

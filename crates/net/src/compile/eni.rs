@@ -41,6 +41,9 @@ pub(super) fn add(program: &mut Program, region: &Region<'_>, eni: &Eni) {
             length: subnet.cidr_block.length(),
         });
     }
+    // Permanent, because the kernel's limit on learnt neighbours (1,024) is one for all namespaces.
+    let router = (names::ENI_DEVICE.to_owned(), subnet.router());
+    namespace.neighbours.insert(router, names::ROUTER_MAC);
     let default = RouteKey {
         table: MAIN,
         destination: Ipv4Cidr::ANY,
