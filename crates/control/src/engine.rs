@@ -86,14 +86,20 @@ impl Seeds {
 
 impl Engine {
     /// Reads the whole store and follows it from there on. Must be called within a tokio runtime.
-    pub async fn start(store: Arc<dyn Store>, config: RegionConfig) -> Result<Arc<Self>, StoreError> {
+    pub async fn start(
+        store: Arc<dyn Store>,
+        config: RegionConfig,
+    ) -> Result<Arc<Self>, StoreError> {
         let (snapshots, _) = watch::channel(Snapshot::default());
         let engine = Arc::new(Self {
             store: store.clone(),
             config: Arc::new(config),
             runtime: Handle::current(),
             snapshots,
-            writer: Mutex::new(Seeds { state: std::hash::RandomState::new(), drawn: 0 }),
+            writer: Mutex::new(Seeds {
+                state: std::hash::RandomState::new(),
+                drawn: 0,
+            }),
             clock_ms: AtomicI64::new(0),
             unbuilt: Mutex::new(BTreeMap::new()),
         });
@@ -131,7 +137,9 @@ impl Engine {
 
     /// Wall-clock time that never runs backwards in this process.
     pub fn now(&self) -> Timestamp {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_millis() as i64);
         Timestamp(self.clock_ms.fetch_max(wall, Ordering::Relaxed).max(wall))
     }
 
@@ -152,7 +160,11 @@ impl Engine {
                 return Ok((result, None));
             }
             let network = changes.iter().any(|c| is_network(&c.key));
-            match self.runtime.block_on(self.store.txn(txn_of(changes))).map_err(CommitError::from)? {
+            match self
+                .runtime
+                .block_on(self.store.txn(txn_of(changes)))
+                .map_err(CommitError::from)?
+            {
                 TxnOutcome::Committed(revision) => {
                     self.wait_until(|s| s.revision >= revision)?;
                     return Ok((result, network.then_some(revision)));
@@ -174,14 +186,20 @@ impl Engine {
 
     fn wait_until(&self, reached: impl FnMut(&Snapshot) -> bool) -> Result<(), CommitError> {
         let mut snapshots = self.subscribe();
-        self.runtime.block_on(snapshots.wait_for(reached)).map(drop).map_err(|_| CommitError::Closed)
+        self.runtime
+            .block_on(snapshots.wait_for(reached))
+            .map(drop)
+            .map_err(|_| CommitError::Closed)
     }
 
     /// Waits at most a second until all living hosts act by this revision. Blocks.
     pub fn wait_for_hosts(&self, revision: Revision) {
         let mut snapshots = self.subscribe();
-        let applied = snapshots.wait_for(|s| s.host_statuses.all().all(|host| host.applied >= revision));
-        let waited = self.runtime.block_on(async { tokio::time::timeout(HOST_WAIT, applied).await.is_ok() });
+        let applied =
+            snapshots.wait_for(|s| s.host_statuses.all().all(|host| host.applied >= revision));
+        let waited = self
+            .runtime
+            .block_on(async { tokio::time::timeout(HOST_WAIT, applied).await.is_ok() });
         if !waited {
             tracing::warn!(revision, "a host did not apply the change within a second");
         }
@@ -190,14 +208,20 @@ impl Engine {
     /// Empties the region: every row but those that hosts hold under a lease. Blocks.
     pub fn reset(&self) -> Result<(), CommitError> {
         let seeds = self.lock_writer();
-        let keys: Vec<_> =
-            self.snapshot().keys().into_iter().filter(|k| !k.starts_with("status-host/") && !k.starts_with("status-dns/")).collect();
+        let keys: Vec<_> = self
+            .snapshot()
+            .keys()
+            .into_iter()
+            .filter(|k| !k.starts_with("status-host/") && !k.starts_with("status-dns/"))
+            .collect();
         // A transaction that changes nothing has no revision of its own that a host could report.
         if keys.is_empty() {
             return Ok(());
         }
         let ops = keys.into_iter().map(Op::delete).collect();
-        if let TxnOutcome::Committed(revision) = self.runtime.block_on(self.store.txn(Txn::of(ops)))? {
+        if let TxnOutcome::Committed(revision) =
+            self.runtime.block_on(self.store.txn(Txn::of(ops)))?
+        {
             self.wait_until(|s| s.revision >= revision)?;
             drop(seeds);
             self.wait_for_hosts(revision);
@@ -216,19 +240,27 @@ impl Engine {
 
     /// Calls of operations that are not built, by name.
     pub fn unbuilt(&self) -> BTreeMap<String, u64> {
-        self.unbuilt.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.unbuilt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 fn is_network(key: &str) -> bool {
-    key.split('/').next().is_some_and(|kind| NETWORK_KINDS.contains(&kind))
+    key.split('/')
+        .next()
+        .is_some_and(|kind| NETWORK_KINDS.contains(&kind))
 }
 
 fn txn_of(changes: Vec<Changed>) -> Txn {
     let mut txn = Txn::default();
     for Changed { key, before, after } in changes {
         txn.compare.push(match before {
-            Some(revision) => Compare::Unchanged { key: key.clone(), revision },
+            Some(revision) => Compare::Unchanged {
+                key: key.clone(),
+                revision,
+            },
             None => Compare::Absent { key: key.clone() },
         });
         txn.ops.push(match after {
@@ -248,7 +280,9 @@ async fn follow(engine: Arc<Engine>, mut after: Revision) {
                     after = batch.revision;
                     engine.snapshots.send_modify(|snapshot| {
                         for event in &batch.events {
-                            if let Err(error) = snapshot.apply(&event.key, event.value.as_deref(), batch.revision) {
+                            if let Err(error) =
+                                snapshot.apply(&event.key, event.value.as_deref(), batch.revision)
+                            {
                                 tracing::error!(%error, "a change of the store is left out");
                             }
                         }
@@ -291,14 +325,22 @@ mod tests {
 
     async fn engine() -> (Arc<Engine>, Arc<Memory>) {
         let store = Arc::new(Memory::new());
-        (Engine::start(store.clone(), test_config()).await.unwrap(), store)
+        (
+            Engine::start(store.clone(), test_config()).await.unwrap(),
+            store,
+        )
     }
 
     #[tokio::test]
     async fn a_write_is_seen_when_it_returns() {
         let (engine, _) = engine().await;
         tokio::task::spawn_blocking(move || {
-            engine.write(|tx| { tx.put(group("a")); Ok::<_, ApiError>(()) }).unwrap();
+            engine
+                .write(|tx| {
+                    tx.put(group("a"));
+                    Ok::<_, ApiError>(())
+                })
+                .unwrap();
             assert_eq!(engine.snapshot().log_groups.len(), 1);
         })
         .await
@@ -309,7 +351,12 @@ mod tests {
     async fn a_write_that_somebody_else_crossed_is_computed_anew() {
         let (engine, store) = engine().await;
         tokio::task::spawn_blocking(move || {
-            engine.write(|tx| { tx.put(group("a")); Ok::<_, ApiError>(()) }).unwrap();
+            engine
+                .write(|tx| {
+                    tx.put(group("a"));
+                    Ok::<_, ApiError>(())
+                })
+                .unwrap();
             let mut runs = 0;
             engine
                 .write(|tx| {
@@ -319,16 +366,29 @@ mod tests {
                         row.retention_days = Some(10);
                         use fogbank_types::Row;
                         let op = Op::put(row.key(), serde_json::to_vec(&row).unwrap());
-                        let outcome = engine.runtime.block_on(store.txn(Txn::of(vec![op]))).unwrap();
+                        let outcome = engine
+                            .runtime
+                            .block_on(store.txn(Txn::of(vec![op])))
+                            .unwrap();
                         assert!(matches!(outcome, TxnOutcome::Committed(_)));
                     }
                     let scope = group("a").scope;
-                    tx.update::<LogGroup>(&scope, "a", |g| g.retention_days = g.retention_days.map(|d| d + 1));
+                    tx.update::<LogGroup>(&scope, "a", |g| {
+                        g.retention_days = g.retention_days.map(|d| d + 1)
+                    });
                     Ok::<_, ApiError>(())
                 })
                 .unwrap();
             let scope = group("a").scope;
-            assert_eq!(engine.snapshot().log_groups.get(&scope, "a").unwrap().retention_days, Some(11));
+            assert_eq!(
+                engine
+                    .snapshot()
+                    .log_groups
+                    .get(&scope, "a")
+                    .unwrap()
+                    .retention_days,
+                Some(11)
+            );
         })
         .await
         .unwrap();
@@ -338,11 +398,18 @@ mod tests {
     async fn a_refused_write_changes_nothing_and_reset_empties() {
         let (engine, _) = engine().await;
         tokio::task::spawn_blocking(move || {
-            let refused: Result<((), _), _> =
-                engine.write(|tx| { tx.put(group("a")); Err(ApiError::new("No", "no")) });
+            let refused: Result<((), _), _> = engine.write(|tx| {
+                tx.put(group("a"));
+                Err(ApiError::new("No", "no"))
+            });
             assert!(refused.is_err());
             assert!(engine.snapshot().log_groups.is_empty());
-            engine.write(|tx| { tx.put(group("a")); Ok::<_, ApiError>(()) }).unwrap();
+            engine
+                .write(|tx| {
+                    tx.put(group("a"));
+                    Ok::<_, ApiError>(())
+                })
+                .unwrap();
             engine.reset().unwrap();
             assert!(engine.snapshot().log_groups.is_empty());
         })

@@ -39,7 +39,10 @@ const HEADER_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("cannot listen on {address}: {source}")]
-    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    Listen {
+        address: std::net::SocketAddr,
+        source: std::io::Error,
+    },
     #[error("cannot read the state: {0}")]
     Load(StoreError),
     #[error("cannot offer the state to the other processes: {0}")]
@@ -57,11 +60,18 @@ struct Shared {
 /// Serves until SIGTERM.
 pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), ServerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signal)?;
-    let listener = TcpListener::bind(config.endpoint)
+    let listener =
+        TcpListener::bind(config.endpoint)
+            .await
+            .map_err(|source| ServerError::Listen {
+                address: config.endpoint,
+                source,
+            })?;
+    let socket =
+        Server::bind(&config.store_socket(), store.clone()).map_err(ServerError::StoreSocket)?;
+    let engine = Engine::start(store, config)
         .await
-        .map_err(|source| ServerError::Listen { address: config.endpoint, source })?;
-    let socket = Server::bind(&config.store_socket(), store.clone()).map_err(ServerError::StoreSocket)?;
-    let engine = Engine::start(store, config).await.map_err(ServerError::Load)?;
+        .map_err(ServerError::Load)?;
     let shared = Arc::new(Shared {
         engine: engine.clone(),
         handlers: Handlers::all(),
@@ -127,7 +137,10 @@ fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     full(response)
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
     let destination = fogbank_wire::destination(&parts);
     if destination == Destination::Registry {
@@ -138,18 +151,30 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Err(refusal) => return Ok(refusal),
     };
     if destination == Destination::Internal {
-        let path = parts.uri.path().trim_start_matches("/_fogbank").trim_matches('/');
+        let path = parts
+            .uri
+            .path()
+            .trim_start_matches("/_fogbank")
+            .trim_matches('/');
         return Ok(internal(&shared, &parts.method, path).await);
     }
     match fogbank_wire::route(&parts, &body) {
         Ok(call) => {
-            let host = parts.headers.get(http::header::HOST).and_then(|h| h.to_str().ok());
-            Ok(full(execute(shared, call, host.unwrap_or_default().to_owned()).await))
+            let host = parts
+                .headers
+                .get(http::header::HOST)
+                .and_then(|h| h.to_str().ok());
+            Ok(full(
+                execute(shared, call, host.unwrap_or_default().to_owned()).await,
+            ))
         }
         Err(refused) => {
             if let Reason::UnknownOperation(name) | Reason::UnknownService(name) = &refused.reason {
                 let service = refused.service.map_or("?", |service| service.name());
-                shared.engine.count_unbuilt(format!("{service}:{}", name.chars().take(80).collect::<String>()));
+                shared.engine.count_unbuilt(format!(
+                    "{service}:{}",
+                    name.chars().take(80).collect::<String>()
+                ));
             }
             Ok(full(refused.response()))
         }
@@ -159,11 +184,18 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
 async fn read_body(body: Incoming) -> Result<Bytes, Response<Body>> {
     match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than 16 MiB\n"))
-        }
-        Ok(Err(_)) => Err(plain(StatusCode::BAD_REQUEST, "the request body broke off\n")),
-        Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time\n")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(plain(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the request body is larger than 16 MiB\n",
+        )),
+        Ok(Err(_)) => Err(plain(
+            StatusCode::BAD_REQUEST,
+            "the request body broke off\n",
+        )),
+        Err(_) => Err(plain(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request body did not arrive in time\n",
+        )),
     }
 }
 
@@ -172,17 +204,28 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
     let operation = call.operation;
     let request_id = call.request_id.clone();
     let Some(handler) = shared.handlers.get(operation.service, operation.name) else {
-        shared.engine.count_unbuilt(format!("{}:{}", operation.service.name(), operation.name));
-        let error = fogbank_wire::unknown_operation(Some(operation.service), operation.service.protocol(), operation.name);
+        shared
+            .engine
+            .count_unbuilt(format!("{}:{}", operation.service.name(), operation.name));
+        let error = fogbank_wire::unknown_operation(
+            Some(operation.service),
+            operation.service.protocol(),
+            operation.name,
+        );
         return fogbank_wire::encode_error(operation.service, &error, &request_id);
     };
-    let context = Context::new(caller(&call, host, shared.engine.config()), shared.engine.clone());
+    let context = Context::new(
+        caller(&call, host, shared.engine.config()),
+        shared.engine.clone(),
+    );
     let (run, input) = (handler.run, call.input);
     let result = if handler.blocking {
-        tokio::task::spawn_blocking(move || run(&context, input)).await.unwrap_or_else(|error| {
-            tracing::error!(operation = operation.name, %error, "a handler panicked");
-            Err(ApiError(internal_error()))
-        })
+        tokio::task::spawn_blocking(move || run(&context, input))
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(operation = operation.name, %error, "a handler panicked");
+                Err(ApiError(internal_error()))
+            })
     } else {
         run(&context, input)
     };
@@ -193,7 +236,11 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
 }
 
 fn internal_error() -> ServiceError {
-    ServiceError::new("InternalError", 500, "The region failed while it handled the request.")
+    ServiceError::new(
+        "InternalError",
+        500,
+        "The region failed while it handled the request.",
+    )
 }
 
 /// Any key is the root of the account that it names; one that is not twelve digits means the default account.
@@ -201,7 +248,11 @@ fn caller(call: &Call, host: String, config: &RegionConfig) -> Caller {
     let access_key = call.access_key.clone();
     let is_account = access_key.len() == 12 && access_key.bytes().all(|b| b.is_ascii_digit());
     Caller {
-        account: if is_account { access_key.clone() } else { config.account.clone() },
+        account: if is_account {
+            access_key.clone()
+        } else {
+            config.account.clone()
+        },
         region: call.region.clone(),
         access_key,
         request_id: call.request_id.clone(),
@@ -214,8 +265,11 @@ async fn internal(shared: &Arc<Shared>, method: &http::Method, path: &str) -> Re
     match (method, path) {
         (&http::Method::GET, "status") => {
             let snapshot = shared.engine.snapshot();
-            let counts: serde_json::Map<_, _> =
-                snapshot.counts().into_iter().map(|(kind, n)| (kind.to_owned(), n.into())).collect();
+            let counts: serde_json::Map<_, _> = snapshot
+                .counts()
+                .into_iter()
+                .map(|(kind, n)| (kind.to_owned(), n.into()))
+                .collect();
             let status = serde_json::json!({
                 "revision": snapshot.revision,
                 "rows": counts,
@@ -230,13 +284,17 @@ async fn internal(shared: &Arc<Shared>, method: &http::Method, path: &str) -> Re
                 Ok(Ok(())) => plain(StatusCode::OK, "{}"),
                 other => {
                     tracing::error!(outcome = ?other, "reset failed");
-                    plain(StatusCode::INTERNAL_SERVER_ERROR, "the region could not be emptied\n")
+                    plain(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "the region could not be emptied\n",
+                    )
                 }
             }
         }
-        (&http::Method::POST, "reset") => {
-            plain(StatusCode::FORBIDDEN, "only a region that was started with --ephemeral can be emptied\n")
-        }
+        (&http::Method::POST, "reset") => plain(
+            StatusCode::FORBIDDEN,
+            "only a region that was started with --ephemeral can be emptied\n",
+        ),
         _ => plain(StatusCode::NOT_FOUND, "not found\n"),
     }
 }

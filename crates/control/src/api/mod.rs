@@ -60,7 +60,10 @@ impl Context {
     /// Commits what `change` does in one transaction. Runs it again if somebody else changed the same rows meanwhile,
     /// so it must have no effect but on `tx`. If hosts are concerned, waits at most a second until they act by it;
     /// success does not depend on them.
-    pub fn write<R>(&self, change: impl FnMut(&mut Tx) -> Result<R, ApiError>) -> Result<R, ApiError> {
+    pub fn write<R>(
+        &self,
+        change: impl FnMut(&mut Tx) -> Result<R, ApiError>,
+    ) -> Result<R, ApiError> {
         let (result, revision) = self.engine.write(change)?;
         if let Some(revision) = revision {
             self.engine.wait_for_hosts(revision);
@@ -95,7 +98,11 @@ impl From<fogbank_wire::Mismatch> for ApiError {
     /// The handler and the model disagree about a shape: our fault, not the caller's.
     fn from(mismatch: fogbank_wire::Mismatch) -> Self {
         tracing::error!(%mismatch, "an input does not fit its shape");
-        Self::new("InternalError", "The region failed while it read the request.").with_status(500)
+        Self::new(
+            "InternalError",
+            "The region failed while it read the request.",
+        )
+        .with_status(500)
     }
 }
 
@@ -154,10 +161,72 @@ impl Handlers {
             route53::handlers(),
             sts::handlers(),
         ];
-        Self(services.into_iter().flatten().map(|handler| ((handler.service, handler.operation), handler)).collect())
+        Self(
+            services
+                .into_iter()
+                .flatten()
+                .map(|handler| ((handler.service, handler.operation), handler))
+                .collect(),
+        )
     }
 
     pub fn get(&self, service: Service, operation: &'static str) -> Option<&Handler> {
         self.0.get(&(service, operation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    /// What docs/served.md says of operations.
+    fn served() -> String {
+        let handlers = Handlers::all();
+        let mut text = String::from(
+            "# What is served\n\nMade by a test in `crates/control/src/api/mod.rs`; `FOGBANK_BLESS=1 cargo test -p fogbank-control served` writes it anew.\n\
+             An operation that is not built answers with AWS's error for an unknown action and is counted in `fogbank status`.\n\
+             What a served operation does not offer yet (TLS listeners, routing policies, health checks of containers...) it\n\
+             refuses by name.\n",
+        );
+        for service in Service::ALL {
+            let (built, open): (Vec<_>, Vec<_>) = service
+                .schema()
+                .operations
+                .iter()
+                .map(|o| o.name)
+                .partition(|name| handlers.get(service, name).is_some());
+            let _ = write!(
+                text,
+                "\n## {}\n\n{} operations: {}\n",
+                service.name(),
+                built.len(),
+                built.join(", ")
+            );
+            if !open.is_empty() {
+                let _ = write!(text, "\nModelled, not built: {}\n", open.join(", "));
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_page_of_served_operations_is_true() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/served.md");
+        if std::env::var_os("FOGBANK_BLESS").is_some() {
+            std::fs::write(path, served()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), served());
+    }
+
+    #[test]
+    fn every_handler_is_of_an_operation_in_the_model() {
+        for (service, name) in Handlers::all().0.keys() {
+            assert!(
+                service.operation(name).is_some(),
+                "{}:{name}",
+                service.name()
+            );
+        }
     }
 }

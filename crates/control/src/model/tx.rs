@@ -38,7 +38,14 @@ pub struct Changed {
 impl Tx {
     pub fn new(snapshot: Snapshot, now: Timestamp, seed: u128, config: Arc<RegionConfig>) -> Self {
         // An odd multiplier and increment keep the generator's period full; see `random`.
-        Self { base: snapshot.clone(), snapshot, changes: BTreeMap::new(), now, random_state: seed | 1, config }
+        Self {
+            base: snapshot.clone(),
+            snapshot,
+            changes: BTreeMap::new(),
+            now,
+            random_state: seed | 1,
+            config,
+        }
     }
 
     /// The rows as they stand after the changes so far.
@@ -74,7 +81,12 @@ impl Tx {
     }
 
     /// Changes a row in place; false if there is none. The row's id must stay what it was.
-    pub fn update<T: Row + Clone>(&mut self, scope: &Scope, id: impl AsRef<str>, change: impl FnOnce(&mut T)) -> bool {
+    pub fn update<T: Row + Clone>(
+        &mut self,
+        scope: &Scope,
+        id: impl AsRef<str>,
+        change: impl FnOnce(&mut T),
+    ) -> bool {
         let Some(row) = T::table(&self.snapshot).get(scope, id) else {
             return false;
         };
@@ -90,7 +102,10 @@ impl Tx {
             return;
         }
         let before = T::table(&self.base).versioned(&key).map(|row| {
-            (row.revision, serde_json::to_vec(&*row.value).expect("rows are plain data and always encode"))
+            (
+                row.revision,
+                serde_json::to_vec(&*row.value).expect("rows are plain data and always encode"),
+            )
         });
         self.changes.insert(key, Change { before, after });
     }
@@ -119,7 +134,14 @@ impl Tx {
     pub fn uuid(&mut self) -> String {
         let bits = (self.random() & !(0xF << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
         let hex = format!("{bits:032x}");
-        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        format!(
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
     }
 
     /// What really differs from the base.
@@ -132,7 +154,11 @@ impl Tx {
                     (None, None) => true,
                     _ => false,
                 };
-                (!same).then(|| Changed { key, before: change.before.map(|(revision, _)| revision), after: change.after })
+                (!same).then(|| Changed {
+                    key,
+                    before: change.before.map(|(revision, _)| revision),
+                    after: change.after,
+                })
             })
             .collect()
     }
@@ -142,7 +168,12 @@ impl Tx {
 impl Tx {
     /// An empty region at 2026-01-01T00:00:00Z with a fixed seed.
     pub fn for_test() -> Self {
-        Self::new(Snapshot::default(), Timestamp(1_767_225_600_000), 42, Arc::new(test_config()))
+        Self::new(
+            Snapshot::default(),
+            Timestamp(1_767_225_600_000),
+            42,
+            Arc::new(test_config()),
+        )
     }
 
     /// Time goes on.

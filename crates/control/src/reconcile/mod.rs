@@ -22,11 +22,32 @@ pub struct Reconciler {
 
 /// All of them, in the order in which one pass runs them.
 pub const RECONCILERS: &[Reconciler] = &[
-    Reconciler { name: "nat_gateway_state", run: nat_gateway_state::reconcile },
-    Reconciler { name: "load_balancer_state", run: load_balancer_state::reconcile },
-    Reconciler { name: "task_lifecycle", run: task_lifecycle::reconcile },
-    Reconciler { name: "target_registration", run: target_registration::reconcile },
-    Reconciler { name: "target_draining", run: target_draining::reconcile },
-    Reconciler { name: "service_count", run: service_count::reconcile },
-    Reconciler { name: "change_sync", run: change_sync::reconcile },
+    Reconciler {
+        name: "nat_gateway_state",
+        run: nat_gateway_state::reconcile,
+    },
+    Reconciler {
+        name: "load_balancer_state",
+        run: load_balancer_state::reconcile,
+    },
+    Reconciler {
+        name: "task_lifecycle",
+        run: task_lifecycle::reconcile,
+    },
+    Reconciler {
+        name: "target_registration",
+        run: target_registration::reconcile,
+    },
+    Reconciler {
+        name: "target_draining",
+        run: target_draining::reconcile,
+    },
+    Reconciler {
+        name: "service_count",
+        run: service_count::reconcile,
+    },
+    Reconciler {
+        name: "change_sync",
+        run: change_sync::reconcile,
+    },
 ];

@@ -105,7 +105,8 @@ fn check_kind(new: &NewTargetGroup) -> Result<(), Refusal> {
         None => return Err(invalid("A protocol must be specified")),
     }
     match new.protocol_version.as_deref() {
-        None | Some("HTTP1") => {}
+        // AWS takes an empty one for none; Terraform's provider sends it where none was configured.
+        None | Some("" | "HTTP1") => {}
         Some(version @ ("HTTP2" | "GRPC")) => {
             return Err(not_offered(&format!("Protocol version '{version}'")));
         }
@@ -336,6 +337,18 @@ mod tests {
         };
         let refused = create(&mut region.tx, &scope, other).unwrap_err();
         assert_eq!(refused, Refusal::DuplicateTargetGroupName("api".to_owned()));
+    }
+
+    #[test]
+    fn an_empty_protocol_version_is_none() {
+        let mut region = Region::new();
+        let scope = region.scope.clone();
+        let empty = NewTargetGroup {
+            protocol_version: Some(String::new()),
+            ..new(&region, "api")
+        };
+        let row = create(&mut region.tx, &scope, empty).unwrap();
+        assert_eq!(row.protocol_version, "HTTP1");
     }
 
     #[test]
