@@ -237,11 +237,19 @@ pub fn list_versions(
                 .collect()
         }
     };
+    let key = |version: &wire::PolicyVersion| newest_first(version.version_id.as_deref());
+    let (versions, is_truncated, marker) = page(versions, key, request.marker, request.max_items);
     Ok(wire::ListPolicyVersionsResponse {
-        is_truncated: Some(false),
-        marker: None,
+        is_truncated,
+        marker,
         versions: Some(versions),
     })
+}
+
+/// A marker of versions: texts that are ordered from the newest version to the oldest.
+fn newest_first(version_id: Option<&str>) -> String {
+    let number: Option<u32> = version_id.and_then(|id| id.strip_prefix('v')?.parse().ok());
+    format!("{:010}", u32::MAX - number.unwrap_or(0))
 }
 
 pub fn delete_version(
@@ -292,4 +300,25 @@ pub fn untag(
         )?)
     })?;
     Ok(wire::UntagPolicyResponse {})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_paged_from_the_newest() {
+        let all: Vec<String> = (1..=11).rev().map(|n| format!("v{n}")).collect();
+        let key = |id: &String| newest_first(Some(id));
+        let (mut seen, mut marker) = (Vec::new(), None);
+        loop {
+            let (found, more, next) = page(all.clone(), key, marker, Some(2));
+            seen.extend(found);
+            marker = next;
+            if more == Some(false) {
+                break;
+            }
+        }
+        assert_eq!(seen, all);
+    }
 }
