@@ -351,6 +351,7 @@ fn traces() -> String {
         run("ip", &["rule"]),
         run("nft", &["list", "ruleset"]),
         std::fs::read_to_string("/proc/thread-self/mounts").unwrap(),
+        std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(),
         names.to_string(),
     ]
     .join("\n")
@@ -378,6 +379,8 @@ fn teardown_leaves_nothing_and_touches_nobody_else() {
         let small = small();
         let mut config = config("test");
         config.internet = InternetAccess::Host;
+        let run_dir = tempfile::tempdir().unwrap();
+        config.run_dir = run_dir.path().to_owned();
         let live = Live::start_with(config, small.region.clone());
         assert_ne!(traces(), before);
         teardown(&live.config).unwrap();
@@ -464,6 +467,8 @@ fn the_pool_never_leaves_by_a_real_device() {
         // The same with a way out.
         let mut config = config("test");
         config.internet = InternetAccess::Host;
+        let run_dir = tempfile::tempdir().unwrap();
+        config.run_dir = run_dir.path().to_owned();
         let live = Live::start_with(config, small.region.clone());
         let seen = Connection::open(&task, ip("8.8.8.8"), 53, PATIENCE)
             .unwrap()

@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 /// How many namespaces of single interfaces stay open: each takes two descriptors.
 const OPEN_AT_ONCE: usize = 64;
@@ -33,6 +34,7 @@ pub(crate) type Failed = (Place, Option<String>, String);
 
 pub(crate) struct Executor {
     host: File,
+    host_settings: HostSettings,
     handles: HashMap<Place, Handle>,
     /// Where the thread is.
     current: Place,
@@ -47,6 +49,7 @@ impl Executor {
         let host = namespace::current().map_err(failed("open the host's network namespace"))?;
         Ok(Self {
             host,
+            host_settings: HostSettings::of(config),
             handles: HashMap::new(),
             current: Place::Host,
             closable: Vec::new(),
@@ -230,6 +233,9 @@ impl Executor {
 
     fn set(&mut self, place: &Place, path: &str, value: &str) -> io::Result<()> {
         self.enter(place)?;
+        if *place == Place::Host {
+            self.host_settings.keep(path, value)?;
+        }
         match namespace::set(path, value) {
             // A kernel without IPv6 needs no setting to keep it out.
             Err(error) if error.kind() == io::ErrorKind::NotFound && path.starts_with("ipv6/") => {
@@ -379,6 +385,9 @@ impl Executor {
 
     /// Link and routes on the host's side: first the route, then the link, the blackhole last.
     pub(super) fn remove_host_side(&mut self, config: &RegionConfig) -> Result<(), ApplyError> {
+        self.enter(&Place::Host)
+            .and_then(|()| self.host_settings.restore())
+            .map_err(failed("restore the host's settings"))?;
         let device = names::host_device(config);
         self.remove_device(&Place::Host, &device)
             .map_err(failed(format!("remove device {device}")))?;
@@ -393,6 +402,50 @@ impl Executor {
                 what: "remove the pool's blackhole".to_owned(),
                 source: io::Error::other(reason),
             })
+    }
+}
+
+/// What the host's own settings were before we changed them, in a file that lives as long as the machine runs: the
+/// teardown after a crash must know it too.
+struct HostSettings {
+    file: PathBuf,
+}
+
+impl HostSettings {
+    fn of(config: &RegionConfig) -> Self {
+        Self {
+            file: config.run_dir.join("host-settings"),
+        }
+    }
+
+    fn kept(&self) -> io::Result<String> {
+        match std::fs::read_to_string(&self.file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        }
+    }
+
+    /// Writes a setting down before it is changed for the first time.
+    fn keep(&self, path: &str, value: &str) -> io::Result<()> {
+        let (old, kept) = (namespace::get(path)?, self.kept()?);
+        let known = kept
+            .lines()
+            .any(|line| line.starts_with(&format!("{path}=")));
+        if old == value || known {
+            return Ok(());
+        }
+        std::fs::write(&self.file, format!("{kept}{path}={old}\n"))
+    }
+
+    fn restore(&self) -> io::Result<()> {
+        let kept = self.kept()?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        for (path, old) in kept.lines().filter_map(|line| line.split_once('=')) {
+            namespace::set(path, old)?;
+        }
+        std::fs::remove_file(&self.file)
     }
 }
 
