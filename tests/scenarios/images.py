@@ -1,6 +1,6 @@
 """Images: archives of both kinds load and run as their configuration says; hostile ones harm nobody; what is absent says
 so in AWS's words."""
-import os
+import os, shutil
 from host import Tasks, busybox_layer, docker_archive, equal, layer, oci_archive, sh
 
 
@@ -27,6 +27,16 @@ def scenario(host):
         stream = "p/main/" + task["taskArn"].rsplit("/", 1)[1]
         lines = [e["message"] for e in tasks.logs.get_log_events(logGroupName="/probes", logStreamName=stream, startFromHead=True)["events"]]
         equal("output", lines, ["kept", "new", "b", "blue", "1000"])
+
+        # Tools that others wrote push and pull without a change to the hosts file.
+        if shutil.which("skopeo"):
+            ecr.create_repository(repositoryName="pushed")
+            plain, there = ["--insecure-policy"], "docker://127.0.0.1:4566/pushed:3"
+            sh("skopeo", "copy", *plain, "--dest-tls-verify=false", "--dest-creds", "AWS:any", f"oci-archive:{path}", there)
+            sh("skopeo", "copy", *plain, "--src-tls-verify=false", "--src-creds", "AWS:any", there, f"oci:{host.folder}/pulled:3")
+            equal("a pushed image runs", tasks.ended(tasks.start(["exit 9"], tasks.define(uri + "pushed:3")))["containers"][0]["exitCode"], 9)
+        else:
+            print("note: skopeo is not on this machine; no push by a tool that others wrote")
 
         # A layer that reaches out of its folder is refused, and the task says why it did not start.
         canary = os.path.join(host.folder, "canary")
