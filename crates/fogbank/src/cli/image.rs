@@ -1,6 +1,6 @@
 //! `fogbank image`: loads archives into the region's registry by the registry's own API, and lists what is there.
 
-use super::{ImageLoadArguments, StatusArguments, http, region};
+use super::{ImageLoadArguments, StatusArguments, http, region, show};
 use anyhow::{Context, Result, bail};
 use fogbank_node::oci::archive;
 use fogbank_node::oci::manifest::{Document, Platform};
@@ -212,17 +212,17 @@ pub fn list(arguments: &StatusArguments) -> Result<()> {
     let snapshot = region::snapshot(&config)?;
     if arguments.json {
         let images: Vec<_> = snapshot.images.all().collect();
-        println!("{}", serde_json::to_string_pretty(&images)?);
-        return Ok(());
+        return show(&format!("{}\n", serde_json::to_string_pretty(&images)?));
     }
+    let mut text = String::new();
     for image in snapshot.images.all() {
         let tags = if image.image_tags.is_empty() {
             "<untagged>".to_owned()
         } else {
             image.image_tags.join(",")
         };
-        println!(
-            "{}.dkr.ecr.{}.amazonaws.com/{}:{tags}  {}  {:.1} MB",
+        text += &format!(
+            "{}.dkr.ecr.{}.amazonaws.com/{}:{tags}  {}  {:.1} MB\n",
             image.scope.account,
             image.scope.region,
             image.repository,
@@ -230,7 +230,7 @@ pub fn list(arguments: &StatusArguments) -> Result<()> {
             image.size as f64 / 1e6
         );
     }
-    Ok(())
+    show(&text)
 }
 
 #[cfg(test)]

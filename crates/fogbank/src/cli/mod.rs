@@ -10,6 +10,7 @@ use crate::{processes, up};
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use fogbank_types::{InternetAccess, Ipv4Cidr};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -143,15 +144,21 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Image(ImageCommand::Load(arguments)) => image::load(&arguments),
         Command::Image(ImageCommand::Ls(arguments)) => image::list(&arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "fogbank",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "fogbank", &mut script);
+            show(&String::from_utf8_lossy(&script))
         }
         Command::Process(process) => processes::run(process),
+    }
+}
+
+/// Prints an answer; a reader that has seen enough (`fogbank status | head`) is no error.
+fn show(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot print the answer")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `fogbank status`: what the region holds, as a tree from regions down to addresses, or as JSON.
 
-use super::{StatusArguments, http, region};
+use super::{StatusArguments, http, region, show};
 use anyhow::Result;
 use fogbank_types::{RegionConfig, Scope, Snapshot, ec2, ecs, elb, status};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,15 +11,16 @@ pub fn run(arguments: &StatusArguments) -> Result<()> {
     let counters =
         http::call(config.endpoint, "GET", "/_fogbank/status", &[], b"")?.success("status")?;
     let counters: serde_json::Value = serde_json::from_slice(&counters.body)?;
-    if arguments.json {
-        println!(
-            "{}",
+    let text = if arguments.json {
+        format!(
+            "{}
+",
             serde_json::to_string_pretty(&as_json(&config, &snapshot, counters))?
-        );
+        )
     } else {
-        print!("{}", Tree::of(&config, &snapshot, &counters));
-    }
-    Ok(())
+        Tree::of(&config, &snapshot, &counters).to_string()
+    };
+    show(&text)
 }
 
 /// How many rows there are by kind: those that are something, and those that are only kept for a while to be read

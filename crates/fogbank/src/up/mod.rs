@@ -19,6 +19,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Prints a line; nobody need be reading (`fogbank up | head -1`).
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 /// What `fogbank up` was asked for.
 #[derive(Debug)]
 pub struct Settings {
@@ -66,7 +74,7 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
 
     for guarantee in guarantees::all(config) {
-        println!("{guarantee}");
+        say!("{guarantee}");
         if guarantee.fatal {
             bail!("this host cannot carry a region: {}", guarantee.text);
         }
@@ -89,7 +97,7 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
         take_down(settings, &mut children).await;
         return Err(error);
     }
-    println!(
+    say!(
         "ready in {} ms  endpoint http://{}  dns {}",
         start.elapsed().as_millis(),
         config.endpoint,
@@ -107,11 +115,11 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
     };
     if keep {
         children.stop_all().await;
-        println!("down; tasks and load balancers go on");
+        say!("down; tasks and load balancers go on");
     } else {
-        println!("stopping ...");
+        say!("stopping ...");
         take_down(settings, &mut children).await;
-        println!(
+        say!(
             "down{}",
             if config.ephemeral {
                 ""
