@@ -94,6 +94,9 @@ pub struct LogConfiguration {
     /// `awslogs`
     pub driver: String,
     pub options: BTreeMap<String, String>,
+    /// Whether a list of secret options was given. It is empty, but clients tell an empty one from none.
+    #[serde(default)]
+    pub secret_options: bool,
 }
 
 /// Where tasks are placed. <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html>

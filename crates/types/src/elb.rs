@@ -134,7 +134,7 @@ pub enum ActionKind {
     Forward {
         /// 1 to 5, weights 0 to 999.
         groups: Vec<WeightedGroup>,
-        /// Duration of group stickiness, if enabled.
+        /// Duration of group stickiness as it was given. It is never enabled: this region does not offer it.
         stickiness_seconds: Option<u32>,
     },
     /// `None` keeps the original part.

@@ -206,6 +206,7 @@ fn read_log(log: wire::LogConfiguration) -> Result<LogConfiguration, ApiError> {
     Ok(LogConfiguration {
         driver: log.log_driver,
         options,
+        secret_options: log.secret_options.is_some(),
     })
 }
 
@@ -238,7 +239,7 @@ pub fn show(container: &ContainerDefinition) -> wire::ContainerDefinition {
     let show_log = |log: &LogConfiguration| wire::LogConfiguration {
         log_driver: log.driver.clone(),
         options: Some(log.options.clone()),
-        secret_options: Some(Vec::new()),
+        secret_options: log.secret_options.then(Vec::new),
     };
     wire::ContainerDefinition {
         command: container.command.clone(),
@@ -331,6 +332,24 @@ mod tests {
         );
         assert_eq!(shown.system_controls, Some(Vec::new()));
         assert_eq!((shown.memory, shown.command), (None, None));
+    }
+
+    /// Terraform plans a new revision for ever where one list is there and the other is not.
+    #[test]
+    fn secret_options_are_there_if_they_were_given() {
+        for given in [None, Some(Vec::new())] {
+            let log = wire::LogConfiguration {
+                log_driver: "awslogs".to_owned(),
+                secret_options: given.clone(),
+                ..wire::LogConfiguration::default()
+            };
+            let request = wire::ContainerDefinition {
+                log_configuration: Some(log),
+                ..minimal()
+            };
+            let shown = show(&read(request).unwrap());
+            assert_eq!(shown.log_configuration.unwrap().secret_options, given);
+        }
     }
 
     #[test]

@@ -114,10 +114,12 @@ fn parse_forward(
     };
     let groups = groups.into_iter().map(weighted).collect::<Result<_, _>>()?;
     let stickiness = config.target_group_stickiness_config.unwrap_or_default();
-    let stickiness_seconds = match stickiness.enabled {
-        Some(true) => Some(u32::try_from(stickiness.duration_seconds.unwrap_or(0)).unwrap_or(0)),
-        _ => None,
-    };
+    if stickiness.enabled == Some(true) {
+        return Err(not_offered("Target group stickiness"));
+    }
+    let stickiness_seconds = stickiness
+        .duration_seconds
+        .map(|seconds| u32::try_from(seconds).unwrap_or(0));
     Ok(ActionKind::Forward {
         groups,
         stickiness_seconds,
@@ -193,7 +195,7 @@ fn render_one(action: &Row) -> wire::Action {
             };
             let stickiness = wire::TargetGroupStickinessConfig {
                 duration_seconds: stickiness_seconds.map(|seconds| seconds as i32),
-                enabled: Some(stickiness_seconds.is_some()),
+                enabled: Some(false),
             };
             wire::Action {
                 r#type: "forward".to_owned(),
@@ -268,6 +270,30 @@ mod tests {
         assert_eq!(config.target_groups.as_ref().unwrap()[0].weight, Some(1));
         let again = render(&parse(rendered.clone()).unwrap());
         assert_eq!(again, rendered);
+    }
+
+    #[test]
+    fn a_stickiness_that_is_off_keeps_its_duration() {
+        let forward = |enabled| wire::Action {
+            forward_config: Some(wire::ForwardActionConfig {
+                target_groups: Some(vec![wire::TargetGroupTuple {
+                    target_group_arn: Some("a".to_owned()),
+                    weight: Some(1),
+                }]),
+                target_group_stickiness_config: Some(wire::TargetGroupStickinessConfig {
+                    enabled: Some(enabled),
+                    duration_seconds: Some(60),
+                }),
+            }),
+            ..action("forward")
+        };
+        let rendered = render(&parse(vec![forward(false)]).unwrap());
+        assert_eq!(
+            rendered[0].forward_config,
+            forward(false).forward_config,
+            "as it was given"
+        );
+        assert!(parse(vec![forward(true)]).is_err());
     }
 
     #[test]

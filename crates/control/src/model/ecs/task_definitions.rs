@@ -495,6 +495,7 @@ mod tests {
         let log = LogConfiguration {
             driver: "awslogs".into(),
             options: Default::default(),
+            secret_options: false,
         };
         assert!(
             refused(|d| d.containers[0].log_configuration = Some(log.clone()))

@@ -37,8 +37,10 @@ pub fn check(
             groups,
             stickiness_seconds,
         } => {
-            if stickiness_seconds.is_some() {
-                return Err(super::not_offered("Target group stickiness"));
+            if stickiness_seconds.is_some_and(|seconds| !(1..=604_800).contains(&seconds)) {
+                return Err(invalid(
+                    "The target group stickiness duration must be between '1' and '604800' seconds",
+                ));
             }
             check_forward(tx, load_balancer, groups)
         }
