@@ -6,11 +6,11 @@ MIRRORS = [os.environ.get("FOGBANK_TERRAFORM_MIRROR", ""), "/opt/tf-plugins"]
 
 
 class Terraform:
-    """Terraform in a copy of the example, with providers from a folder on this machine only."""
+    """Terraform in a copy of a folder, with providers from a folder on this machine only."""
 
-    def __init__(self, host, region, mirror):
+    def __init__(self, host, region, mirror, source="examples/terraform"):
         self.folder = os.path.join(host.folder, "terraform")
-        shutil.copytree(ROOT / "examples/terraform", self.folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        shutil.copytree(ROOT / source, self.folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
         settings = os.path.join(host.folder, "terraform.rc")
         with open(settings, "w") as f:
             f.write(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\ndisable_checkpoint = true\n')
@@ -54,10 +54,16 @@ def serves(region, expected):
     equal("wildcard", region.resolve("a.preview.shop.test")[1], ["203.0.113.9"])
 
 
-def scenario(host):
+def find_mirror():
+    """The folder with the provider; None, and a word about it, where this machine cannot run Terraform."""
     mirror = next((m for m in MIRRORS if m and pathlib.Path(m, "registry.terraform.io/hashicorp/aws").is_dir()), None)
-    if not shutil.which("terraform") or not mirror:
-        print("note: terraform or its AWS provider's mirror is not on this machine; nothing was tested")
+    if shutil.which("terraform") and mirror:
+        return mirror
+    print("note: terraform or its AWS provider's mirror is not on this machine; nothing was tested")
+
+
+def scenario(host):
+    if not (mirror := find_mirror()):
         return
     with host.region("--speed", "20") as region:
         terraform = Terraform(host, region, mirror)
