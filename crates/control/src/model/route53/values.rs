@@ -214,7 +214,11 @@ fn strings(text: &str) -> Result<Vec<usize>, String> {
             length += 1;
         }
         lengths.push(length);
-        if bytes.peek().is_some_and(|b| !matches!(b, b' ' | b'\t')) {
+        // Strings may touch: people who know Terraform write long texts as "a""b".
+        if bytes
+            .peek()
+            .is_some_and(|b| !matches!(b, b' ' | b'\t' | b'"'))
+        {
             return Err(unquoted());
         }
     }
@@ -235,6 +239,7 @@ mod tests {
             ("PTR", "host.example.com."),
             ("TXT", "\"v=spf1 -all\""),
             ("TXT", "\"a\" \"b\""),
+            ("TXT", "\"a\"\"b\""),
             ("TXT", "\"\""),
             ("TXT", "\"say \\\"hi\\\" \\101\""),
             ("SPF", "\"v=spf1\""),
