@@ -321,8 +321,10 @@ class Host:
                     words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0")
                     if b"fogbank" in words[0] and any(self.instance.encode() in w for w in words[1:]):
                         processes.append(b" ".join(words).decode(errors="replace"))
+        # The kernel gives every device of the host an IPv6 address of its own a moment after it is up.
+        routes = [line for line in sh("ip", "route", "show", "table", "all").splitlines() if "fe80:" not in line and "ff00:" not in line]
         return {"namespaces": sh("ip", "netns", "list"), "links": sorted(l["ifname"] for l in json.loads(sh("ip", "-j", "link"))),
-                "routes": sh("ip", "route", "show", "table", "all"), "rules": sh("ip", "rule"), "nftables": sh("nft", "list", "ruleset"),
+                "routes": routes, "rules": sh("ip", "rule"), "nftables": sh("nft", "list", "ruleset"),
                 "mounts": sorted(mounts), "cgroups": cgroups, "processes": sorted(processes), "run": sorted(os.listdir("/run"))}
 
     def same_kernel(self, before):

@@ -390,6 +390,19 @@ fn teardown_leaves_nothing_and_touches_nobody_else() {
 }
 
 #[test]
+fn a_region_that_was_refused_its_pool_takes_nothing_from_its_owner() {
+    sandbox(|| {
+        let owner = Live::start(small().region);
+        let before = traces();
+        let late = config("late");
+        assert_eq!(late.public_cidr, owner.config.public_cidr);
+        assert!(Applier::start(&late).is_err());
+        teardown(&late).unwrap();
+        assert_eq!(traces(), before);
+    });
+}
+
+#[test]
 fn a_pool_that_is_in_use_is_refused() {
     sandbox(|| {
         run(

@@ -391,6 +391,10 @@ impl Executor {
         let device = names::host_device(config);
         self.remove_device(&Place::Host, &device)
             .map_err(failed(format!("remove device {device}")))?;
+        // A pool that still leads somewhere is another region's, and so is its blackhole: this one was refused it.
+        if crate::observe::check_pool(self, config).is_err() {
+            return Ok(());
+        }
         let key = RouteKey {
             table: MAIN,
             destination: config.public_cidr,
