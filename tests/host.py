@@ -306,8 +306,12 @@ class Host:
             print("--- the region's log\n" + region.logs())
             raise
         finally:
+            started = time.monotonic()
             code = region.stop()
+            took = time.monotonic() - started
         equal("exit code of fogbank up", code, 0)
+        # Each process gets ten seconds before it is killed: nobody should need them.
+        assert took < 8, f"the region took {took:.1f} s to go down"
         self.same_kernel(before)
 
     def kernel(self):

@@ -3,6 +3,11 @@ resource "aws_ecs_cluster" "this" {
   tags = { Name = var.changed ? "after" : "before" }
 }
 
+resource "aws_ecs_cluster_capacity_providers" "this" {
+  cluster_name       = aws_ecs_cluster.this.name
+  capacity_providers = ["FARGATE", "FARGATE_SPOT"]
+}
+
 resource "aws_ecs_task_definition" "this" {
   family                   = "variants"
   requires_compatibilities = ["FARGATE"]
@@ -55,6 +60,8 @@ resource "aws_ecs_service" "this" {
     subnets         = [for s in aws_subnet.this : s.id]
     security_groups = var.changed ? [aws_security_group.other.id] : [aws_security_group.self.id]
   }
+
+  depends_on = [aws_ecs_cluster_capacity_providers.this]
 }
 
 resource "aws_ecr_repository" "this" {

@@ -6,6 +6,10 @@ use clap::Subcommand;
 use fogbank_types::RegionConfig;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long blocked work may go on when a process ends.
+const GRACE: Duration = Duration::from_millis(200);
 
 #[derive(Subcommand)]
 pub enum Process {
@@ -53,23 +57,17 @@ pub fn run(process: Process) -> Result<()> {
         Process::Node { config } => {
             crate::logging::start("node");
             let config = read_config(&config)?;
-            runtime()?
-                .block_on(fogbank_node::run(config))
-                .context("node")
+            drive(async { fogbank_node::run(config).await.context("node") })
         }
         Process::Dns { config } => {
             crate::logging::start("dns");
             let config = read_config(&config)?;
-            runtime()?
-                .block_on(fogbank_edge::dns::run(config))
-                .context("dns")
+            drive(async { fogbank_edge::dns::run(config).await.context("dns") })
         }
         Process::Alb { config, eni } => {
             crate::logging::start("alb");
             let config = read_config(&config)?;
-            runtime()?
-                .block_on(fogbank_edge::http::run(config, &eni))
-                .context("alb")
+            drive(async { fogbank_edge::http::run(config, &eni).await.context("alb") })
         }
         Process::Shim { bundle } => {
             crate::logging::start("shim");
@@ -80,7 +78,7 @@ pub fn run(process: Process) -> Result<()> {
 
 fn control(config: RegionConfig) -> Result<()> {
     use fogbank_store::{Embedded, Memory, Store};
-    runtime()?.block_on(async {
+    drive(async {
         let store: Arc<dyn Store> = if config.ephemeral {
             Arc::new(Memory::new())
         } else {
@@ -95,12 +93,16 @@ fn control(config: RegionConfig) -> Result<()> {
     })
 }
 
-/// One thread drives a process; what blocks goes to the blocking pool.
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
+/// Runs a process to its end: one thread drives it, what blocks goes to the blocking pool. Work that is still blocked
+/// then is given up: it may be waiting for what no longer runs, and whatever it did not commit is done anew.
+fn drive<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(GRACE);
+    outcome
 }
 
 fn read_config(path: &Path) -> Result<RegionConfig> {

@@ -2,6 +2,7 @@
 
 use super::PidFile;
 use anyhow::{Context, Result, anyhow};
+use fogbank_node::pid_file::PidFileError;
 use fogbank_types::RegionConfig;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -31,6 +32,16 @@ struct One {
     child: Option<Child>,
     started: Instant,
     backoff: Duration,
+}
+
+/// It may be gone by now, which is what we want; its pid is ours until it is waited for.
+fn terminate(child: &Child) {
+    let pid = child
+        .id()
+        .and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
 }
 
 impl Children {
@@ -92,7 +103,14 @@ impl Children {
             .spawn()
             .with_context(|| format!("cannot start {}", one.name))?;
         if let Some(pid) = child.id() {
-            PidFile::new(&self.run_dir, one.name).write(pid as i32)?;
+            match PidFile::new(&self.run_dir, one.name).write(pid as i32) {
+                // It ended at once: whoever waits for it hears so.
+                Ok(()) | Err(PidFileError::Gone(_)) => {}
+                Err(error) => {
+                    one.child = Some(child);
+                    return Err(error.into());
+                }
+            }
         }
         one.child = Some(child);
         one.started = Instant::now();
@@ -158,10 +176,7 @@ impl Children {
             return;
         };
         if let Some(mut child) = one.child.take() {
-            if let Some(living) = PidFile::new(&self.run_dir, name).living() {
-                // It may be gone by now, which is what we want.
-                let _ = living.terminate();
-            }
+            terminate(&child);
             if tokio::time::timeout(STOP_LIMIT, child.wait())
                 .await
                 .is_err()

@@ -87,7 +87,10 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
 
     let mut children = Children::new(config, &config_path);
     children.stop_leftovers().await?;
-    children.start_all()?;
+    if let Err(error) = children.start_all() {
+        take_down(settings, &mut children).await;
+        return Err(error);
+    }
     let ready = tokio::select! {
         ready = wait_until_ready(config, &mut children) => ready,
         _ = terminate.recv() => Err(anyhow::anyhow!("stopped while starting")),
@@ -138,7 +141,6 @@ async fn take_down(settings: &Settings, children: &mut Children) {
     children.stop("node").await;
     if let Err(error) = fogbank_node::teardown(&settings.config).await {
         tracing::error!(%error, "something of the region is left on this host");
-        eprintln!("fogbank: not everything could be removed: {error}");
     }
     children.stop_all().await;
 }
