@@ -35,10 +35,14 @@ resource "aws_route_table" "second" {
   vpc_id = aws_vpc.this.id
 }
 
-resource "aws_main_route_table_association" "this" {
-  vpc_id         = aws_vpc.this.id
-  route_table_id = aws_route_table.second.id
-  depends_on     = [aws_default_route_table.this]
+# In the other VPC: the provider's documentation warns of it next to aws_default_route_table.
+resource "aws_main_route_table_association" "second" {
+  vpc_id         = aws_vpc.second.id
+  route_table_id = aws_route_table.main.id
+}
+
+resource "aws_route_table" "main" {
+  vpc_id = aws_vpc.second.id
 }
 
 resource "aws_route_table_association" "this" {
