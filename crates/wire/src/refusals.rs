@@ -88,6 +88,34 @@ fn ec2_says_which_parameter_is_missing() {
 }
 
 #[test]
+fn ec2_has_names_of_its_own_for_some_parameters() {
+    for (body, text) in [
+        ("Action=CreateTags&Tag.1.Key=a", "parameter resourceIdSet"),
+        ("Action=CreateTags&ResourceId.1=vpc-1", "parameter tagSet"),
+        (
+            "Action=CreateSecurityGroup&GroupName=a&GroupDescription=",
+            "parameter GroupDescription",
+        ),
+    ] {
+        assert_refused(form("ec2", body), "MissingParameter", 400, text);
+    }
+}
+
+#[test]
+fn logs_does_not_repeat_an_identifier() {
+    assert_refused(
+        json(
+            Service::Logs,
+            "DescribeLogStreams",
+            r#"{"logGroupIdentifier":"arn:aws:logs:us-east-1:1:log-group:a:*"}"#,
+        ),
+        "InvalidParameterException",
+        400,
+        "1 validation error detected: Value at 'logGroupIdentifier' failed to satisfy constraint",
+    );
+}
+
+#[test]
 fn ec2_refuses_malformed_numbers_and_booleans() {
     for value in ["", "1x", "1.0", "+1", " 1", "0x1", "99999999999", "1,2"] {
         let body = format!(

@@ -172,11 +172,17 @@ pub(crate) fn lower_first(name: &str) -> String {
     }
 }
 
+/// An empty description of a security group is none (observed on AWS).
+fn is_missing(violation: &Violation) -> bool {
+    violation.kind == ViolationKind::Required
+        || (violation.kind == ViolationKind::Empty && violation.path == "GroupDescription")
+}
+
 /// AWS's code for an input that its model forbids.
 pub fn code(service: Service, violations: &[Violation]) -> &'static str {
     match service.protocol() {
-        Protocol::Ec2Query => match violations.first().map(|violation| violation.kind) {
-            Some(ViolationKind::Required) => "MissingParameter",
+        Protocol::Ec2Query => match violations.first() {
+            Some(violation) if is_missing(violation) => "MissingParameter",
             _ => "InvalidParameterValue",
         },
         Protocol::AwsQuery => "ValidationError",
@@ -190,6 +196,12 @@ pub fn message(service: Service, violations: &[Violation]) -> String {
     match (service, violations) {
         (Service::Ec2, [first, ..]) => ec2_message(first),
         (Service::Ecr, [first, ..]) => ecr_message(first),
+        // The one member whose value AWS does not repeat.
+        (Service::Logs, [one]) if one.path == "logGroupIdentifier" => format!(
+            "1 validation error detected: Value at '{}' failed to satisfy constraint: {}",
+            one.path,
+            constraint(one.kind)
+        ),
         _ => {
             let count = violations.len();
             let plural = if count == 1 { "" } else { "s" };
@@ -244,9 +256,15 @@ fn constraint(kind: ViolationKind) -> String {
 
 fn ec2_message(violation: &Violation) -> String {
     let Violation { path, kind, value } = violation;
-    let name = lower_first(path);
+    // Tagging has names of its own for what it needs.
+    let name = match path.as_str() {
+        "ResourceId" => "resourceIdSet".to_owned(),
+        "Tag" => "tagSet".to_owned(),
+        "GroupDescription" => path.clone(),
+        _ => lower_first(path),
+    };
     match kind {
-        ViolationKind::Required => format!("The request must contain the parameter {name}"),
+        _ if is_missing(violation) => format!("The request must contain the parameter {name}"),
         ViolationKind::Empty => {
             format!("Value () for parameter {name} is invalid. The value cannot be empty")
         }
