@@ -59,10 +59,12 @@ fn scope(context: &Context) -> Scope {
 fn read_tags(tags: Option<Vec<wire::Tag>>) -> Result<Tags, ApiError> {
     let mut read = Tags::new();
     for tag in tags.unwrap_or_default() {
-        if read.insert(tag.key, tag.value).is_some() {
+        let same = |key: &String| key.eq_ignore_ascii_case(&tag.key);
+        if read.keys().any(same) {
             let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
             return Err(Refusal::InvalidInput(text.to_owned()).into());
         }
+        read.insert(tag.key, tag.value);
     }
     Ok(read)
 }
@@ -128,5 +130,21 @@ mod test {
             (second, more, marker),
             (vec!["3".to_owned(), "4".to_owned()], Some(false), None)
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_differ_in_case_only_are_duplicates() {
+        let tag = |key: &str| wire::Tag {
+            key: key.to_owned(),
+            value: String::new(),
+        };
+        assert_eq!(read_tags(Some(vec![tag("a"), tag("b")])).unwrap().len(), 2);
+        let refused = read_tags(Some(vec![tag("Foo"), tag("foo")])).unwrap_err();
+        assert_eq!(refused.0.code, "InvalidInput");
     }
 }

@@ -12,13 +12,24 @@ use fogbank_wire::iam as wire;
 /// When AWS made its policies, as far as this region is concerned: 2015-02-06.
 const MANAGED_SINCE: Timestamp = Timestamp(1_423_180_800_000);
 
-fn show(snapshot: &Snapshot, policy: &Policy, whole: bool) -> wire::Policy {
+/// Whom a policy is shown to decides what of it is (observed on AWS).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    /// Without the description.
+    Create,
+    /// With all, tags even if there are none.
+    Get,
+    /// With neither.
+    List,
+}
+
+fn show(snapshot: &Snapshot, policy: &Policy, reply: Reply) -> wire::Policy {
     wire::Policy {
         arn: Some(policy.arn.clone()),
         attachment_count: Some(policies::attachments(snapshot, &policy.scope, &policy.arn) as i32),
         create_date: Some(policy.created_at),
         default_version_id: Some(policy.default_version.clone()),
-        description: policy.description.clone().filter(|_| whole),
+        description: policy.description.clone().filter(|_| reply == Reply::Get),
         is_attachable: Some(true),
         path: Some(policy.path.clone()),
         permissions_boundary_usage_count: Some(policies::boundaries(
@@ -28,7 +39,11 @@ fn show(snapshot: &Snapshot, policy: &Policy, whole: bool) -> wire::Policy {
         ) as i32),
         policy_id: Some(policy.policy_id.clone()),
         policy_name: Some(policy.name.clone()),
-        tags: (whole && !policy.tags.is_empty()).then(|| show_tags(&policy.tags)),
+        tags: match reply {
+            Reply::Create => (!policy.tags.is_empty()).then(|| show_tags(&policy.tags)),
+            Reply::Get => Some(show_tags(&policy.tags)),
+            Reply::List => None,
+        },
         update_date: Some(policy.updated_at),
     }
 }
@@ -37,7 +52,7 @@ fn show_managed(
     context: &Context,
     snapshot: &Snapshot,
     policy: &Managed,
-    whole: bool,
+    reply: Reply,
 ) -> wire::Policy {
     let scope = scope(context);
     wire::Policy {
@@ -45,7 +60,7 @@ fn show_managed(
         attachment_count: Some(policies::attachments(snapshot, &scope, &policy.arn) as i32),
         create_date: Some(MANAGED_SINCE),
         default_version_id: Some("v1".to_owned()),
-        description: whole.then(|| policy.description.to_owned()),
+        description: (reply == Reply::Get).then(|| policy.description.to_owned()),
         is_attachable: Some(true),
         path: Some(policy.path.to_owned()),
         permissions_boundary_usage_count: Some(
@@ -53,7 +68,7 @@ fn show_managed(
         ),
         policy_id: Some(policy.policy_id.clone()),
         policy_name: Some(policy.name.to_owned()),
-        tags: None,
+        tags: (reply == Reply::Get).then(Vec::new),
         update_date: Some(MANAGED_SINCE),
     }
 }
@@ -72,7 +87,7 @@ pub fn create(
     let scope = scope(context);
     let policy = context.write(|tx| Ok(policies::create(tx, &scope, new.clone())?))?;
     Ok(wire::CreatePolicyResponse {
-        policy: Some(show(&context.snapshot(), &policy, true)),
+        policy: Some(show(&context.snapshot(), &policy, Reply::Create)),
     })
 }
 
@@ -82,11 +97,11 @@ pub fn get(
 ) -> Result<wire::GetPolicyResponse, ApiError> {
     let snapshot = context.snapshot();
     let policy = match managed::find(&request.policy_arn) {
-        Some(managed) => show_managed(context, &snapshot, &managed, true),
+        Some(managed) => show_managed(context, &snapshot, &managed, Reply::Get),
         None => show(
             &snapshot,
             policies::find(&snapshot, &scope(context), &request.policy_arn)?,
-            true,
+            Reply::Get,
         ),
     };
     Ok(wire::GetPolicyResponse {
@@ -106,14 +121,14 @@ pub fn list(
             snapshot
                 .policies
                 .in_scope(&scope(context))
-                .map(|policy| show(&snapshot, policy, false)),
+                .map(|policy| show(&snapshot, policy, Reply::List)),
         );
     }
     if which != "Local" {
         found.extend(
             managed::all()
                 .iter()
-                .map(|policy| show_managed(context, &snapshot, policy, false)),
+                .map(|policy| show_managed(context, &snapshot, policy, Reply::List)),
         );
     }
     let prefix = request.path_prefix.unwrap_or_else(|| "/".to_owned());
@@ -305,6 +320,38 @@ pub fn untag(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Tx;
+
+    #[test]
+    fn what_is_shown_of_a_policy_depends_on_the_reply() {
+        let mut tx = Tx::for_test();
+        let scope = fogbank_types::Scope::new("000000000000", "global");
+        let new = |name: &str, tags: Tags| {
+            NewPolicy {
+            name: name.to_owned(),
+            path: None,
+            document: r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#
+                .to_owned(),
+            description: Some("d".to_owned()),
+            tags,
+        }
+        };
+        let tags = Tags::from([("k".to_owned(), "v".to_owned())]);
+        let tagged = policies::create(&mut tx, &scope, new("a", tags)).unwrap();
+        let bare = policies::create(&mut tx, &scope, new("b", Tags::new())).unwrap();
+        let parts = |policy: &Policy, reply| {
+            let shown = show(tx.snapshot(), policy, reply);
+            (
+                shown.description.is_some(),
+                shown.tags.map(|tags| tags.len()),
+            )
+        };
+        assert_eq!(parts(&tagged, Reply::Create), (false, Some(1)));
+        assert_eq!(parts(&bare, Reply::Create), (false, None));
+        assert_eq!(parts(&tagged, Reply::Get), (true, Some(1)));
+        assert_eq!(parts(&bare, Reply::Get), (true, Some(0)));
+        assert_eq!(parts(&tagged, Reply::List), (false, None));
+    }
 
     #[test]
     fn versions_are_paged_from_the_newest() {

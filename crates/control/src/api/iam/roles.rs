@@ -8,7 +8,8 @@ use fogbank_types::Tags;
 use fogbank_types::iam::Role;
 use fogbank_wire::iam as wire;
 
-pub fn show(role: &Role, with_tags: bool) -> wire::Role {
+/// A list shows neither boundary, tags nor use.
+pub fn show(role: &Role, whole: bool) -> wire::Role {
     wire::Role {
         arn: role.arn.clone(),
         assume_role_policy_document: Some(encoded(&role.assume_role_policy)),
@@ -16,16 +17,18 @@ pub fn show(role: &Role, with_tags: bool) -> wire::Role {
         description: role.description.clone(),
         max_session_duration: Some(role.max_session_seconds as i32),
         path: role.path.clone(),
-        permissions_boundary: role.permissions_boundary.clone().map(|arn| {
-            wire::AttachedPermissionsBoundary {
+        permissions_boundary: role
+            .permissions_boundary
+            .clone()
+            .filter(|_| whole)
+            .map(|arn| wire::AttachedPermissionsBoundary {
                 permissions_boundary_arn: Some(arn),
                 permissions_boundary_type: Some("Policy".to_owned()),
-            }
-        }),
+            }),
         role_id: role.role_id.clone(),
-        role_last_used: with_tags.then(wire::RoleLastUsed::default),
+        role_last_used: whole.then(wire::RoleLastUsed::default),
         role_name: role.name.clone(),
-        tags: (with_tags && !role.tags.is_empty()).then(|| show_tags(&role.tags)),
+        tags: (whole && !role.tags.is_empty()).then(|| show_tags(&role.tags)),
     }
 }
 
@@ -229,4 +232,37 @@ pub fn deletion_status(
         reason: None,
         status: "SUCCEEDED".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Tx;
+
+    #[test]
+    fn a_list_shows_neither_boundary_nor_tags_nor_use() {
+        let mut tx = Tx::for_test();
+        let scope = fogbank_types::Scope::new("000000000000", "global");
+        let new = NewRole {
+            name: "r".to_owned(),
+            path: None,
+            assume_role_policy: r#"{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole",
+                "Principal":{"Service":"ec2.amazonaws.com"}}}"#
+                .to_owned(),
+            description: None,
+            max_session_seconds: None,
+            permissions_boundary: Some("arn:aws:iam::aws:policy/AdministratorAccess".to_owned()),
+            tags: Tags::from([("k".to_owned(), "v".to_owned())]),
+        };
+        let role = roles::create(&mut tx, &scope, new).unwrap();
+        let parts = |whole| {
+            let shown = show(&role, whole);
+            [
+                shown.permissions_boundary.is_some(),
+                shown.tags.is_some(),
+                shown.role_last_used.is_some(),
+            ]
+        };
+        assert_eq!((parts(true), parts(false)), ([true; 3], [false; 3]));
+    }
 }

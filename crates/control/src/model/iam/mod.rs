@@ -2,10 +2,12 @@
 //!
 //! Rows live in the account's `global` scope. Called by `api/iam` and `api/sts`.
 
+mod conditions;
 pub mod documents;
 pub mod managed;
 pub mod policies;
 pub mod profiles;
+mod resources;
 pub mod roles;
 
 use super::{Refused, Tx};
@@ -98,6 +100,8 @@ fn merged(tags: &Tags, add: Tags, remove: &[String]) -> Result<Tags, Refusal> {
         )));
     }
     let mut tags = tags.clone();
+    // Keys are the same whatever their case: the new spelling takes the place of the old one.
+    tags.retain(|old, _| !add.keys().any(|key| key.eq_ignore_ascii_case(old)));
     tags.extend(add);
     tags.retain(|key, _| !remove.contains(key));
     if tags.len() > 50 {
@@ -106,4 +110,16 @@ fn merged(tags: &Tags, add: Tags, remove: &[String]) -> Result<Tags, Refusal> {
         ));
     }
     Ok(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tag_keys_are_the_same_whatever_their_case() {
+        let tag = |key: &str, value: &str| Tags::from([(key.to_owned(), value.to_owned())]);
+        let tags = merged(&tag("Key", "old"), tag("key", "new"), &[]).unwrap();
+        assert_eq!(tags, tag("key", "new"));
+    }
 }

@@ -64,7 +64,7 @@ pub fn boundaries(snapshot: &Snapshot, scope: &Scope, arn: &str) -> usize {
 }
 
 fn check_document(text: &str) -> Result<(), Refusal> {
-    documents::check(text, Kind::Identity)?;
+    documents::check(text, Kind::Managed)?;
     if documents::length(text) > CHARACTERS_MAX {
         return Err(Refusal::LimitExceeded(format!(
             "Cannot exceed quota for PolicySize: {CHARACTERS_MAX}"
