@@ -3,7 +3,11 @@
 use super::registry;
 use crate::api::{ApiError, Context};
 use crate::model::ecr::{policies, repositories};
+use fogbank_types::Timestamp;
 use fogbank_wire::ecr as wire;
+
+/// When a lifecycle policy was evaluated that was not yet: AWS says the epoch.
+const NEVER: Timestamp = Timestamp(0);
 
 pub fn set(
     context: &Context,
@@ -86,7 +90,7 @@ pub fn get_lifecycle(
         &request.repository_name,
     )?)?;
     Ok(wire::GetLifecyclePolicyResponse {
-        last_evaluated_at: None,
+        last_evaluated_at: Some(NEVER),
         lifecycle_policy_text: Some(text),
         registry_id: Some(scope.account),
         repository_name: Some(request.repository_name),
@@ -106,7 +110,7 @@ pub fn delete_lifecycle(
         )?)
     })?;
     Ok(wire::DeleteLifecyclePolicyResponse {
-        last_evaluated_at: None,
+        last_evaluated_at: Some(NEVER),
         lifecycle_policy_text: Some(text),
         registry_id: Some(scope.account),
         repository_name: Some(request.repository_name),

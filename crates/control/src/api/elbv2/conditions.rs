@@ -41,22 +41,26 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
         }
         "http-request-method" => {
             let config = http_request_method_config.map(|c| (c.values, None));
-            Ok(Condition::HttpRequestMethod(either(
-                &field, values, config,
-            )?))
+            let values = either(&field, values, config)?;
+            if values.is_empty() {
+                return Err(needed(&field, "HttpRequestMethodConfig"));
+            }
+            Ok(Condition::HttpRequestMethod(values))
         }
         "http-header" => {
-            let config = http_header_config.ok_or_else(|| needed("HttpHeaderConfig"))?;
+            let config = http_header_config.ok_or_else(|| needed(&field, "HttpHeaderConfig"))?;
             let name = config
                 .http_header_name
-                .ok_or_else(|| needed("HttpHeaderName"))?;
+                .ok_or_else(|| needed(&field, "HttpHeaderName"))?;
             let values = either(&field, values, Some((config.values, config.regex_values)))?;
             Ok(Condition::HttpHeader { name, values })
         }
         "query-string" => {
-            let config = query_string_config.ok_or_else(|| needed("QueryStringConfig"))?;
+            let config = query_string_config.ok_or_else(|| needed(&field, "QueryStringConfig"))?;
             let pair = |pair: wire::QueryStringKeyValuePair| {
-                let value = pair.value.ok_or_else(|| needed("Value"))?;
+                let value = pair.value.ok_or_else(|| {
+                    invalid("A 'Value' must be specified in 'QueryStringKeyValuePair'")
+                })?;
                 Ok((pair.key, value))
             };
             let pairs = config.values.unwrap_or_default().into_iter().map(pair);
@@ -65,6 +69,9 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
                 .map(Condition::QueryString)
         }
         "source-ip" => {
+            if source_ip_config.is_none() && values.is_none() {
+                return Err(needed(&field, "SourceIpConfig"));
+            }
             let config = source_ip_config.map(|c| (c.values, None));
             let blocks = either(&field, values, config)?;
             let blocks = blocks
@@ -77,8 +84,8 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
     }
 }
 
-fn needed(member: &str) -> Refusal {
-    invalid(format!("'{member}' must be specified for the condition"))
+fn needed(field: &str, config: &str) -> Refusal {
+    invalid(format!("A '{config}' must be specified with '{field}'"))
 }
 
 fn regex() -> Refusal {

@@ -65,12 +65,23 @@ pub fn describe_health(
     let asked = input.targets.filter(|targets| !targets.is_empty());
     let descriptions = match asked {
         None => reports.iter().map(|report| render(group, report)).collect(),
+        // No instance was ever registered.
+        Some(asked) if group.target_type == "instance" => asked
+            .into_iter()
+            .map(|target| {
+                let port = target.port.map(port).transpose()?;
+                Ok(absent(group, target.id, port, target.availability_zone))
+            })
+            .collect::<Result<_, Refusal>>()?,
         Some(asked) => parse(group, asked)?
             .into_iter()
             .map(|named| {
                 let port = named.port.unwrap_or(group.port);
                 let known = reports.iter().find(|r| r.ip == named.ip && r.port == port);
-                known.map_or_else(|| absent(group, &named), |report| render(group, report))
+                known.map_or_else(
+                    || absent(group, named.ip.to_string(), Some(port), named.zone.clone()),
+                    |report| render(group, report),
+                )
             })
             .collect(),
     };
@@ -103,13 +114,19 @@ fn render(group: &TargetGroup, report: &TargetReport) -> TargetHealthDescription
 }
 
 /// One that was asked about and is not registered.
-fn absent(group: &TargetGroup, named: &NamedTarget) -> TargetHealthDescription {
+fn absent(
+    group: &TargetGroup,
+    id: String,
+    port: Option<u16>,
+    zone: Option<String>,
+) -> TargetHealthDescription {
     let (state, reason, description) = targets::not_registered();
-    let port = named.port.unwrap_or(group.port);
+    let port = port.unwrap_or(group.port);
     TargetHealthDescription {
+        health_check_port: check_port(group, port),
         target: Some(TargetDescription {
-            availability_zone: named.zone.clone(),
-            id: named.ip.to_string(),
+            availability_zone: zone,
+            id,
             port: Some(i32::from(port)),
             ..Default::default()
         }),

@@ -219,6 +219,7 @@ async fn targets_are_registered_and_told_of() {
         let other = health(Some(vec![target("10.0.0.10")]));
         let reason = other[0].target_health.clone().unwrap().reason;
         assert_eq!(reason.as_deref(), Some("Target.NotRegistered"));
+        assert_eq!(other[0].health_check_port.as_deref(), Some("8080"));
         let bad = RegisterTargetsInput {
             target_group_arn: arn.clone(),
             targets: vec![target("8.8.8.8")],
@@ -230,6 +231,41 @@ async fn targets_are_registered_and_told_of() {
         };
         targets::deregister(&d.context, input).unwrap();
         assert!(health(None).is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_instance_is_a_target_that_is_not_registered() {
+    on(deployment().await, |d| {
+        let input = CreateTargetGroupInput {
+            name: "instances".to_owned(),
+            protocol: Some("HTTP".to_owned()),
+            port: Some(80),
+            vpc_id: Some(d.vpc.clone()),
+            ..Default::default()
+        };
+        let groups = target_groups::create(&d.context, input).unwrap();
+        let input = DescribeTargetHealthInput {
+            target_group_arn: groups.target_groups.unwrap()[0]
+                .target_group_arn
+                .clone()
+                .unwrap(),
+            targets: Some(vec![TargetDescription {
+                id: "i-12345678901234567".to_owned(),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        };
+        let health = targets::describe_health(&d.context, input).unwrap();
+        let told = &health.target_health_descriptions.unwrap()[0];
+        let target = told.target.as_ref().unwrap();
+        assert_eq!(
+            (target.id.as_str(), target.port),
+            ("i-12345678901234567", Some(80))
+        );
+        let reason = told.target_health.clone().unwrap().reason;
+        assert_eq!(reason.as_deref(), Some("Target.NotRegistered"));
     })
     .await;
 }

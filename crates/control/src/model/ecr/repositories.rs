@@ -161,11 +161,14 @@ pub fn by_arn<'a>(
     scope: &Scope,
     arn: &str,
 ) -> Result<&'a Arc<Repository>, Refusal> {
-    let name = arn.strip_prefix(&scope.arn("ecr", "repository/")).ok_or_else(|| {
-        Refusal::InvalidParameter(format!(
-            "Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'; got '{arn}'"
-        ))
-    })?;
+    let name = arn
+        .strip_prefix(&scope.arn("ecr", "repository/"))
+        .ok_or_else(|| {
+            Refusal::InvalidParameter(
+                "Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'"
+                    .to_owned(),
+            )
+        })?;
     find(snapshot, scope, name)
 }
 

@@ -34,6 +34,7 @@ pub fn register(
             "Family should match the pattern [a-zA-Z0-9_-]{1,255}.",
         ));
     }
+    check_named(&new)?;
     let (cpu, memory_mib) = size(&new)?;
     if let Some(gib) = new.ephemeral_storage_gib
         && !(21..=200).contains(&gib)
@@ -46,7 +47,7 @@ pub fn register(
         && mode != "task"
     {
         return Err(client(format!(
-            "Fargate does not support pidMode '{mode}'."
+            "Tasks using the Fargate launch type do not support pidMode '{mode}'. The supported value for pidMode is 'task'."
         )));
     }
     check_platform(&new)?;
@@ -132,6 +133,20 @@ fn check_platform(new: &NewTaskDefinition) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What AWS looks at before the task's own parameters.
+fn check_named(new: &NewTaskDefinition) -> Result<(), Refusal> {
+    for container in &new.containers {
+        for (member, value) in [("name", &container.name), ("image", &container.image)] {
+            if value.is_empty() {
+                return Err(client(format!(
+                    "Container.{member} should not be null or empty."
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn check_containers(new: &NewTaskDefinition, cpu: u32, memory_mib: u32) -> Result<(), Refusal> {
     if new.containers.is_empty() {
         return Err(client("Container list cannot be empty."));
@@ -200,17 +215,11 @@ fn check_container(
     container: &ContainerDefinition,
     new: &NewTaskDefinition,
 ) -> Result<(), Refusal> {
-    if container.name.is_empty() {
-        return Err(client("Container.name should not be null or empty."));
-    }
     if !is_name(&container.name) {
         return Err(client(format!(
             "Invalid container name '{}'. Up to 255 letters, numbers, hyphens, and underscores are allowed.",
             container.name
         )));
-    }
-    if container.image.is_empty() {
-        return Err(client("Container.image should not be null or empty."));
     }
     if container.image.len() > 255
         || container
@@ -371,11 +380,17 @@ pub fn find_active(
 
 /// Running services go on; nothing new may use it.
 pub fn deregister(tx: &mut Tx, scope: &Scope, text: &str) -> Result<TaskDefinition, Refusal> {
-    if !text.contains(':') {
+    let name = text.rsplit('/').next().unwrap_or(text);
+    let Some((_, revision)) = name.split_once(':') else {
         return Err(client("Revision is missing."));
+    };
+    if revision.parse::<u32>().is_err() {
+        return Err(client(format!(
+            "Invalid revision number. Number: {revision}"
+        )));
     }
     let found = find(tx.snapshot(), scope, text)
-        .ok_or_else(|| client("Unable to deregister task definition: it does not exist."))?;
+        .ok_or_else(|| client("Unable to describe task definition."))?;
     let mut definition = TaskDefinition::clone(found);
     if definition.active {
         definition.active = false;
@@ -450,6 +465,28 @@ mod tests {
         ] {
             assert!(find(tx.snapshot(), &scope(), text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_revision_is_said() {
+        let mut tx = Tx::for_test();
+        for (text, why) in [
+            ("api", "Revision is missing."),
+            ("api:x", "Invalid revision number. Number: x"),
+            ("api:1", "Unable to describe task definition."),
+        ] {
+            let refused = deregister(&mut tx, &scope(), text).unwrap_err();
+            assert_eq!(refused.to_string(), why);
+        }
+    }
+
+    #[test]
+    fn a_container_without_a_name_is_said_before_the_task_without_a_size() {
+        let text = refused(|d| {
+            d.cpu = None;
+            d.containers[0].name.clear();
+        });
+        assert_eq!(text, "Container.name should not be null or empty.");
     }
 
     #[test]

@@ -81,7 +81,12 @@ fn wildcards_in(pattern: &str) -> usize {
 fn check_one(condition: &Condition) -> Result<(), Refusal> {
     let name = field(condition);
     if count(condition) == 0 {
-        return Err(invalid(format!("A '{name}' condition must have a value")));
+        return Err(invalid(match condition {
+            Condition::HostHeader(_) | Condition::PathPattern(_) => {
+                "A condition value must be specified".to_owned()
+            }
+            _ => format!("A '{name}' value must be specified"),
+        }));
     }
     let characters: fn(char) -> bool = match condition {
         Condition::HostHeader(_) => |c| c.is_ascii_alphanumeric() || "-.*?:".contains(c),
@@ -96,10 +101,15 @@ fn check_one(condition: &Condition) -> Result<(), Refusal> {
     } else {
         128
     };
+    check_length(condition, longest)?;
     for value in patterns(condition) {
         let empty_is_fine = matches!(condition, Condition::QueryString(_));
-        let length = value.chars().count();
-        if length > longest || (length == 0 && !empty_is_fine) || !value.chars().all(characters) {
+        if matches!(condition, Condition::HttpRequestMethod(_)) && !value.chars().all(characters) {
+            return Err(invalid(format!(
+                "The '{name}' value is invalid; the allowed characters are A-Z, hyphen and underscore"
+            )));
+        }
+        if (value.is_empty() && !empty_is_fine) || !value.chars().all(characters) {
             return Err(invalid(format!(
                 "Condition value '{value}' of '{name}' is not valid"
             )));
@@ -118,10 +128,37 @@ fn check_one(condition: &Condition) -> Result<(), Refusal> {
     }
 }
 
+fn check_length(condition: &Condition, longest: usize) -> Result<(), Refusal> {
+    let too_long = |text: &&str| text.chars().count() > longest;
+    let name = match condition {
+        Condition::QueryString(pairs) => {
+            let key =
+                |(key, _): &(Option<String>, String)| key.as_deref().is_some_and(|k| too_long(&k));
+            let value = |(_, value): &(Option<String>, String)| too_long(&value.as_str());
+            if pairs.iter().any(key) {
+                Some("Key")
+            } else {
+                pairs.iter().any(value).then_some("Value")
+            }
+        }
+        other => patterns(other).iter().any(too_long).then(|| field(other)),
+    };
+    name.map_or(Ok(()), |name| {
+        Err(invalid(format!(
+            "The '{name}' value is too long; the limit is '{longest}'"
+        )))
+    })
+}
+
 /// A token of RFC 7230, without wildcards; Host has a condition of its own.
 fn check_header_name(name: &str) -> Result<(), Refusal> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(&b);
-    if name.is_empty() || name.len() > 40 || !name.bytes().all(token) {
+    if name.len() > 40 {
+        return Err(invalid(
+            "The 'HttpHeaderName' value is too long; the limit is '40'",
+        ));
+    }
+    if name.is_empty() || !name.bytes().all(token) {
         return Err(invalid(format!("HTTP header name '{name}' is not valid")));
     }
     if name.eq_ignore_ascii_case("host") {
@@ -164,6 +201,47 @@ mod tests {
             vec![Condition::SourceIp(vec!["10.0.0.0/8".parse().unwrap()])],
         ] {
             check(&conditions).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_awss_words() {
+        let long = "X".repeat(129);
+        for (condition, text) in [
+            (
+                Condition::HostHeader(texts(&[&long])),
+                "The 'host-header' value is too long; the limit is '128'",
+            ),
+            (
+                Condition::PathPattern(vec![]),
+                "A condition value must be specified",
+            ),
+            (
+                header(&long, &["a"]),
+                "The 'HttpHeaderName' value is too long; the limit is '40'",
+            ),
+            (
+                Condition::HttpRequestMethod(texts(&[&long])),
+                "The 'http-request-method' value is too long; the limit is '40'",
+            ),
+            (
+                Condition::HttpRequestMethod(texts(&["get"])),
+                "The 'http-request-method' value is invalid; the allowed characters are A-Z, hyphen and underscore",
+            ),
+            (
+                Condition::QueryString(vec![(Some(long.clone()), long.clone())]),
+                "The 'Key' value is too long; the limit is '128'",
+            ),
+            (
+                Condition::QueryString(vec![(None, long.clone())]),
+                "The 'Value' value is too long; the limit is '128'",
+            ),
+            (
+                Condition::SourceIp(vec![]),
+                "A 'source-ip' value must be specified",
+            ),
+        ] {
+            assert_eq!(check(&[condition]).unwrap_err().to_string(), text);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Listeners: a port of a load balancer and its default action (fact LST-1).
 
-use super::{Refusal, actions, arns, limits, load_balancers, not_offered, tags};
+use super::{Refusal, actions, arns, invalid, limits, load_balancers, not_offered, tags};
 use crate::model::tx::Tx;
 use fogbank_types::elb::{Action, Listener, LoadBalancer};
 use fogbank_types::{Scope, Tags};
@@ -90,8 +90,8 @@ fn check_protocol(protocol: &str) -> Result<(), Refusal> {
     match protocol {
         "HTTP" => Ok(()),
         "HTTPS" => Err(not_offered("Listener protocol 'HTTPS'")),
-        other => Err(Refusal::UnsupportedProtocol(format!(
-            "Protocol '{other}' is not supported for application load balancers: it must be one of 'HTTP', 'HTTPS'"
+        other => Err(invalid(format!(
+            "Listener protocol '{other}' must be one of 'HTTPS, HTTP'"
         ))),
     }
 }
@@ -163,7 +163,7 @@ mod tests {
             &scope,
             new(&lb.arn, 1, "TCP", fixed_response(200)),
         );
-        assert!(matches!(tcp, Err(Refusal::UnsupportedProtocol(_))));
+        assert!(matches!(tcp, Err(Refusal::Validation(_))));
         let gone = arns::load_balancer(&scope, "gone", "0123456789abcdef");
         let lost = create(
             &mut region.tx,

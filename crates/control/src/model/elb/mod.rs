@@ -71,8 +71,6 @@ pub enum Refusal {
     #[error("{0}")]
     InvalidLoadBalancerAction(String),
     #[error("{0}")]
-    UnsupportedProtocol(String),
-    #[error("{0}")]
     IncompatibleProtocols(String),
     #[error("SSL policies '{0}' not found")]
     SslPolicyNotFound(String),
@@ -121,7 +119,6 @@ impl Refused for Refusal {
             Self::InvalidSecurityGroup(_) => "InvalidSecurityGroup",
             Self::InvalidTarget(_) => "InvalidTarget",
             Self::InvalidLoadBalancerAction(_) => "InvalidLoadBalancerAction",
-            Self::UnsupportedProtocol(_) => "UnsupportedProtocol",
             Self::IncompatibleProtocols(_) => "IncompatibleProtocols",
             Self::SslPolicyNotFound(_) => "SSLPolicyNotFound",
             Self::CertificateNotFound(_) => "CertificateNotFound",

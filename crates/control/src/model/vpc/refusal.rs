@@ -145,6 +145,8 @@ refusals! {
     TagSpecification { text: String } = "InvalidParameter", "{text}";
     /// What AWS offers and this region does not yet.
     NotOffered { what: &'static str } = "InvalidParameterValue", "{what} is not offered by this region yet.";
+    /// One that a route cannot target, which is not what a call about the gateway itself says.
+    RouteNatGateway { id: String } = "InvalidNatGatewayID.NotFound", "The natGateway ID '{id}' does not exist";
     UnknownFilter { name: String } = "InvalidParameterValue", "The filter '{name}' is invalid";
     FilterLimit = "FilterLimitExceeded", "The maximum number of filters or filter values has been reached.";
     MalformedGroup { id: String } = "InvalidGroupId.Malformed", "The security group ID '{id}' is malformed";

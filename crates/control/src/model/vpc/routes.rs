@@ -138,13 +138,12 @@ fn check_target(
             )
         }
         RouteTarget::NatGateway(id) => {
-            let gateway = nat_gateways::get(snapshot, scope, id)?;
-            if !matches!(
-                gateway.state,
-                NatGatewayState::Pending | NatGatewayState::Available
-            ) {
-                return Err(Refusal::not_found(super::ResourceKind::NatGateway, id));
-            }
+            let is_good =
+                |state| matches!(state, NatGatewayState::Pending | NatGatewayState::Available);
+            let gateway = nat_gateways::get(snapshot, scope, id)
+                .ok()
+                .filter(|gateway| is_good(gateway.state))
+                .ok_or_else(|| Refusal::RouteNatGateway { id: id.to_string() })?;
             (Some(&gateway.vpc_id), format!("NAT gateway {id}"))
         }
         RouteTarget::NetworkInterface(id) => (
@@ -287,7 +286,7 @@ mod tests {
             ),
             (
                 RouteTarget::NatGateway(NatGatewayId::from_bits(1)),
-                "NatGatewayNotFound",
+                "InvalidNatGatewayID.NotFound",
             ),
             (
                 RouteTarget::NetworkInterface(EniId::from_bits(1)),
