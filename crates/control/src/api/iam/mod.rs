@@ -17,6 +17,7 @@ super::handlers! {
     read GetRole => roles::get,
     read ListRoles => roles::list,
     write UpdateRole => roles::update,
+    write UpdateRoleDescription => roles::update_description,
     write UpdateAssumeRolePolicy => roles::update_trust,
     write DeleteRole => roles::delete,
     write TagRole => roles::tag,

@@ -94,17 +94,25 @@ pub fn update(
 ) -> Result<wire::UpdateRoleResponse, ApiError> {
     let scope = scope(context);
     context.write(|tx| {
-        roles::update(tx, &scope, &request.role_name, |role| {
-            // An absent description is taken away, as on AWS.
-            role.description = request.description.clone();
-            role.max_session_seconds = request
-                .max_session_duration
-                .map_or(3600, |s| s.clamp(3600, 43200) as u32);
-            Ok(())
-        })?;
+        let (name, seconds) = (&request.role_name, request.max_session_duration);
+        roles::set(tx, &scope, name, request.description.clone(), seconds)?;
         Ok(())
     })?;
     Ok(wire::UpdateRoleResponse {})
+}
+
+pub fn update_description(
+    context: &Context,
+    request: wire::UpdateRoleDescriptionRequest,
+) -> Result<wire::UpdateRoleDescriptionResponse, ApiError> {
+    let scope = scope(context);
+    let role = context.write(|tx| {
+        let (name, text) = (&request.role_name, request.description.clone());
+        Ok(roles::describe(tx, &scope, name, text)?)
+    })?;
+    Ok(wire::UpdateRoleDescriptionResponse {
+        role: Some(show(&role, true)),
+    })
 }
 
 pub fn update_trust(

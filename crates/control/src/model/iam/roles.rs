@@ -110,6 +110,37 @@ pub fn update(
     Ok(role)
 }
 
+/// A description left out stays: Terraform sets it on its own and then sends the duration without it. A duration left
+/// out is one hour. <https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateRole.html>
+pub fn set(
+    tx: &mut Tx,
+    scope: &Scope,
+    name: &str,
+    description: Option<String>,
+    max_session_seconds: Option<i32>,
+) -> Result<Role, Refusal> {
+    update(tx, scope, name, |role| {
+        if description.is_some() {
+            role.description = description;
+        }
+        role.max_session_seconds =
+            max_session_seconds.map_or(3600, |s| s.clamp(3600, 43200) as u32);
+        Ok(())
+    })
+}
+
+pub fn describe(
+    tx: &mut Tx,
+    scope: &Scope,
+    name: &str,
+    description: String,
+) -> Result<Role, Refusal> {
+    update(tx, scope, name, |role| {
+        role.description = Some(description);
+        Ok(())
+    })
+}
+
 pub fn set_trust(tx: &mut Tx, scope: &Scope, name: &str, text: String) -> Result<(), Refusal> {
     check_trust(&text)?;
     update(tx, scope, name, |role| {
@@ -380,6 +411,20 @@ mod tests {
         for name in ["", "a b", "a/b", &"x".repeat(65)] {
             assert!(make(&mut tx, name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_description_stays_until_another_is_given() {
+        let mut tx = Tx::for_test();
+        make(&mut tx, "api").unwrap();
+        let role = describe(&mut tx, &scope(), "api", "one".to_owned()).unwrap();
+        assert_eq!(role.description.as_deref(), Some("one"));
+        let role = set(&mut tx, &scope(), "api", None, Some(7200)).unwrap();
+        assert_eq!(role.description.as_deref(), Some("one"));
+        assert_eq!(role.max_session_seconds, 7200);
+        let role = set(&mut tx, &scope(), "api", Some("two".to_owned()), None).unwrap();
+        assert_eq!(role.description.as_deref(), Some("two"));
+        assert_eq!(role.max_session_seconds, 3600);
     }
 
     #[test]
