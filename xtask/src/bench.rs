@@ -4,7 +4,7 @@ use crate::{demo, setup, shell};
 use anyhow::Result;
 
 pub fn run(arguments: &[&str]) -> Result<()> {
-    setup::programs()?;
+    setup::for_tests()?;
     let python = setup::python()?;
     let fogbank = demo::build_fogbank()?;
     let mut bench = shell::as_root(python);

@@ -47,7 +47,7 @@ pub fn build_api() -> Result<PathBuf> {
 }
 
 pub fn run(once: bool) -> Result<()> {
-    setup::programs()?;
+    setup::for_demo()?;
     let python = setup::python()?;
     let (fogbank, api) = (build_fogbank()?, build_api()?);
     let interrupted = Arc::new(AtomicBool::new(false));

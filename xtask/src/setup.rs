@@ -18,10 +18,23 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// What scripts import, in the versions that they were tried with.
 const PYTHON_PACKAGES: &[&str] = &["boto3==1.43.11"];
 
-/// Installs missing Debian packages.
-pub fn programs() -> Result<()> {
+/// What the demo needs beside a Rust toolchain.
+const FOR_DEMO: &[&str] = &["python3"];
+
+/// Installs the missing Debian packages of those that tests use.
+pub fn for_tests() -> Result<()> {
+    programs(|_| true)
+}
+
+/// The same for the demo, which uses less.
+pub fn for_demo() -> Result<()> {
+    programs(|program| FOR_DEMO.contains(&program))
+}
+
+fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {
     let missing: Vec<&str> = PROGRAMS
         .iter()
+        .filter(|(program, _)| wanted(program))
         .filter(|(program, _)| !is_installed(program))
         .map(|(_, package)| *package)
         .collect();
@@ -46,7 +59,15 @@ fn is_installed(program: &str) -> bool {
     .chain(std::env::split_paths(
         &std::env::var_os("PATH").unwrap_or_default(),
     ))
-    .any(|dir| dir.join(program).is_file())
+    .map(|dir| dir.join(program))
+    .any(|path| path.is_file() && (program != "busybox" || is_static(&path)))
+}
+
+/// The tests make images that hold nothing but busybox: one that wants a dynamic loader is of no use there.
+fn is_static(path: &Path) -> bool {
+    let loader = b"/ld-linux";
+    std::fs::read(path)
+        .is_ok_and(|bytes| !bytes.windows(loader.len()).any(|window| window == loader))
 }
 
 fn install(packages: &[&str]) -> Result<()> {

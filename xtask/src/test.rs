@@ -5,7 +5,7 @@ use anyhow::Result;
 use std::process::Command;
 
 pub fn run() -> Result<()> {
-    setup::programs()?;
+    setup::for_tests()?;
     let python = setup::python()?;
     heading("unit, property and kernel tests");
     let mut tests = shell::cargo(&["test", "--workspace", "--quiet"]);
