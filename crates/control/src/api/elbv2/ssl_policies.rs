@@ -6,6 +6,7 @@ use crate::model::elb::Refusal;
 use crate::model::elb::limits;
 use crate::model::elb::ssl_policies::{self, POLICIES};
 use fogbank_wire::elbv2::*;
+use std::collections::BTreeSet;
 
 pub fn describe(
     _: &Context,
@@ -13,13 +14,16 @@ pub fn describe(
 ) -> Result<DescribeSSLPoliciesOutput, ApiError> {
     let all: Vec<&ssl_policies::SslPolicy> = match input.names.filter(|names| !names.is_empty()) {
         None => POLICIES.iter().collect(),
-        Some(names) => names
-            .iter()
-            .map(|name| {
+        Some(mut names) => {
+            // One that is named twice is told of once: pages go by name.
+            let mut seen = BTreeSet::new();
+            names.retain(|name| seen.insert(name.clone()));
+            let known = |name: &String| {
                 let known = POLICIES.iter().find(|policy| policy.name == name);
                 known.ok_or_else(|| Refusal::SslPolicyNotFound(name.clone()))
-            })
-            .collect::<Result<_, _>>()?,
+            };
+            names.iter().map(known).collect::<Result<_, _>>()?
+        }
     };
     // Gateway load balancers have none.
     let all = if input.load_balancer_type.as_deref() == Some("gateway") {

@@ -21,7 +21,11 @@ pub fn create(
     let row = context.write(|tx| Ok(target_groups::create(tx, &scope, new.clone())?))?;
     let users = usage::index(&context.snapshot(), &scope);
     Ok(CreateTargetGroupOutput {
-        target_groups: Some(vec![render(&row, &users)]),
+        // No load balancer can use it yet, and AWS does not say so with an empty list.
+        target_groups: Some(vec![TargetGroup {
+            load_balancer_arns: None,
+            ..render(&row, &users)
+        }]),
     })
 }
 

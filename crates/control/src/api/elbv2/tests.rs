@@ -246,6 +246,10 @@ async fn an_instance_is_a_target_that_is_not_registered() {
             ..Default::default()
         };
         let groups = target_groups::create(&d.context, input).unwrap();
+        assert_eq!(
+            groups.target_groups.as_ref().unwrap()[0].load_balancer_arns,
+            None
+        );
         let input = DescribeTargetHealthInput {
             target_group_arn: groups.target_groups.unwrap()[0]
                 .target_group_arn
@@ -323,6 +327,12 @@ async fn what_is_not_there_is_said_in_awss_codes() {
         );
         let policies = ssl_policies::describe(&d.context, Default::default()).unwrap();
         assert!(policies.ssl_policies.unwrap().len() > 20);
+        let twice = DescribeSSLPoliciesInput {
+            names: Some(vec!["ELBSecurityPolicy-2016-08".to_owned(); 2]),
+            ..Default::default()
+        };
+        let policies = ssl_policies::describe(&d.context, twice).unwrap();
+        assert_eq!(policies.ssl_policies.unwrap().len(), 1);
     })
     .await;
 }

@@ -190,8 +190,8 @@ fn check_fixed_response(
         )));
     }
     if content_type.is_some_and(|content_type| !CONTENT_TYPES.contains(&content_type)) {
-        return Err(invalid(format!(
-            "The fixed response content type must be one of '{}'",
+        return Err(Refusal::InvalidLoadBalancerAction(format!(
+            "The ContentType must be one of:'{}'",
             CONTENT_TYPES.join("', '")
         )));
     }
@@ -219,6 +219,16 @@ mod tests {
             query,
         };
         Action { order: None, kind }
+    }
+
+    #[test]
+    fn a_fixed_response_is_of_a_type_that_is_known() {
+        check_fixed_response(200, Some("text/plain"), None).unwrap();
+        let refused = check_fixed_response(200, Some("image/png"), None);
+        assert!(matches!(
+            refused,
+            Err(Refusal::InvalidLoadBalancerAction(_))
+        ));
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn check_protocol(protocol: &str) -> Result<(), Refusal> {
         "HTTP" => Ok(()),
         "HTTPS" => Err(not_offered("Listener protocol 'HTTPS'")),
         other => Err(invalid(format!(
-            "Listener protocol '{other}' must be one of 'HTTPS, HTTP'"
+            "Listener protocol '{other}' must be one of 'HTTP, HTTPS'"
         ))),
     }
 }
