@@ -299,6 +299,40 @@ const LINKED: &[(&str, &str, Option<&str>)] = &[
         "AWSServiceRoleForECRReplication",
         None,
     ),
+    (
+        "autoscaling.amazonaws.com",
+        "AWSServiceRoleForAutoScaling",
+        None,
+    ),
+    (
+        "custom-resource.application-autoscaling.amazonaws.com",
+        "AWSServiceRoleForApplicationAutoScaling_CustomResource",
+        None,
+    ),
+    (
+        "elasticbeanstalk.amazonaws.com",
+        "AWSServiceRoleForElasticBeanstalk",
+        None,
+    ),
+    ("eks.amazonaws.com", "AWSServiceRoleForAmazonEKS", None),
+    (
+        "elasticache.amazonaws.com",
+        "AWSServiceRoleForElastiCache",
+        None,
+    ),
+    (
+        "opensearchservice.amazonaws.com",
+        "AWSServiceRoleForAmazonOpenSearchService",
+        None,
+    ),
+    ("rds.amazonaws.com", "AWSServiceRoleForRDS", None),
+    ("spot.amazonaws.com", "AWSServiceRoleForEC2Spot", None),
+];
+
+/// Services of which an account may have several roles, told apart by a suffix.
+const SUFFIXED: &[&str] = &[
+    "autoscaling.amazonaws.com",
+    "custom-resource.application-autoscaling.amazonaws.com",
 ];
 
 /// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateServiceLinkedRole.html>
@@ -314,12 +348,17 @@ pub fn create_service_linked(
             "Service role name for {service} is not known to this region."
         )));
     };
-    if suffix.is_some() {
+    if suffix.is_some() && !SUFFIXED.contains(&service) {
         return Err(Refusal::InvalidInput(format!(
             "Custom suffix is not allowed for {service}"
         )));
     }
-    if tx.snapshot().roles.contains(scope, name) {
+    let name = match suffix {
+        Some(suffix) => format!("{name}_{suffix}"),
+        None => (*name).to_owned(),
+    };
+    check_name(&name, "roleName", 64)?;
+    if tx.snapshot().roles.contains(scope, &name) {
         return Err(Refusal::InvalidInput(format!(
             "Service role name {name} has been taken in this account, please try a different suffix."
         )));
@@ -337,7 +376,7 @@ pub fn create_service_linked(
     let role = Role {
         scope: scope.clone(),
         arn: scope.arn("iam", &format!("role{path}{name}")),
-        name: (*name).to_owned(),
+        name,
         role_id: unique_id(tx, "AROA"),
         path,
         assume_role_policy: trust.to_string(),
@@ -492,6 +531,13 @@ mod tests {
             "arn:aws:iam::000000000000:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
         );
         assert!(create_service_linked(&mut tx, &scope(), "ecs.amazonaws.com", None, None).is_err());
+        let mut suffixed =
+            |service| create_service_linked(&mut tx, &scope(), service, Some("blue"), None);
+        assert!(suffixed("ecs.amazonaws.com").is_err());
+        assert_eq!(
+            suffixed("autoscaling.amazonaws.com").unwrap().name,
+            "AWSServiceRoleForAutoScaling_blue"
+        );
         assert!(matches!(
             delete(&mut tx, &scope(), &role.name),
             Err(Refusal::UnmodifiableEntity(_))
