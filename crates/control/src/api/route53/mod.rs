@@ -21,6 +21,7 @@ super::handlers! { Route53:
     read ListHostedZonesByName => zones::list_by_name,
     read GetHostedZoneCount => zones::count,
     read GetHostedZoneLimit => zones::limit,
+    read GetDNSSEC => zones::signing,
     write ChangeResourceRecordSets => records::change,
     read ListResourceRecordSets => records::list,
     read GetChange => changes::get,

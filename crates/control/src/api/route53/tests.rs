@@ -151,6 +151,15 @@ async fn a_private_zone_is_listed_by_its_vpc() {
         )
         .unwrap();
         assert_eq!((got.delegation_set, got.vpcs.unwrap().len()), (None, 1));
+        let signing = |id: &str| {
+            let hosted_zone_id = id.to_owned();
+            zones::signing(context, GetDNSSECRequest { hosted_zone_id })
+        };
+        let refused = signing(&made.hosted_zone.id).unwrap_err();
+        assert_eq!(refused.0.code.as_ref(), "InvalidArgument");
+        let public = create(context, "public.test", None).unwrap();
+        let status = signing(&public.hosted_zone.id).unwrap().status;
+        assert_eq!(status.serve_signature.as_deref(), Some("NOT_SIGNING"));
         assert_eq!(got.hosted_zone.resource_record_set_count, Some(2));
         let input = ListHostedZonesByVPCRequest {
             vpc_id,
