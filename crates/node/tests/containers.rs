@@ -86,6 +86,10 @@ fn main() -> ExitCode {
             too_many_processes_are_refused,
         ),
         ("cpu_is_limited", cpu_is_limited),
+        (
+            "nobody_goes_before_the_rest_of_the_host",
+            nobody_goes_before_the_rest_of_the_host,
+        ),
         ("kill_9_of_the_process_is_137", kill_9_of_the_process_is_137),
         (
             "kill_9_of_the_shim_leaves_nothing_running",
@@ -685,6 +689,25 @@ fn cpu_is_limited(f: &Fixture) {
         .parse()
         .unwrap();
     assert!(throttled > 0, "{lines:?}");
+}
+
+fn nobody_goes_before_the_rest_of_the_host(f: &Fixture) {
+    let mut container = f.container(
+        "main",
+        "grep -E '^Max (nice|realtime) priority' /proc/self/limits | tr -s ' '",
+    );
+    for name in ["rtprio", "nice"] {
+        container.spec.ulimits.push(Ulimit {
+            name: name.to_owned(),
+            soft: 40,
+            hard: 40,
+        });
+    }
+    f.run(container);
+    assert_eq!(
+        f.log("main"),
+        ["Max nice priority 0 0 ", "Max realtime priority 0 0 "]
+    );
 }
 
 fn kill_9_of_the_process_is_137(f: &Fixture) {

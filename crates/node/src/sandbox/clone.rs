@@ -134,7 +134,11 @@ pub enum Side {
 }
 
 /// Forks the calling, single-threaded process; signals are blocked in the one that becomes init, and not in the other.
+///
+/// Neither can be looked into from before there are two: the program may run while init is still held up, with all that
+/// the shim had open. Exec gives the program back what it loses by that.
 pub fn fork_program() -> Result<Side, Errno> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     // SAFETY: `all` and `none` are initialised before use. The process is single-threaded, so fork copies no held lock.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
@@ -162,10 +166,7 @@ pub fn fork_program() -> Result<Side, Errno> {
 pub fn forward_and_reap(program: i32) -> u8 {
     // SAFETY: no descriptor from 3 on is used after this; the process ends by _exit, so nothing closes them again.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
-    if closed != 0
-        || rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-            .is_err()
-    {
+    if closed != 0 {
         return 126;
     }
     loop {
@@ -213,4 +214,41 @@ pub fn place_streams(streams: &super::Streams) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The exit code of a forked process.
+    fn exit_code(pid: i32) -> i32 {
+        let mut status = 0;
+        // SAFETY: `status` outlives the call; the child is ours and not yet reaped.
+        let got = unsafe { libc::waitpid(pid, &mut status, 0) };
+        assert!(got == pid && libc::WIFEXITED(status), "{status:#x}");
+        libc::WEXITSTATUS(status)
+    }
+
+    /// Whether the calling process can be looked into; no allocation, for it runs between fork and exit.
+    fn dumpable() -> i32 {
+        // SAFETY: no pointers.
+        unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }
+    }
+
+    #[test]
+    fn nobody_looks_into_an_init_that_has_not_closed_its_descriptors() {
+        // SAFETY: the children make plain system calls only and leave by _exit.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let code = match fork_program() {
+                Ok(Side::Program) => 0,
+                // As it is in the first moment after the fork.
+                Ok(Side::Init(_)) => 10 + dumpable(),
+                Err(_) => 3,
+            };
+            // SAFETY: runs no destructors and no exit handlers.
+            unsafe { libc::_exit(code) }
+        }
+        assert_eq!(exit_code(child), 10);
+    }
 }

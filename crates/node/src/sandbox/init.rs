@@ -245,6 +245,11 @@ fn execute(mut program: Command, name: &str) -> Failure {
 }
 
 fn set_limit(limit: &Ulimit) -> Result<(), Failure> {
+    // They would let its processes go before all others of the host, past every limit of the CPU: real-time processes are
+    // not held by a group's quota. On Fargate the host's own values count for all but `nofile` ("Ulimit", ECS API reference).
+    if matches!(limit.name.as_str(), "nice" | "rtprio") {
+        return Ok(());
+    }
     let resource = match limit.name.as_str() {
         "core" => Resource::Core,
         "cpu" => Resource::Cpu,
@@ -253,11 +258,9 @@ fn set_limit(limit: &Ulimit) -> Result<(), Failure> {
         "locks" => Resource::Locks,
         "memlock" => Resource::Memlock,
         "msgqueue" => Resource::Msgqueue,
-        "nice" => Resource::Nice,
         "nofile" => Resource::Nofile,
         "nproc" => Resource::Nproc,
         "rss" => Resource::Rss,
-        "rtprio" => Resource::Rtprio,
         "rttime" => Resource::Rttime,
         "sigpending" => Resource::Sigpending,
         "stack" => Resource::Stack,
