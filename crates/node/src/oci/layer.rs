@@ -281,6 +281,7 @@ fn unpack_tar(
     let mut writer = Writer {
         root: Root::open(into)?,
         folder_times: Vec::new(),
+        folder_times_bytes: 0,
         unpacked: Unpacked::default(),
     };
     let over_limit = |error: TarError| match error {
@@ -340,9 +341,13 @@ struct Writer {
     root: Root,
     /// Set last: making members changes their folder's time.
     folder_times: Vec<(PathBuf, i64)>,
+    /// Of the paths in it.
+    folder_times_bytes: usize,
     unpacked: Unpacked,
 }
 
+/// What a layer's folders may take of our memory while it is unpacked.
+const FOLDER_TIMES_MAX_BYTES: usize = 32 << 20;
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const WHITEOUT: &[u8] = b".wh.";
 const OVERLAY_OPAQUE: &str = "trusted.overlay.opaque";
@@ -445,9 +450,17 @@ impl Writer {
             opaque(made.as_fd()).map_err(failed("mark opaque", path))?;
         }
         self.xattrs(made.as_fd(), entry, path)?;
-        self.folder_times
-            .push((path.to_path_buf(), entry.modified_s));
+        self.remember_time(path, entry.modified_s);
         Ok(())
+    }
+
+    /// Two million folders with long names are gigabytes: past a bound they keep the time they have.
+    fn remember_time(&mut self, path: &Path, modified_s: i64) {
+        let bytes = path.as_os_str().len() + size_of::<(PathBuf, i64)>();
+        if self.folder_times_bytes + bytes <= FOLDER_TIMES_MAX_BYTES {
+            self.folder_times_bytes += bytes;
+            self.folder_times.push((path.to_path_buf(), modified_s));
+        }
     }
 
     fn file(&mut self, entry: &Entry, path: &Path, content: &mut dyn Read) -> Result<()> {

@@ -388,3 +388,20 @@ proptest! {
         prop_assert_eq!(std::fs::metadata(f.data.path().join("outside")).unwrap().nlink(), 1);
     }
 }
+
+#[test]
+fn times_of_folders_take_a_bounded_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer {
+        root: Root::open(folder.path()).unwrap(),
+        folder_times: Vec::new(),
+        folder_times_bytes: 0,
+        unpacked: Unpacked::default(),
+    };
+    let long = PathBuf::from("a/".repeat(2000));
+    for _ in 0..20_000 {
+        writer.remember_time(&long, 0);
+    }
+    let held = writer.folder_times.len() * long.as_os_str().len();
+    assert!(held > 1 << 20 && held <= FOLDER_TIMES_MAX_BYTES, "{held}");
+}

@@ -318,8 +318,22 @@ fn number(field: &[u8], what: &'static str) -> Result<u64> {
         .ok_or(bad)
 }
 
-/// Records of the form `<length> <key>=<value>\n`.
-fn pax(mut bytes: &[u8], into: &mut Extension) -> Result<()> {
+/// Records of the form `<length> <key>=<value>\n`. An entry may have many extended headers before it, and a global one
+/// counts for all that follow: together their attributes are held to what a single header may have.
+fn pax(bytes: &[u8], into: &mut Extension) -> Result<()> {
+    pax_records(bytes, into)?;
+    let held: u64 = into
+        .xattrs
+        .iter()
+        .map(|(name, value)| (name.len() + value.len()) as u64)
+        .sum();
+    if held > EXTENSION_LIMIT_BYTES {
+        return Err(TarError::ExtensionTooLarge(held));
+    }
+    Ok(())
+}
+
+fn pax_records(mut bytes: &[u8], into: &mut Extension) -> Result<()> {
     const BAD: TarError = TarError::Field("extended header");
     while !bytes.is_empty() && bytes[0] != 0 {
         let space = bytes
@@ -530,6 +544,14 @@ mod tests {
         huge[124..136].copy_from_slice(b"77777777777\0");
         build::seal(&mut huge);
         assert!(matches!(paths(&huge), Err(TarError::ExtensionTooLarge(_))));
+        // Many headers before one entry, or global ones, each as large as one may be.
+        for kind in [b'x', b'g'] {
+            let mut part = build::pax(&[("SCHILY.xattr.user.x", &vec![1; 600_000])]);
+            part[156] = kind;
+            build::seal(&mut part);
+            let bytes = build::archive(&[part.clone(), part, build::file("a", b"")]);
+            assert!(matches!(paths(&bytes), Err(TarError::ExtensionTooLarge(_))));
+        }
         let sparse = build::pax(&[("GNU.sparse.major", b"1")]);
         assert!(matches!(
             paths(&build::archive(&[sparse, build::file("a", b"")])),
