@@ -5,7 +5,7 @@
 //! says of targets. What must stay true: a process outlives the agent and is taken over by the next one, by its pid
 //! file and socket; it is ended only when its interface is gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,11 @@ use fogbank_store::{Op, Store, Txn};
 use fogbank_types::ec2::{Eni, EniOwner};
 use fogbank_types::status::{LoadBalancerNodeStatus, TargetHealth};
 use fogbank_types::{EniId, RegionConfig, Row, Snapshot};
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::pid_file::PidFile;
+use crate::pid_file::{Living, PidFile};
 
 /// A process that was just started needs this long to open its socket, and is asked this often.
 const CONNECT_RETRY: Duration = Duration::from_millis(2);
@@ -95,7 +96,7 @@ impl Balancers {
             .collect();
         for id in gone {
             if let Some(keeper) = self.keepers.remove(&id) {
-                self.end(&keeper.eni, Some(keeper.task));
+                self.end(keeper);
             }
         }
         for (id, (eni, table)) in wanted {
@@ -129,13 +130,16 @@ impl Balancers {
             .insert(eni.eni_id.clone(), Keeper { eni, tables, task });
     }
 
-    fn end(&self, eni: &Arc<Eni>, task: Option<JoinHandle<()>>) {
-        if let Some(task) = task {
-            task.abort();
-        }
+    /// The keeper ends by itself when nobody has tables for it any more: cut off in the midst of a start it would leave a
+    /// process that nobody knows of.
+    fn end(&self, keeper: Keeper) {
         let config = self.config.clone();
-        let id = eni.eni_id.to_string();
-        tokio::spawn(async move { stop(&config, &id).await });
+        tokio::spawn(async move {
+            drop(keeper.tables);
+            // A keeper that panicked has ended as well.
+            let _ = keeper.task.await;
+            stop(&config, keeper.eni.eni_id.as_str()).await;
+        });
     }
 
     /// With the first snapshot, before anything is reported: ends processes that no row asks for, and forgets what
@@ -148,11 +152,13 @@ impl Balancers {
                 tokio::spawn(async move { stop(&config, &id).await });
             }
         }
-        let lives = |id: &EniId| {
-            PidFile::new(&folder(&self.config), id.as_str())
-                .living()
-                .is_some()
-        };
+        let mut alive = HashSet::new();
+        for id in running(&self.config) {
+            if living(&self.config, &id).await.is_some() {
+                alive.insert(id);
+            }
+        }
+        let lives = |id: &EniId| alive.contains(id.as_str());
         let health = snapshot.target_health.all();
         let nodes = snapshot.load_balancer_nodes.all();
         let stale: Vec<Op> = health
@@ -214,15 +220,36 @@ fn same_but_revision(a: &Table, b: &Table) -> bool {
     *a == b
 }
 
-/// Ids of interfaces whose process is written down.
-fn running(config: &RegionConfig) -> Vec<String> {
+/// Ids of interfaces that have a process, or had one: it is written down, or has a socket.
+fn running(config: &RegionConfig) -> BTreeSet<String> {
     let Ok(entries) = std::fs::read_dir(folder(config)) else {
-        return Vec::new();
+        return BTreeSet::new();
+    };
+    let id = |name: &str| {
+        let id = name.strip_suffix(".pid").or(name.strip_suffix(".sock"));
+        id.map(str::to_owned)
     };
     entries
         .flatten()
-        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".pid")?.to_owned()))
+        .filter_map(|entry| id(entry.file_name().to_str()?))
         .collect()
+}
+
+/// The process of an interface: the one written down, or the one that listens in its place because its agent was killed
+/// between starting it and writing it down. A second one would never get the ports of the first.
+async fn living(config: &RegionConfig, eni_id: &str) -> Option<Living> {
+    let file = PidFile::new(&folder(config), eni_id);
+    if let Some(living) = file.living() {
+        return Some(living);
+    }
+    let stream = UnixStream::connect(http::socket_path(&config.run_dir, eni_id))
+        .await
+        .ok()?;
+    let pid = stream.peer_cred().ok()?.pid()?;
+    if let Err(error) = file.write(pid) {
+        tracing::warn!(%error, eni_id, "a load balancer process cannot be written down");
+    }
+    file.living()
 }
 
 fn folder(config: &RegionConfig) -> PathBuf {
@@ -232,7 +259,7 @@ fn folder(config: &RegionConfig) -> PathBuf {
 /// Ends one process: SIGTERM, time to drain, SIGKILL. Its files go too.
 async fn stop(config: &RegionConfig, eni_id: &str) {
     let file = PidFile::new(&folder(config), eni_id);
-    if let Some(living) = file.living() {
+    if let Some(living) = living(config, eni_id).await {
         let terminated = living.terminate();
         let drained = async {
             while living.is_alive() {
@@ -280,18 +307,29 @@ struct One {
 }
 
 impl One {
+    /// Ends when the sender of tables is gone, but never in the midst of a start.
     async fn keep(mut self, mut tables: watch::Receiver<Table>) {
+        let mut last = tables.clone();
         loop {
-            if let Err(error) = self.serve(&mut tables).await {
+            let served = match self.ensure_process().await {
+                Err(error) => Err(error),
+                Ok(()) => tokio::select! {
+                    served = self.serve(&mut tables) => served,
+                    () = gone(&mut last) => return,
+                },
+            };
+            if let Err(error) = served {
                 tracing::warn!(eni = %self.eni.eni_id, %error, "a load balancer process is away");
             }
-            tokio::time::sleep(RESTART_PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(RESTART_PAUSE) => {}
+                () = gone(&mut last) => return,
+            }
         }
     }
 
     /// Returns when the process leaves or cannot be reached.
-    async fn serve(&mut self, tables: &mut watch::Receiver<Table>) -> Result<(), BalancerError> {
-        self.ensure_process().await?;
+    async fn serve(&self, tables: &mut watch::Receiver<Table>) -> Result<(), BalancerError> {
         let mut node = self.connect().await?;
         let table = tables.borrow_and_update().clone();
         node.push(&table).await?;
@@ -330,7 +368,10 @@ impl One {
             // Reaps it if it has ended; an error means that it is not ours to wait for.
             let _ = child.try_wait();
         }
-        if file.living().is_some() {
+        if living(&self.config, self.eni.eni_id.as_str())
+            .await
+            .is_some()
+        {
             return Ok(());
         }
         let start = |source| BalancerError::Start {
@@ -394,6 +435,11 @@ impl One {
     }
 }
 
+/// Waits until nobody has tables any more.
+async fn gone(tables: &mut watch::Receiver<Table>) {
+    while tables.changed().await.is_ok() {}
+}
+
 fn put<T: Row>(row: &T) -> Op {
     let value = serde_json::to_vec(row).expect("rows are plain data and always encode");
     Op::put(row.key(), value)
@@ -411,7 +457,9 @@ fn open_log(config: &RegionConfig, eni_id: &str) -> io::Result<File> {
 /// Must run in the interface's namespace: the child inherits it.
 fn spawn(config_path: &Path, eni_id: &EniId, log: &File) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
-    Command::new(std::env::current_exe()?)
+    // The program as it is, also if its file was replaced meanwhile.
+    Command::new("/proc/self/exe")
+        .arg0("fogbank")
         .arg("alb")
         .arg("--config")
         .arg(config_path)
@@ -423,4 +471,41 @@ fn spawn(config_path: &Path, eni_id: &EniId, log: &File) -> io::Result<Child> {
         // Signals of a terminal are for the supervisor.
         .process_group(0)
         .spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_was_not_written_down_is_known_by_its_socket() {
+        let run = tempfile::tempdir().unwrap();
+        let config = RegionConfig {
+            instance: "test".to_owned(),
+            host: "h".to_owned(),
+            data_dir: run.path().to_path_buf(),
+            run_dir: run.path().to_path_buf(),
+            endpoint: ([127, 0, 0, 1], 0).into(),
+            dns: ([127, 0, 0, 1], 0).into(),
+            account: "000000000000".to_owned(),
+            public_cidr: "198.18.0.0/16".parse().unwrap(),
+            internet: fogbank_types::InternetAccess::None,
+            speed: 1.0,
+            ephemeral: true,
+        };
+        std::fs::create_dir(folder(&config)).unwrap();
+        let path = http::socket_path(&config.run_dir, "eni-1");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let own = std::process::id() as i32;
+        assert_eq!(living(&config, "eni-1").await.map(|l| l.pid), Some(own));
+        assert_eq!(running(&config), BTreeSet::from(["eni-1".to_owned()]));
+        // From now on its socket is not needed.
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(living(&config, "eni-1").await.map(|l| l.pid), Some(own));
+        // Nobody behind a socket, nobody written down.
+        PidFile::new(&folder(&config), "eni-1").remove();
+        let stale = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop((listener, stale));
+        assert!(living(&config, "eni-1").await.is_none());
+    }
 }
