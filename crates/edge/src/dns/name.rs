@@ -12,6 +12,9 @@ use thiserror::Error;
 /// Longest name on the wire, the root included (RFC 1035, section 2.3.4).
 pub const MAX_NAME_BYTES: usize = 255;
 const MAX_LABEL_BYTES: usize = 63;
+/// Pointers followed in one name: no more than it can have labels. Without a bound each record of a large message could
+/// point at the same chain of thousands.
+const MAX_POINTERS: usize = 127;
 
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -81,6 +84,7 @@ impl Name {
         let mut wire = Vec::with_capacity(64);
         let mut at = start;
         let mut after = None;
+        let mut pointers = 0;
         loop {
             let length = usize::from(*message.get(at)?);
             match length {
@@ -96,8 +100,9 @@ impl Name {
                 0xc0.. => {
                     let target = (length & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
                     after.get_or_insert(at + 2);
-                    // Only backwards, so that a loop is impossible.
-                    if target >= at {
+                    pointers += 1;
+                    // Backwards only, and never without an end.
+                    if target >= at || pointers > MAX_POINTERS {
                         return None;
                     }
                     at = target;
@@ -295,5 +300,19 @@ mod tests {
         );
         assert!(Name::read_compressed(b"\xc0\x00", 0).is_none());
         assert!(Name::read_compressed(b"\x05ab", 0).is_none());
+    }
+
+    #[test]
+    fn a_chain_of_pointers_has_an_end() {
+        let chain = |pointers: u16| {
+            let mut message = b"\x01a\0".to_vec();
+            for n in 0..pointers {
+                let target = if n == 0 { 0 } else { 1 + 2 * n };
+                message.extend((0xc000 | target).to_be_bytes());
+            }
+            Name::read_compressed(&message, message.len() - 2)
+        };
+        assert_eq!(chain(100).map(|(read, _)| read), Some(name("a")));
+        assert!(chain(5000).is_none());
     }
 }
