@@ -30,6 +30,9 @@ const NETWORK_KINDS: &[&str] = &[
 /// How long a call waits for the hosts; AWS promises that a rule acts at once, but no answer hangs on a host.
 const HOST_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a change waits for the rows that it met in the store to be in the snapshot too.
+const CROSSED_WAIT: Duration = Duration::from_secs(1);
+
 /// How often a change is computed anew before the call gives up.
 const ATTEMPTS_MAX: usize = 64;
 
@@ -169,10 +172,14 @@ impl Engine {
                     self.wait_until(|s| s.revision >= revision)?;
                     return Ok((result, network.then_some(revision)));
                 }
-                // Somebody's change is in the store but not yet in our snapshot: wait for it.
+                // Somebody's change is in the store but not yet in our snapshot: wait for it. A row that the snapshot
+                // could not take in will never be there, and everybody else waits behind this call.
                 TxnOutcome::Conflict { key } => {
                     tracing::debug!(key, "conflict; computing anew");
-                    self.wait_until(|s| s.revision > base)?;
+                    if !self.crossed(base)? {
+                        tracing::error!(key, "a row of the store is not in the snapshot");
+                        return Err(CommitError::Contended.into());
+                    }
                 }
             }
         }
@@ -190,6 +197,19 @@ impl Engine {
             .block_on(snapshots.wait_for(reached))
             .map(drop)
             .map_err(|_| CommitError::Closed)
+    }
+
+    /// Waits until the snapshot is newer than that; false if it does not become so.
+    fn crossed(&self, base: Revision) -> Result<bool, CommitError> {
+        let mut snapshots = self.subscribe();
+        let newer = snapshots.wait_for(|s| s.revision > base);
+        match self
+            .runtime
+            .block_on(async { tokio::time::timeout(CROSSED_WAIT, newer).await })
+        {
+            Ok(seen) => seen.map(|_| true).map_err(|_| CommitError::Closed),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Waits at most a second until all living hosts act by this revision. Blocks.
@@ -392,6 +412,30 @@ mod tests {
         })
         .await
         .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_refuses_its_writers_and_no_others() {
+        let store = Arc::new(Memory::new());
+        let key = fogbank_types::Row::key(&group("a"));
+        let garbage = Txn::of(vec![Op::put(key, b"{}".to_vec())]);
+        assert!(matches!(
+            store.txn(garbage).await.unwrap(),
+            TxnOutcome::Committed(_)
+        ));
+        let engine = Engine::start(store, test_config()).await.unwrap();
+        let writes = tokio::task::spawn_blocking(move || {
+            ["a", "b"].map(|name| {
+                engine
+                    .write(|tx| {
+                        tx.put(group(name));
+                        Ok::<_, ApiError>(())
+                    })
+                    .is_ok()
+            })
+        });
+        let written = tokio::time::timeout(Duration::from_secs(30), writes).await;
+        assert_eq!(written.expect("nobody hangs").unwrap(), [false, true]);
     }
 
     #[tokio::test]

@@ -16,6 +16,9 @@ use fogbank_types::{Tags, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Tasks that one pass starts, and stops, for a service; the next pass goes on. A transaction and an event stay small
+/// however many are desired, and other callers get their turn in between.
+const TASKS_PER_PASS: usize = 50;
 const STEADY: &str = "has reached a steady state.";
 /// The steady state is told again after this (fact SVC-12).
 const STEADY_AGAIN_MS: u64 = 6 * 3600 * 1000;
@@ -191,7 +194,10 @@ fn step(tx: &mut Tx, service: &mut Service) -> Wake {
         minimum_percent: service.minimum_healthy_percent,
         maximum_percent: service.maximum_percent,
     };
-    let plan = rollout::plan(bounds, &views, may_start);
+    let mut plan = rollout::plan(bounds, &views, may_start);
+    plan.starts = plan.starts.min(TASKS_PER_PASS);
+    plan.scaled_in.truncate(TASKS_PER_PASS);
+    plan.unhealthy.truncate(TASKS_PER_PASS);
     if paused && let Some(until) = paused_until {
         wake.at(until);
     }

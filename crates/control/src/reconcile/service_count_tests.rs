@@ -321,3 +321,20 @@ fn calm_reconcilers_change_nothing() {
     world.reconcile();
     assert_eq!(world.service(), before);
 }
+
+#[test]
+fn many_tasks_are_started_and_stopped_in_small_steps() {
+    let mut world = World::new();
+    world.create_service(120, true);
+    world.reconcile();
+    assert_eq!(world.wanted().len(), 50, "a transaction has its bounds");
+    world.reconcile();
+    world.reconcile();
+    assert_eq!(world.wanted().len(), 120);
+    update(&mut world, |u| u.desired_count = Some(0));
+    world.reconcile();
+    assert_eq!(world.wanted().len(), 70);
+    world.reconcile();
+    world.reconcile();
+    assert_eq!(world.wanted().len(), 0);
+}
