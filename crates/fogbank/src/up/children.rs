@@ -92,8 +92,9 @@ impl Children {
 
     fn start(&mut self, index: usize) -> Result<()> {
         let one = &mut self.all[index];
-        let program = std::env::current_exe().context("cannot find the running program")?;
-        let child = Command::new(program)
+        // Not by its path: that file may have been replaced, and all processes of a region are of one build.
+        let child = Command::new("/proc/self/exe")
+            .arg0("fogbank")
             .arg(one.name)
             .arg("--config")
             .arg(&self.config_path)
@@ -152,8 +153,9 @@ impl Children {
         }
     }
 
-    /// Starts again whatever ends. Returns only if that fails.
-    pub async fn supervise(&mut self) -> anyhow::Error {
+    /// Starts again whatever ends. A host that is out of memory or processes for a moment is no reason to take the
+    /// data plane down, so it tries until that works. Never returns.
+    pub async fn supervise(&mut self) {
         loop {
             let (index, status) = self.next_exit().await;
             let one = &mut self.all[index];
@@ -162,10 +164,13 @@ impl Children {
                 one.backoff = BACKOFF;
             }
             tracing::warn!(name = one.name, status = ?status, "a process ended; starting it again");
-            tokio::time::sleep(one.backoff).await;
-            one.backoff = (one.backoff * 2).min(BACKOFF_MAX);
-            if let Err(error) = self.start(index) {
-                return error;
+            while self.all[index].child.is_none() {
+                let one = &mut self.all[index];
+                tokio::time::sleep(one.backoff).await;
+                one.backoff = (one.backoff * 2).min(BACKOFF_MAX);
+                if let Err(error) = self.start(index) {
+                    tracing::error!(%error, "cannot start it; trying again");
+                }
             }
         }
     }

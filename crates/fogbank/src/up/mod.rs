@@ -110,11 +110,7 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
     let keep = tokio::select! {
         _ = terminate.recv() => settings.keep_tasks,
         _ = interrupt.recv() => false,
-        error = children.supervise() => {
-            tracing::error!(%error, "giving up");
-            take_down(settings, &mut children).await;
-            return Err(error);
-        }
+        () = children.supervise() => false,
     };
     if keep {
         children.stop_all().await;
