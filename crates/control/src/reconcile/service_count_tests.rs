@@ -338,3 +338,21 @@ fn many_tasks_are_started_and_stopped_in_small_steps() {
     world.reconcile();
     assert_eq!(world.wanted().len(), 0);
 }
+
+#[test]
+fn texts_that_rows_keep_are_bounded() {
+    let mut world = World::new();
+    let long = || Some("x".repeat(1_000_000));
+    let mut new = world.new_service(1, false);
+    new.client_token = long();
+    assert!(services::create(world.tx(), &scope(), new).is_err());
+    let refused = |world: &mut World, change: &dyn Fn(&mut tasks::RunTask)| {
+        let mut command = world.run_task();
+        change(&mut command);
+        tasks::run(world.tx(), &scope(), command).is_err()
+    };
+    assert!(refused(&mut world, &|c| c.client_token = long()));
+    assert!(refused(&mut world, &|c| c.started_by = long()));
+    assert!(refused(&mut world, &|c| c.group = long()));
+    assert!(!refused(&mut world, &|_| {}));
+}

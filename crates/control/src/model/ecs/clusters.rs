@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// The capacity providers that every account has.
 pub const PROVIDERS: [&str; 2] = ["FARGATE", "FARGATE_SPOT"];
 
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html>
+const STRATEGY_MAX: usize = 20;
+
 #[derive(Debug, Clone, Default)]
 pub struct NewCluster {
     pub name: Option<String>,
@@ -99,6 +102,11 @@ pub fn check_strategy(
 ) -> Result<(), Refusal> {
     if strategy.is_empty() {
         return Ok(());
+    }
+    if strategy.len() > STRATEGY_MAX {
+        return Err(invalid(format!(
+            "The specified capacity provider strategy can contain a maximum of {STRATEGY_MAX} capacity providers."
+        )));
     }
     if let Some(item) = strategy
         .iter()
@@ -279,6 +287,7 @@ mod tests {
         assert!(check_providers(&fargate, &[item("FARGATE_SPOT", 0, 1)]).is_err());
         assert!(check_providers(&fargate, &[item("FARGATE", 0, 0)]).is_err());
         assert!(check_providers(&fargate, &[item("FARGATE", 1, 1)]).is_ok());
+        assert!(check_providers(&fargate, &vec![item("FARGATE", 0, 1); 21]).is_err());
     }
 
     #[test]

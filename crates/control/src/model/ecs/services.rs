@@ -88,6 +88,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewService) -> Result<Service, Re
         ));
     }
     tags::check(&new.tags)?;
+    tasks::check_length("clientToken", new.client_token.as_deref(), 36)?;
     if let Some(existing) = find(tx.snapshot(), &cluster, &new.name) {
         match existing.status {
             ServiceStatus::Active

@@ -85,6 +85,9 @@ pub fn run(
     let cluster = clusters::find(tx.snapshot(), scope, command.cluster.as_deref())?.clone();
     clusters::require_active(&cluster)?;
     tags::check(&command.tags)?;
+    check_length("clientToken", command.client_token.as_deref(), 64)?;
+    check_length("startedBy", command.started_by.as_deref(), 128)?;
+    check_length("group", command.group.as_deref(), 255)?;
     let count = command.count.unwrap_or(1);
     if !(1..=10).contains(&count) {
         return Err(invalid(if count > 10 {
@@ -146,6 +149,16 @@ pub fn run(
         }
     }
     Ok((tasks, failures))
+}
+
+/// Texts that stay in a row: one that grows over the store's bounds could never be changed again, not even stopped.
+pub(super) fn check_length(name: &str, text: Option<&str>, limit: usize) -> Result<(), Refusal> {
+    match text {
+        Some(text) if text.chars().count() > limit => Err(invalid(format!(
+            "{name} can have at most {limit} characters."
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Where capacity comes from, resolved.
