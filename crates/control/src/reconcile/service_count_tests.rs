@@ -354,5 +354,11 @@ fn texts_that_rows_keep_are_bounded() {
     assert!(refused(&mut world, &|c| c.client_token = long()));
     assert!(refused(&mut world, &|c| c.started_by = long()));
     assert!(refused(&mut world, &|c| c.group = long()));
+    assert!(refused(&mut world, &|c| {
+        c.tags.insert("k".to_owned(), "x".repeat(257));
+    }));
+    assert!(refused(&mut world, &|c| {
+        c.tags.insert("x".repeat(129), String::new());
+    }));
     assert!(!refused(&mut world, &|_| {}));
 }

@@ -56,6 +56,15 @@ pub fn check(tags: &Tags) -> Result<(), Refusal> {
             "The maximum number of tags that can be applied to a resource is 50.",
         ));
     }
+    // <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Tag.html>
+    for (key, value) in tags {
+        if !(1..=128).contains(&key.chars().count()) {
+            return Err(invalid("A tag key must have 1 to 128 characters."));
+        }
+        if value.chars().count() > 256 {
+            return Err(invalid("A tag value can have at most 256 characters."));
+        }
+    }
     match tags
         .keys()
         .find(|key| key.to_ascii_lowercase().starts_with("aws:"))
