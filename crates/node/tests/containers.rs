@@ -116,6 +116,10 @@ fn main() -> ExitCode {
             "standard_input_ends_unless_it_is_kept_open",
             standard_input_ends_unless_it_is_kept_open,
         ),
+        (
+            "a_replaced_program_still_starts_tasks",
+            a_replaced_program_still_starts_tasks,
+        ),
         ("start_is_fast", start_is_fast),
     ];
     let wanted = arguments.iter().find(|argument| !argument.starts_with('-'));
@@ -245,6 +249,10 @@ impl Fixture {
     }
 
     fn limited_shim(&self, containers: Vec<TaskContainer>, limits: Limits) -> Shim {
+        self.shim_of(&std::env::current_exe().unwrap(), containers, limits)
+    }
+
+    fn shim_of(&self, program: &Path, containers: Vec<TaskContainer>, limits: Limits) -> Shim {
         let bundle = self.folder.path().join("bundle");
         let _ = std::fs::remove_dir_all(&bundle);
         std::fs::create_dir(&bundle).unwrap();
@@ -255,7 +263,7 @@ impl Fixture {
             containers,
         };
         std::fs::write(bundle.join("task.json"), serde_json::to_vec(&spec).unwrap()).unwrap();
-        let process = Command::new(std::env::current_exe().unwrap())
+        let process = Command::new(program)
             .args(["shim", "--bundle"])
             .arg(&bundle)
             .stdin(Stdio::null())
@@ -894,4 +902,24 @@ fn start_is_fast(f: &Fixture) {
         println!("{what}: p50 {half:.1} ms, p90 {most:.1} ms");
     }
     assert!(starts[10] < Duration::from_secs(1) && ends[10] < Duration::from_secs(1));
+}
+
+/// The file behind the running program is gone: somebody has installed another version.
+fn a_replaced_program_still_starts_tasks(f: &Fixture) {
+    use std::os::fd::AsRawFd as _;
+    let copy = f.folder.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let open = std::fs::File::open(&copy).unwrap();
+    std::fs::remove_file(&copy).unwrap();
+    let gone = PathBuf::from(format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        open.as_raw_fd()
+    ));
+    let container = f.container("main", "echo started");
+    let state = f
+        .shim_of(&gone, vec![container], Limits::default())
+        .finish();
+    assert_eq!(code(&state, 0), Some(0), "{state:?}");
+    assert_eq!(f.log("main"), ["started"]);
 }

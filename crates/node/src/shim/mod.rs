@@ -17,11 +17,13 @@ mod supervise;
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
 pub use client::{Client, ClientError, connect, order_line, read_state};
@@ -95,13 +97,18 @@ fn seal(bundle: &Path) -> ShimError {
             MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
         )?;
         fs::write(&sealed, "")?;
-        rustix::mount::move_mount(
-            &tree,
-            "",
-            CWD,
-            &sealed,
-            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-        )?;
+        let put = |tree: &OwnedFd| {
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            rustix::mount::move_mount(tree, "", CWD, &sealed, flags)
+        };
+        match put(&tree) {
+            // The program's file was replaced while the region runs, and the kernel mounts nothing that has no name.
+            Err(Errno::NOENT) => {
+                fs::copy("/proc/self/exe", &sealed)?;
+                put(&rustix::mount::open_tree(CWD, &sealed, flags)?)?;
+            }
+            other => other?,
+        }
         rustix::mount::mount_remount(
             &sealed,
             MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV,
