@@ -25,7 +25,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::pid_file::{Living, PidFile};
+use crate::pid_file::{Living, PidFile, started_with};
 
 /// A process that was just started needs this long to open its socket, and is asked this often.
 const CONNECT_RETRY: Duration = Duration::from_millis(2);
@@ -293,6 +293,23 @@ pub async fn teardown(config: &RegionConfig) {
         // It logs what goes wrong; there is nothing more to do about it.
         let _ = stopping.await;
     }
+    // An agent that was stopped while it started one may not have written it down.
+    let config_path = config.run_dir.join("region.json");
+    let config_path = config_path.to_string_lossy();
+    let mut unwritten = started_with(&["alb", "--config", &config_path]);
+    for living in &unwritten {
+        if let Err(error) = living.kill() {
+            tracing::warn!(%error, "a load balancer process cannot be ended");
+        }
+    }
+    let ended = async {
+        while !unwritten.is_empty() {
+            unwritten.retain(|living| living.is_alive());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    // A killed process is gone in no time; the region does not hang on one that is not.
+    let _ = tokio::time::timeout(STOP_PATIENCE, ended).await;
     let _ = std::fs::remove_dir_all(folder(config));
 }
 

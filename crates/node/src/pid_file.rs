@@ -90,6 +90,26 @@ impl Living {
     }
 }
 
+/// Processes that were started with these arguments, in this order and from the first on: for those that died unwritten.
+pub fn started_with(arguments: &[&str]) -> Vec<Living> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let mut words = line.split(|byte| *byte == 0).skip(1);
+            let same = arguments
+                .iter()
+                .all(|argument| words.next() == Some(argument.as_bytes()));
+            let start_time = start_time(pid)?;
+            same.then_some(Living { pid, start_time })
+        })
+        .collect()
+}
+
 /// Clock ticks from boot to the start of a process; `None` if there is none or it is a zombie.
 /// Field 22 of /proc/<pid>/stat, see proc(5); the name in parentheses may hold spaces.
 fn start_time(pid: i32) -> Option<u64> {
@@ -104,6 +124,28 @@ fn start_time(pid: i32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_found_by_its_arguments() {
+        let mut child = std::process::Command::new("sleep")
+            .args(["61.7291", "0.1"])
+            .spawn()
+            .unwrap();
+        let found = || {
+            started_with(&["61.7291"])
+                .iter()
+                .map(|l| l.pid)
+                .collect::<Vec<_>>()
+        };
+        while found().is_empty() {
+            std::thread::yield_now(); // it has not executed its program yet
+        }
+        assert_eq!(found(), [child.id() as i32]);
+        assert!(started_with(&["61.7291", "0.2"]).is_empty());
+        started_with(&["61.7291"])[0].kill().unwrap();
+        child.wait().unwrap();
+        assert!(found().is_empty());
+    }
 
     #[test]
     fn a_pid_with_another_start_time_is_not_ours() {
