@@ -1,7 +1,7 @@
 //! Orders: a small HTTP API with data of its own, of the kind one splits out of a monolith.
 //!
 //! `GET /health`, `GET /whoami`, `GET /orders[?status=open]`, `GET /orders/<id>`, `POST /orders`,
-//! `POST /orders/<id>/ship`. JSON in and out, keep-alive, bounded requests, a clean stop on SIGTERM.
+//! `POST /orders/<id>/ship`. JSON in and out, keep-alive, bounded requests.
 //! Listens on `PORT` (default 8080) with one thread a connection, 256 at most.
 
 mod http;
