@@ -8,9 +8,9 @@
 //! in such a namespace that it does not name shall not be there), except for the host's own
 //! namespace, of which it says only what is ours.
 
-use fogbank_types::{EniId, Ipv4Cidr, MacAddr, VpcId};
+use fogbank_types::{EniId, IpCidr, MacAddr, VpcId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// The whole desired state of one host.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,14 +49,29 @@ pub struct Namespace {
     /// By the name of the end that lies here; the other end is made with it.
     pub veths: BTreeMap<String, Veth>,
     pub addresses: BTreeSet<Address>,
-    pub neighbours: BTreeMap<(String, Ipv4Addr), MacAddr>,
+    pub neighbours: BTreeMap<(String, IpAddr), MacAddr>,
     pub routes: BTreeMap<RouteKey, Route>,
     pub rules: BTreeSet<RoutingRule>,
     /// Firewall tables by name.
     pub tables: BTreeMap<String, Table>,
     /// Addresses that have connections here, and whose they are. When an address goes or changes
     /// hands, its tracked connections are forgotten, so that the next owner inherits none.
-    pub connections: BTreeMap<Ipv4Addr, String>,
+    pub connections: BTreeMap<IpAddr, String>,
+    /// Traffic of an address that is let through without tracking as AWS counts it (fact SG-11).
+    /// What is here and no longer in the next program loses its connections at once.
+    pub untracked: BTreeSet<Untracked>,
+}
+
+/// New connections of an interface's address that a rule for everyone allows.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Untracked {
+    pub address: IpAddr,
+    /// In: towards the address.
+    pub direction: Direction,
+    /// 6 or 17.
+    pub protocol: u8,
+    /// Destination ports of the packet that opens the connection.
+    pub ports: Range,
 }
 
 /// A pair of devices. Both ends are up.
@@ -67,6 +82,8 @@ pub struct Veth {
     pub peer: Peer,
     /// Answer ARP for whatever is routed elsewhere.
     pub proxy_arp: bool,
+    /// Packets wait that long before they leave by either end; needs the kernel's netem.
+    pub delay_ms: u32,
 }
 
 /// The other end of a pair.
@@ -81,7 +98,7 @@ pub struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
     pub device: String,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub length: u8,
 }
 
@@ -92,7 +109,7 @@ pub const MAIN: TableId = 254;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RouteKey {
     pub table: TableId,
-    pub destination: Ipv4Cidr,
+    pub destination: IpCidr,
     /// Lower wins.
     pub metric: u32,
 }
@@ -105,18 +122,19 @@ pub enum Route {
     Device(String),
     /// Through a neighbour, which need not lie in a connected network.
     Via {
-        gateway: Ipv4Addr,
+        gateway: IpAddr,
         device: String,
         /// Source of packets made in this namespace.
-        source: Option<Ipv4Addr>,
+        source: Option<IpAddr>,
     },
 }
 
 /// Policy routing; all conditions hold. Lower priorities first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RoutingRule {
+    pub family: Family,
     pub priority: u32,
-    pub from: Option<Ipv4Cidr>,
+    pub from: Option<IpCidr>,
     pub device: Option<String>,
     pub action: RuleAction,
 }
@@ -127,13 +145,22 @@ pub enum RuleAction {
     Blackhole,
 }
 
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     V4,
     V6,
 }
 
-/// One nftables table.
+impl Family {
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// One nftables table. All addresses and blocks in it are of its family.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     pub family: Family,
@@ -154,17 +181,17 @@ impl Table {
 /// A named set or map. Elements of the three range kinds never overlap (the kernel refuses that).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Set {
-    Addresses(BTreeSet<Ipv4Addr>),
+    Addresses(BTreeSet<IpAddr>),
     Devices(BTreeSet<String>),
     /// Which addresses belong to which device.
-    Bindings(BTreeSet<(String, Ipv4Addr)>),
+    Bindings(BTreeSet<(String, IpAddr)>),
     /// Peer block, protocol, destination ports.
-    Ports(BTreeSet<(Ipv4Cidr, u8, Range)>),
+    Ports(BTreeSet<(IpCidr, u8, Range)>),
     /// Peer block, ICMP type * 256 + code.
-    Icmp(BTreeSet<(Ipv4Cidr, Range)>),
+    Icmp(BTreeSet<(IpCidr, Range)>),
     /// Peer block, protocol numbers.
-    Protocols(BTreeSet<(Ipv4Cidr, Range)>),
-    Translations(BTreeMap<Ipv4Addr, Ipv4Addr>),
+    Protocols(BTreeSet<(IpCidr, Range)>),
+    Translations(BTreeMap<IpAddr, IpAddr>),
     Verdicts(BTreeMap<String, Verdict>),
 }
 
@@ -235,7 +262,7 @@ pub enum End {
     Destination,
 }
 
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
     In,
     Out,
@@ -269,7 +296,7 @@ pub enum Match {
     },
     Block {
         end: End,
-        block: Ipv4Cidr,
+        block: IpCidr,
         inside: bool,
     },
     Protocol {
@@ -278,7 +305,7 @@ pub enum Match {
     },
     /// Destination port of TCP or UDP; comes after a `Protocol`.
     Ports(Range),
-    /// Type * 256 + code; comes after a `Protocol`.
+    /// Type * 256 + code; comes after a `Protocol` (1 or, in a table of IPv6, 58).
     Icmp(Range),
     /// A `Ports`, `Icmp` or `Protocols` set, with the peer's address at that end.
     Traffic {
@@ -307,9 +334,14 @@ pub enum Action {
     SourceNat(String),
     DestinationNat(String),
     /// Source becomes this address, at an unpredictable port of 1024 to 65535.
-    SourceNatTo(Ipv4Addr),
+    SourceNatTo(IpAddr),
     /// Source becomes the address of the device it leaves by.
     Masquerade,
+    /// Tell the flow logs (NFLOG, headers only), and go on to the next rule.
+    Log {
+        group: u16,
+        prefix: String,
+    },
     /// Drop and answer with a TCP reset.
     ResetTcp,
 }

@@ -1,8 +1,10 @@
 //! What every process of a region must know; written once by `fogbank up` to `<run>/region.json`.
 
-use crate::Ipv4Cidr;
+use crate::aws_service::AwsService;
+use crate::{Ipv4Cidr, Ipv6Cidr};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Whether tasks reach the world outside through the host.
@@ -34,6 +36,12 @@ pub struct RegionConfig {
     pub account: String,
     /// Public addresses are taken from here.
     pub public_cidr: Ipv4Cidr,
+    /// VPCs get their /56 blocks from here.
+    #[serde(default = "public_cidr_v6")]
+    pub public_cidr_v6: Ipv6Cidr,
+    /// Service quotas other than AWS's defaults, by quota code (`L-F678F1CE`) or our name for it.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, u32>,
     pub internet: InternetAccess,
     /// AWS's durations are divided by this (1 = real length).
     pub speed: f64,
@@ -41,7 +49,40 @@ pub struct RegionConfig {
     pub ephemeral: bool,
 }
 
+/// The block for benchmarks, like 198.18.0.0/15 of IPv4: nobody's on the internet (RFC 5180).
+pub fn public_cidr_v6() -> Ipv6Cidr {
+    "2001:2::/48".parse().expect("a literal")
+}
+
 impl RegionConfig {
+    /// Where AWS's services answer in this region's public pool, of which the first sixteen are
+    /// never given away: one address for all but the two that gateway endpoints serve.
+    pub fn service_address(&self, service: &AwsService) -> Ipv4Addr {
+        let offset = match service.endpoint {
+            "s3" => 9,
+            "dynamodb" => 10,
+            _ => 8,
+        };
+        Ipv4Addr::from_bits(self.public_cidr.base().to_bits() + offset)
+    }
+
+    /// The same, of IPv6.
+    pub fn service_address_v6(&self, service: &AwsService) -> Ipv6Addr {
+        let v4 = self.service_address(service).to_bits() - self.public_cidr.base().to_bits();
+        Ipv6Addr::from_bits(self.public_cidr_v6.base().to_bits() + u128::from(v4))
+    }
+
+    /// All of those addresses, without repetition.
+    pub fn service_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let base = self.public_cidr.base().to_bits();
+        (8..=10).map(move |offset| Ipv4Addr::from_bits(base + offset))
+    }
+
+    /// A quota by its name here, or AWS's default.
+    pub fn quota(&self, name: &str, default: u32) -> usize {
+        self.quotas.get(name).copied().unwrap_or(default) as usize
+    }
+
     /// AWS's duration in ms at this region's speed; at least 1 ms unless it is zero.
     pub fn scaled_ms(&self, duration_ms: u64) -> u64 {
         if duration_ms == 0 {

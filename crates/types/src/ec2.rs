@@ -1,7 +1,7 @@
 //! Rows of EC2: networks, addresses, groups, interfaces.
 
 use crate::*;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,9 @@ pub struct Vpc {
     pub cidr_block: Ipv4Cidr,
     /// All blocks, the primary first.
     pub cidr_associations: Vec<VpcCidrAssociation>,
+    /// Amazon-provided /56 blocks (fact VPC-7).
+    #[serde(default)]
+    pub ipv6_cidr_associations: Vec<VpcIpv6CidrAssociation>,
     /// `None` = the option set `default` (AmazonProvidedDNS).
     pub dhcp_options_id: Option<DhcpOptionsId>,
     /// `default` or `dedicated`.
@@ -32,6 +35,13 @@ pub struct VpcCidrAssociation {
     pub state: CidrState,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VpcIpv6CidrAssociation {
+    pub association_id: VpcCidrAssociationId,
+    pub cidr_block: Ipv6Cidr,
+    pub state: CidrState,
+}
+
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CidrState {
@@ -48,6 +58,20 @@ impl Vpc {
             .map(|a| a.cidr_block)
     }
 
+    /// The IPv6 blocks in use.
+    pub fn ipv6_blocks(&self) -> impl Iterator<Item = Ipv6Cidr> + '_ {
+        self.ipv6_cidr_associations
+            .iter()
+            .filter(|a| a.state == CidrState::Associated)
+            .map(|a| a.cidr_block)
+    }
+
+    /// The blocks of both families in use: each is a local route of every table (fact RTB-1).
+    pub fn all_blocks(&self) -> impl Iterator<Item = IpCidr> + '_ {
+        let v4 = self.blocks().map(IpCidr::V4);
+        v4.chain(self.ipv6_blocks().map(IpCidr::V6))
+    }
+
     /// The resolver's address: the primary block's base + 2 (fact VPC-10).
     pub fn resolver(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.cidr_block.base().to_bits() + 2)
@@ -60,6 +84,12 @@ pub struct Subnet {
     pub subnet_id: SubnetId,
     pub vpc_id: VpcId,
     pub cidr_block: Ipv4Cidr,
+    /// /64 blocks of the VPC's IPv6 blocks; one at most is in use.
+    #[serde(default)]
+    pub ipv6_cidr_associations: Vec<SubnetIpv6CidrAssociation>,
+    /// Interfaces made in it get an IPv6 address.
+    #[serde(default)]
+    pub assign_ipv6_address_on_creation: bool,
     /// Zone name, `us-east-1a`.
     pub zone: String,
     pub default_for_az: bool,
@@ -73,7 +103,22 @@ pub struct Subnet {
     pub tags: Tags,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SubnetIpv6CidrAssociation {
+    pub association_id: SubnetCidrAssociationId,
+    pub cidr_block: Ipv6Cidr,
+    pub state: CidrState,
+}
+
 impl Subnet {
+    /// The IPv6 block in use.
+    pub fn ipv6_block(&self) -> Option<Ipv6Cidr> {
+        self.ipv6_cidr_associations
+            .iter()
+            .find(|a| a.state == CidrState::Associated)
+            .map(|a| a.cidr_block)
+    }
+
     /// The router's address: base + 1 (fact SUB-3).
     pub fn router(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.cidr_block.base().to_bits() + 1)
@@ -109,8 +154,34 @@ impl RouteTable {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Route {
-    pub destination: Ipv4Cidr,
+    pub destination: RouteDestination,
     pub target: RouteTarget,
+}
+
+/// An address block, or a prefix list: as many routes as it has entries (fact RTB-2).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RouteDestination {
+    Block(IpCidr),
+    PrefixList(PrefixListId),
+}
+
+impl RouteDestination {
+    pub fn block(&self) -> Option<IpCidr> {
+        match self {
+            Self::Block(block) => Some(*block),
+            Self::PrefixList(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for RouteDestination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Block(block) => block.fmt(f),
+            Self::PrefixList(id) => id.fmt(f),
+        }
+    }
 }
 
 /// Where a route leads. A target that is gone or detached makes the route a blackhole (fact RTB-6).
@@ -120,6 +191,23 @@ pub enum RouteTarget {
     InternetGateway(InternetGatewayId),
     NatGateway(NatGatewayId),
     NetworkInterface(EniId),
+    EgressOnlyInternetGateway(EgressOnlyInternetGatewayId),
+    VpcPeeringConnection(VpcPeeringConnectionId),
+    /// A gateway endpoint's route: written by the endpoint, not by CreateRoute (fact RTB-11).
+    VpcEndpoint(VpcEndpointId),
+}
+
+impl RouteTarget {
+    pub fn id(&self) -> &str {
+        match self {
+            Self::InternetGateway(id) => id.as_str(),
+            Self::NatGateway(id) => id.as_str(),
+            Self::NetworkInterface(id) => id.as_str(),
+            Self::EgressOnlyInternetGateway(id) => id.as_str(),
+            Self::VpcPeeringConnection(id) => id.as_str(),
+            Self::VpcEndpoint(id) => id.as_str(),
+        }
+    }
 }
 
 /// `subnet_id: None` is the main association.
@@ -215,8 +303,11 @@ pub struct SecurityGroupRule {
 #[serde(rename_all = "snake_case")]
 pub enum RulePeer {
     Ipv4(Ipv4Cidr),
-    /// The private addresses of the interfaces now in that group (fact SG-9).
+    Ipv6(Ipv6Cidr),
+    /// The private addresses of the interfaces now in that group, of this VPC or of an actively
+    /// peered one (fact SG-9).
     Group(SecurityGroupId),
+    PrefixList(PrefixListId),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -239,7 +330,7 @@ pub struct NetworkAclEntry {
     pub egress: bool,
     pub allow: bool,
     pub traffic: Traffic,
-    pub cidr_block: Ipv4Cidr,
+    pub cidr_block: IpCidr,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -269,6 +360,8 @@ pub struct Eni {
     /// The primary address, fixed for life.
     pub private_ip: Ipv4Addr,
     pub secondary_ips: Vec<Ipv4Addr>,
+    #[serde(default)]
+    pub ipv6_addresses: Vec<Ipv6Addr>,
     /// An address assigned with the interface (not an Elastic IP) and released with it.
     pub auto_public_ip: Option<Ipv4Addr>,
     /// 1 to 5; none for a NAT gateway's.
@@ -279,6 +372,9 @@ pub struct Eni {
     /// The host that carries it; `None` for one that nothing uses (`available`).
     pub host: Option<String>,
     pub attachment_id: Option<EniAttachmentId>,
+    /// Idle timeouts other than the defaults (fact SG-13).
+    #[serde(default)]
+    pub connection_tracking: ConnectionTracking,
     pub created_at: Timestamp,
     pub tags: Tags,
 }
@@ -294,6 +390,16 @@ pub enum EniOwner {
     /// A load balancer, by ARN.
     LoadBalancer(String),
     NatGateway(NatGatewayId),
+    /// An interface endpoint's, one a subnet.
+    VpcEndpoint(VpcEndpointId),
+}
+
+/// `None` is AWS's default. Ranges in seconds: 60-432,000, 60-180, 30-60 (fact SG-13).
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionTracking {
+    pub tcp_established_timeout_s: Option<u32>,
+    pub udp_stream_timeout_s: Option<u32>,
+    pub udp_timeout_s: Option<u32>,
 }
 
 impl Eni {
@@ -301,4 +407,168 @@ impl Eni {
     pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
         std::iter::once(self.private_ip).chain(self.secondary_ips.iter().copied())
     }
+
+    /// Those and the IPv6 ones.
+    pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let v6 = self.ipv6_addresses.iter().copied().map(IpAddr::V6);
+        self.addresses().map(IpAddr::V4).chain(v6)
+    }
+}
+
+/// One for each account and region that was ever used: its default VPC was made then, and is not
+/// made again when the user deletes it (fact VPC-16).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountRegion {
+    pub scope: Scope,
+    pub created_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EgressOnlyInternetGateway {
+    pub scope: Scope,
+    pub egress_only_internet_gateway_id: EgressOnlyInternetGatewayId,
+    /// Attached for life.
+    pub vpc_id: VpcId,
+    pub client_token: Option<String>,
+    pub created_at: Timestamp,
+    pub tags: Tags,
+}
+
+/// A customer-managed prefix list. AWS's own ones are not stored: see `aws_prefix_list`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrefixList {
+    pub scope: Scope,
+    pub prefix_list_id: PrefixListId,
+    pub name: String,
+    /// Of the current version, in the order in which they were added.
+    pub entries: Vec<PrefixListEntry>,
+    /// Counts as that many rules or routes wherever it is used (fact SG-4).
+    pub max_entries: u32,
+    pub ipv4: bool,
+    pub version: u64,
+    /// Entries of earlier versions.
+    pub history: std::collections::BTreeMap<u64, Vec<PrefixListEntry>>,
+    pub client_token: Option<String>,
+    pub created_at: Timestamp,
+    pub tags: Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixListEntry {
+    pub cidr: IpCidr,
+    pub description: Option<String>,
+}
+
+/// <https://docs.aws.amazon.com/vpc/latest/privatelink/concepts.html>
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VpcEndpoint {
+    pub scope: Scope,
+    pub vpc_endpoint_id: VpcEndpointId,
+    pub vpc_id: VpcId,
+    /// `com.amazonaws.<region>.<service>`, see `aws_service`.
+    pub service_name: String,
+    pub kind: VpcEndpointKind,
+    pub state: VpcEndpointState,
+    /// As the caller wrote it; the default allows everything.
+    pub policy_document: String,
+    pub client_token: Option<String>,
+    pub created_at: Timestamp,
+    pub tags: Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VpcEndpointKind {
+    /// Each of the tables has a route: the service's prefix list -> the endpoint.
+    Gateway { route_table_ids: Vec<RouteTableId> },
+    Interface {
+        subnet_ids: Vec<SubnetId>,
+        /// In the order of the subnets.
+        eni_ids: Vec<EniId>,
+        group_ids: Vec<SecurityGroupId>,
+        /// The service's own names lead to the endpoint, inside its VPC.
+        private_dns_enabled: bool,
+        /// `ipv4`, `dualstack` or `ipv6`.
+        ip_address_type: String,
+        /// The part of the endpoint's own names after its id: `vpce-1-<suffix>.logs.<region>.vpce.amazonaws.com`.
+        dns_suffix: String,
+    },
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VpcEndpointState {
+    Pending,
+    Available,
+    Deleting,
+}
+
+/// Stands in the scope of the requester. <https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html>
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VpcPeeringConnection {
+    pub scope: Scope,
+    pub peering_id: VpcPeeringConnectionId,
+    pub requester: PeeredVpc,
+    pub accepter: PeeredVpc,
+    pub status: PeeringStatus,
+    pub status_message: String,
+    pub expires_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    /// The accepter's tags are its own.
+    pub accepter_tags: Tags,
+    pub tags: Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeeredVpc {
+    pub scope: Scope,
+    pub vpc_id: VpcId,
+    /// The other side's public names lead to private addresses.
+    pub allow_dns_resolution: bool,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeeringStatus {
+    PendingAcceptance,
+    Active,
+    Failed,
+    Rejected,
+    Expired,
+    Deleted,
+}
+
+impl VpcPeeringConnection {
+    /// This VPC's side and the other one, if the VPC is one of them.
+    pub fn sides(&self, scope: &Scope, vpc_id: &VpcId) -> Option<(&PeeredVpc, &PeeredVpc)> {
+        let is = |side: &PeeredVpc| side.vpc_id == *vpc_id && side.scope == *scope;
+        if is(&self.requester) {
+            Some((&self.requester, &self.accepter))
+        } else if is(&self.accepter) {
+            Some((&self.accepter, &self.requester))
+        } else {
+            None
+        }
+    }
+}
+
+/// A zone that the operator let fail (`fogbank zone`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ZoneFault {
+    /// `us-east-1a`
+    pub zone: String,
+    pub kind: ZoneFaultKind,
+    pub since: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZoneFaultKind {
+    /// As if the power went: nothing in it runs, nothing passes.
+    Failed,
+    /// What runs goes on, but no packet enters or leaves an interface of the zone.
+    Isolated,
+    /// Packets are held up by that many ms in each direction.
+    Slow { delay_ms: u32 },
 }

@@ -99,6 +99,14 @@ ids! {
     NetworkAclId = "acl";
     NetworkAclAssociationId = "aclassoc";
     DhcpOptionsId = "dopt";
+    SubnetCidrAssociationId = "subnet-cidr-assoc";
+    EgressOnlyInternetGatewayId = "eigw";
+    PrefixListId = "pl";
+    VpcEndpointId = "vpce";
+    VpcPeeringConnectionId = "pcx";
+    FlowLogId = "fl";
+    NetworkInsightsPathId = "nip";
+    NetworkInsightsAnalysisId = "nia";
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 //! ids and times are passed in. A row is one resource as it stands in the store (JSON);
 //! one row has one writer (see `status` for the rows that hosts write).
 
+pub mod aws_service;
 pub mod cidr;
 pub mod config;
+pub mod diagnosis;
 pub mod ec2;
 pub mod ecr;
 pub mod ecs;
@@ -20,7 +22,7 @@ pub mod status;
 pub mod time;
 pub mod traffic;
 
-pub use cidr::{Ipv4Cidr, MacAddr};
+pub use cidr::{IpCidr, Ipv4Cidr, Ipv6Cidr, MacAddr};
 pub use config::{InternetAccess, RegionConfig};
 pub use id::*;
 pub use place::{Scope, Zone};

@@ -152,7 +152,7 @@ macro_rules! tables {
         $(impl Row for $row {
             const KIND: &'static str = $kind;
             fn scope(&self) -> Scope { let $it = self; let _ = $it; $scope }
-            fn id(&self) -> String { let $it = self; $id }
+            fn id(&self) -> String { let $it = self; let _ = $it; $id }
             fn table(snapshot: &Snapshot) -> &Table<Self> { &snapshot.$field }
             fn table_mut(snapshot: &mut Snapshot) -> &mut Table<Self> { &mut snapshot.$field }
         })*
@@ -228,6 +228,15 @@ tables! {
     network_acls: ec2::NetworkAcl = "network-acl", |r| r.scope.clone(), r.network_acl_id.to_string();
     dhcp_options: ec2::DhcpOptions = "dhcp-options", |r| r.scope.clone(), r.dhcp_options_id.to_string();
     enis: ec2::Eni = "eni", |r| r.scope.clone(), r.eni_id.to_string();
+    account_regions: ec2::AccountRegion = "account-region", |r| r.scope.clone(), "this".to_owned();
+    egress_only_gateways: ec2::EgressOnlyInternetGateway = "egress-only-internet-gateway", |r| r.scope.clone(), r.egress_only_internet_gateway_id.to_string();
+    prefix_lists: ec2::PrefixList = "prefix-list", |r| r.scope.clone(), r.prefix_list_id.to_string();
+    vpc_endpoints: ec2::VpcEndpoint = "vpc-endpoint", |r| r.scope.clone(), r.vpc_endpoint_id.to_string();
+    peerings: ec2::VpcPeeringConnection = "vpc-peering-connection", |r| r.scope.clone(), r.peering_id.to_string();
+    flow_logs: diagnosis::FlowLog = "flow-log", |r| r.scope.clone(), r.flow_log_id.to_string();
+    insights_paths: diagnosis::NetworkInsightsPath = "network-insights-path", |r| r.scope.clone(), r.path_id.to_string();
+    insights_analyses: diagnosis::NetworkInsightsAnalysis = "network-insights-analysis", |r| r.scope.clone(), r.analysis_id.to_string();
+    zone_faults: ec2::ZoneFault = "zone-fault", |r| host_scope(), r.zone.clone();
     load_balancers: elb::LoadBalancer = "load-balancer", |r| r.scope.clone(), r.arn.clone();
     target_groups: elb::TargetGroup = "target-group", |r| r.scope.clone(), r.arn.clone();
     listeners: elb::Listener = "listener", |r| r.scope.clone(), r.arn.clone();
@@ -249,6 +258,7 @@ tables! {
     log_streams: logs::LogStream = "log-stream", |r| r.scope.clone(), format!("{}:{}", r.group, r.name);
     host_statuses: status::HostStatus = "status-host", |r| host_scope(), r.host.clone();
     dns_statuses: status::DnsStatus = "status-dns", |r| host_scope(), r.host.clone();
+    insights_findings: diagnosis::NetworkInsightsFinding = "status-network-insights", |r| r.scope.clone(), r.analysis_id.to_string();
     task_statuses: status::TaskStatus = "status-task", |r| r.scope.clone(), r.id.clone();
     target_health: status::TargetHealth = "status-target-health", |r| r.scope.clone(), format!("{}/{}", r.target_group_arn, r.eni_id);
     load_balancer_nodes: status::LoadBalancerNodeStatus = "status-load-balancer-node", |r| r.scope.clone(), r.eni_id.to_string();
@@ -326,7 +336,80 @@ impl Snapshot {
                     })
             }
             RouteTarget::NetworkInterface(id) => self.enis.contains(&table.scope, id),
+            RouteTarget::EgressOnlyInternetGateway(id) => self
+                .egress_only_gateways
+                .get(&table.scope, id)
+                .is_some_and(|gateway| gateway.vpc_id == table.vpc_id),
+            RouteTarget::VpcPeeringConnection(id) => {
+                self.peering(id).is_some_and(|(peering, _, _)| {
+                    peering.status == ec2::PeeringStatus::Active
+                        && peering.sides(&table.scope, &table.vpc_id).is_some()
+                })
+            }
+            RouteTarget::VpcEndpoint(id) => self
+                .vpc_endpoints
+                .get(&table.scope, id)
+                .is_some_and(|endpoint| endpoint.vpc_id == table.vpc_id),
         }
+    }
+
+    /// A peering connection, which both sides may ask for, with the VPCs as they are now.
+    pub fn peering(
+        &self,
+        id: &VpcPeeringConnectionId,
+    ) -> Option<(
+        &Arc<ec2::VpcPeeringConnection>,
+        Option<&Arc<ec2::Vpc>>,
+        Option<&Arc<ec2::Vpc>>,
+    )> {
+        let peering = self.peerings.all().find(|p| p.peering_id == *id)?;
+        let vpc = |side: &ec2::PeeredVpc| self.vpcs.get(&side.scope, &side.vpc_id);
+        Some((peering, vpc(&peering.requester), vpc(&peering.accepter)))
+    }
+
+    /// The blocks of a prefix list now, the customer's or AWS's own; none if it is unknown.
+    pub fn prefix_list(
+        &self,
+        scope: &Scope,
+        id: &PrefixListId,
+        config: &RegionConfig,
+    ) -> Option<Vec<IpCidr>> {
+        if let Some(list) = self.prefix_lists.get(scope, id) {
+            return Some(list.entries.iter().map(|entry| entry.cidr).collect());
+        }
+        aws_service::prefix_lists(&scope.region, config)
+            .into_iter()
+            .find(|list| list.id == *id)
+            .map(|list| list.blocks)
+    }
+
+    /// The routes of a table beside the local ones, with those that gateway endpoints write
+    /// (fact RTB-11), in the order of creation.
+    pub fn routes_of(&self, table: &ec2::RouteTable) -> Vec<ec2::Route> {
+        let endpoints = self
+            .vpc_endpoints
+            .in_scope(&table.scope)
+            .filter_map(|endpoint| {
+                let ec2::VpcEndpointKind::Gateway { route_table_ids } = &endpoint.kind else {
+                    return None;
+                };
+                if !route_table_ids.contains(&table.route_table_id) {
+                    return None;
+                }
+                let list = aws_service::prefix_list_id(&endpoint.service_name);
+                Some(ec2::Route {
+                    destination: ec2::RouteDestination::PrefixList(list),
+                    target: ec2::RouteTarget::VpcEndpoint(endpoint.vpc_endpoint_id.clone()),
+                })
+            });
+        table.routes.iter().cloned().chain(endpoints).collect()
+    }
+
+    /// The fault that the operator gave a zone.
+    pub fn zone_fault(&self, zone: &str) -> Option<ec2::ZoneFaultKind> {
+        self.zone_faults
+            .get(&host_scope(), zone)
+            .map(|fault| fault.kind)
     }
 }
 

@@ -57,7 +57,9 @@ pub enum Traffic {
     Udp(PortRange),
     /// ICMP for IPv4; `None` = any type or any code. A code without a type cannot be said.
     Icmp(Option<(u8, Option<u8>)>),
-    /// Any other IP protocol number, without ports. Never 1, 6 or 17.
+    /// ICMP for IPv6, likewise.
+    Icmpv6(Option<(u8, Option<u8>)>),
+    /// Any other IP protocol number, without ports. Never 1, 6, 17 or 58.
     Protocol(u8),
 }
 
@@ -69,6 +71,7 @@ impl Traffic {
             Self::Icmp(_) => Some(1),
             Self::Tcp(_) => Some(6),
             Self::Udp(_) => Some(17),
+            Self::Icmpv6(_) => Some(58),
             Self::Protocol(number) => Some(number),
         }
     }
@@ -80,7 +83,7 @@ impl Traffic {
             Self::Icmp(_) => "icmp".to_owned(),
             Self::Tcp(_) => "tcp".to_owned(),
             Self::Udp(_) => "udp".to_owned(),
-            Self::Protocol(58) => "icmpv6".to_owned(),
+            Self::Icmpv6(_) | Self::Protocol(58) => "icmpv6".to_owned(),
             Self::Protocol(number) => number.to_string(),
         }
     }
