@@ -1,16 +1,16 @@
 //! The first packet of a connection, and what can become of it; common to `eval` and `reference`.
 
 use fogbank_types::{EniId, VpcId};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-/// A packet that opens a connection.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+/// A packet that opens a connection. Both addresses are of one family.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Packet {
-    pub source: Ipv4Addr,
-    pub destination: Ipv4Addr,
-    /// IANA's number: 1 ICMP, 6 TCP, 17 UDP.
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    /// IANA's number: 1 ICMP, 6 TCP, 17 UDP, 58 ICMP for IPv6.
     pub protocol: u8,
-    /// Destination port of TCP and UDP; type * 256 + code of ICMP; else meaningless.
+    /// Destination port of TCP and UDP; type * 256 + code of both ICMPs; else meaningless.
     pub detail: u16,
 }
 
@@ -30,6 +30,8 @@ pub enum Endpoint {
     Eni(EniId),
     /// The resolver or the metadata endpoints of that VPC.
     Platform(VpcId),
+    /// The front for AWS's services in the edge, at one of `RegionConfig::service_address`.
+    Service(IpAddr),
     /// It left the region.
     Outside,
 }
@@ -39,17 +41,22 @@ pub enum Fate {
     Delivered {
         to: Endpoint,
         /// Source address on arrival.
-        seen_as: Ipv4Addr,
+        seen_as: IpAddr,
     },
     /// Dropped, and by what.
     Dropped(String),
 }
 
 impl Fate {
-    /// Without the reason for a drop, for comparison: rooms name their own reasons.
-    pub fn delivery(&self) -> Option<(&Endpoint, Ipv4Addr)> {
+    /// For comparison: without the reason for a drop, as rooms name their own, and without the
+    /// source that AWS's services see, which only must lead back.
+    pub fn delivery(&self) -> Option<(&Endpoint, Option<IpAddr>)> {
         match self {
-            Self::Delivered { to, seen_as } => Some((to, *seen_as)),
+            Self::Delivered {
+                to: to @ Endpoint::Service(_),
+                ..
+            } => Some((to, None)),
+            Self::Delivered { to, seen_as } => Some((to, Some(*seen_as))),
             Self::Dropped(_) => None,
         }
     }
