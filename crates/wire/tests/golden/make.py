@@ -37,7 +37,7 @@ SCOPE = "AKIAIOSFODNN7EXAMPLE/20260102/eu-west-1/{}/aws4_request"
 CANDIDATES = [
     "word", "1", "404", "HTTP", "ipv4pool-coip-0a1b", "ipam-pool-0a1b", "d29yZA==",
     "sha256:0123456789abcdef", "123456789012", "01234567-89ab-cdef-0123-456789abcdef",
-    "192.0.2.44", "/", "/path/", "v1", "47.60", "arn:aws:iam::123456789012:role/word",
+    "192.0.2.44", "/", "/path/", "v1", "47.60", "arn:aws:iam::123456789012:role/word", "us-west-1",
 ]
 
 
