@@ -6,12 +6,12 @@
 //! links, and connections of a vanished address are forgotten last.
 
 use crate::program::{
-    Address, Base, Chain, Family, Namespace, Program, Route, RouteKey, RoutingRule, Rule, Set,
-    Table, Veth,
+    Address, Base, Chain, Family, Namespace, Program, Range, Route, RouteKey, RoutingRule, Rule,
+    Set, Table, Untracked, Veth,
 };
 use fogbank_types::MacAddr;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Where a step acts. Ordered so that the host's namespace comes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,16 +61,19 @@ pub enum Work {
         table: String,
         operations: Vec<NftOp>,
     },
-    /// Forget the connections of these addresses.
-    Flush(BTreeSet<Ipv4Addr>),
+    /// Forget connections: all of these addresses, and those that traffic let through untracked opened.
+    Flush {
+        addresses: BTreeSet<IpAddr>,
+        untracked: BTreeSet<Untracked>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum LinkOp {
     AddAddress(Address),
     RemoveAddress(Address),
-    AddNeighbour(String, Ipv4Addr, MacAddr),
-    RemoveNeighbour(String, Ipv4Addr),
+    AddNeighbour(String, IpAddr, MacAddr),
+    RemoveNeighbour(String, IpAddr),
     /// Takes the place of a route with the same key.
     AddRoute(RouteKey, Route),
     RemoveRoute(RouteKey, Route),
@@ -251,15 +254,49 @@ fn compare(
     settings(phases, place, old, new, since);
     firewall(phases, place, old, new, since);
     links(phases, place, old, new, fresh);
-    let gone: BTreeSet<Ipv4Addr> = old
+    let addresses: BTreeSet<IpAddr> = old
         .connections
         .iter()
         .filter(|(address, owner)| new.connections.get(*address) != Some(*owner))
         .map(|(address, _)| *address)
         .collect();
-    if !gone.is_empty() {
-        phases.push(Phase::Forget, place, Work::Flush(gone));
+    let untracked: BTreeSet<Untracked> = old
+        .untracked
+        .difference(&new.untracked)
+        .filter(|gone| !addresses.contains(&gone.address))
+        .flat_map(|gone| uncovered(*gone, &new.untracked))
+        .collect();
+    if !addresses.is_empty() || !untracked.is_empty() {
+        let work = Work::Flush {
+            addresses,
+            untracked,
+        };
+        phases.push(Phase::Forget, place, work);
     }
+}
+
+/// The parts of vanished untracked traffic that no other entry still lets through.
+fn uncovered(gone: Untracked, left: &BTreeSet<Untracked>) -> Vec<Untracked> {
+    let with = |from, to| Untracked {
+        ports: Range { from, to },
+        ..gone
+    };
+    let mut parts = vec![gone];
+    for other in left.range(with(0, 0)..=with(u16::MAX, u16::MAX)) {
+        let cover = other.ports;
+        parts = parts
+            .into_iter()
+            .flat_map(|part| {
+                let ports = part.ports;
+                let before = (ports.from < cover.from)
+                    .then(|| with(ports.from, ports.to.min(cover.from - 1)));
+                let after =
+                    (ports.to > cover.to).then(|| with(ports.from.max(cover.to + 1), ports.to));
+                [before, after].into_iter().flatten()
+            })
+            .collect();
+    }
+    parts
 }
 
 fn settings(phases: &mut Phases, place: &Place, old: &Namespace, new: &Namespace, since: Since) {
