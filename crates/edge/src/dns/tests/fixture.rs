@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use fogbank_store::Op;
-use fogbank_types::ec2::VpcCidrAssociation;
 use fogbank_types::ec2::{AddressAssociation, CidrState, ElasticIp, Eni, EniOwner, Vpc};
+use fogbank_types::ec2::{ConnectionTracking, VpcCidrAssociation};
 use fogbank_types::elb::{
     Action, ActionKind, HealthCheck, Listener, LoadBalancer, LoadBalancerState, LoadBalancerZone,
     Target, TargetGroup, WeightedGroup,
@@ -136,6 +136,7 @@ impl Region {
                 cidr_block,
                 state: CidrState::Associated,
             }],
+            ipv6_cidr_associations: Vec::new(),
             dhcp_options_id: None,
             instance_tenancy: "default".to_owned(),
             is_default: false,
@@ -157,6 +158,7 @@ impl Region {
             mac: MacAddr([2, 0, 0, 0, 0, 1]),
             private_ip: private.parse().unwrap(),
             secondary_ips: Vec::new(),
+            ipv6_addresses: Vec::new(),
             auto_public_ip: public.map(|ip| ip.parse().unwrap()),
             groups: Vec::new(),
             description: String::new(),
@@ -164,6 +166,7 @@ impl Region {
             owner: EniOwner::Caller,
             host: None,
             attachment_id: None,
+            connection_tracking: ConnectionTracking::default(),
             created_at: Timestamp(0),
             tags: Tags::new(),
         });

@@ -25,6 +25,7 @@ fn eni(number: u128, owner: ec2::EniOwner) -> ec2::Eni {
         mac: MacAddr([0; 6]),
         private_ip: Ipv4Addr::new(10, 0, number as u8, 4),
         secondary_ips: Vec::new(),
+        ipv6_addresses: Vec::new(),
         auto_public_ip: None,
         groups: Vec::new(),
         description: String::new(),
@@ -32,6 +33,7 @@ fn eni(number: u128, owner: ec2::EniOwner) -> ec2::Eni {
         owner,
         host: None,
         attachment_id: None,
+        connection_tracking: ec2::ConnectionTracking::default(),
         created_at: TIME,
         tags: Tags::new(),
     }
