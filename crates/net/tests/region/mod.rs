@@ -5,7 +5,7 @@ pub mod random;
 
 use fogbank_types::ec2::*;
 use fogbank_types::*;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 pub const HOST: &str = "here";
@@ -20,6 +20,8 @@ pub fn config(instance: &str) -> RegionConfig {
         dns: "127.0.0.1:4553".parse().unwrap(),
         account: "000000000000".to_owned(),
         public_cidr: cidr("198.18.0.0/16"),
+        public_cidr_v6: config::public_cidr_v6(),
+        quotas: Default::default(),
         internet: InternetAccess::None,
         speed: 1.0,
         ephemeral: true,
@@ -31,6 +33,15 @@ pub fn cidr(text: &str) -> Ipv4Cidr {
 }
 
 pub fn ip(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+pub fn block(text: &str) -> IpCidr {
+    text.parse().unwrap()
+}
+
+/// An address of either family.
+pub fn addr(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -71,6 +82,7 @@ impl Region {
                 cidr_block: cidr(block),
                 state: CidrState::Associated,
             }],
+            ipv6_cidr_associations: Vec::new(),
             dhcp_options_id: None,
             instance_tenancy: "default".to_owned(),
             is_default: false,
@@ -87,11 +99,42 @@ impl Region {
             subnet_id: None,
         });
         self.put(table);
-        let all = |egress| entry(100, egress, true, Traffic::All, "0.0.0.0/0");
-        let mut acl = self.acl(&vpc, vec![all(true), all(false)]);
+        let all = |number, egress, block| entry(number, egress, true, Traffic::All, block);
+        let entries =
+            [true, false].map(|egress| [all(100, egress, "0.0.0.0/0"), all(101, egress, "::/0")]);
+        let mut acl = self.acl(&vpc, entries.concat());
         acl.is_default = true;
         self.put(acl);
         vpc
+    }
+
+    /// One more block of either family.
+    pub fn add_block(&mut self, vpc: &mut Vpc, block: &str) {
+        let association_id = VpcCidrAssociationId::from_bits(self.number());
+        let state = CidrState::Associated;
+        match block.parse().unwrap() {
+            IpCidr::V4(cidr_block) => vpc.cidr_associations.push(VpcCidrAssociation {
+                association_id,
+                cidr_block,
+                state,
+            }),
+            IpCidr::V6(cidr_block) => vpc.ipv6_cidr_associations.push(VpcIpv6CidrAssociation {
+                association_id,
+                cidr_block,
+                state,
+            }),
+        }
+        self.put(vpc.clone());
+    }
+
+    /// Gives the subnet an IPv6 block.
+    pub fn add_v6(&mut self, subnet: &mut Subnet, block: &str) {
+        subnet.ipv6_cidr_associations = vec![SubnetIpv6CidrAssociation {
+            association_id: SubnetCidrAssociationId::from_bits(self.number()),
+            cidr_block: block.parse().unwrap(),
+            state: CidrState::Associated,
+        }];
+        self.put(subnet.clone());
     }
 
     pub fn subnet(&mut self, vpc: &Vpc, block: &str) -> Subnet {
@@ -100,6 +143,8 @@ impl Region {
             subnet_id: SubnetId::from_bits(self.number()),
             vpc_id: vpc.vpc_id.clone(),
             cidr_block: cidr(block),
+            ipv6_cidr_associations: Vec::new(),
+            assign_ipv6_address_on_creation: false,
             zone: "us-east-1a".to_owned(),
             default_for_az: false,
             map_public_ip_on_launch: false,
@@ -143,7 +188,7 @@ impl Region {
         table.routes = routes
             .iter()
             .map(|(destination, target)| Route {
-                destination: cidr(destination),
+                destination: destination_of(destination),
                 target: target.clone(),
             })
             .collect();
@@ -231,6 +276,7 @@ impl Region {
             mac: MacAddr([0x0a, 0xff, low[0], low[1], low[2], low[3]]),
             private_ip: subnet.cidr_block.nth(n).unwrap(),
             secondary_ips: Vec::new(),
+            ipv6_addresses: Vec::new(),
             auto_public_ip: None,
             groups: groups.iter().map(|g| g.group_id.clone()).collect(),
             description: String::new(),
@@ -238,11 +284,141 @@ impl Region {
             owner: EniOwner::Task(format!("task-{number}")),
             host: Some(HOST.to_owned()),
             attachment_id: None,
+            connection_tracking: ConnectionTracking::default(),
             created_at: Timestamp(0),
             tags: Tags::new(),
         };
         self.put(eni.clone());
         eni
+    }
+
+    /// Gives the interface the `n`th address of its subnet's IPv6 block too.
+    pub fn address_v6(&mut self, eni: &mut Eni, subnet: &Subnet, n: u128) -> Ipv6Addr {
+        let address = subnet.ipv6_block().unwrap().nth(n).unwrap();
+        eni.ipv6_addresses.push(address);
+        self.put(eni.clone());
+        address
+    }
+
+    pub fn egress_only(&mut self, vpc: &Vpc) -> EgressOnlyInternetGatewayId {
+        let id = EgressOnlyInternetGatewayId::from_bits(self.number());
+        self.put(EgressOnlyInternetGateway {
+            scope: scope(),
+            egress_only_internet_gateway_id: id.clone(),
+            vpc_id: vpc.vpc_id.clone(),
+            client_token: None,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        });
+        id
+    }
+
+    pub fn prefix_list(&mut self, blocks: &[&str]) -> PrefixList {
+        let entry = |text: &&str| PrefixListEntry {
+            cidr: block(text),
+            description: None,
+        };
+        let id = PrefixListId::from_bits(self.number());
+        let list = PrefixList {
+            scope: scope(),
+            prefix_list_id: id.clone(),
+            name: id.to_string(),
+            entries: blocks.iter().map(entry).collect(),
+            max_entries: 10,
+            ipv4: blocks.iter().all(|text| block(text).is_ipv4()),
+            version: 1,
+            history: Default::default(),
+            client_token: None,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        self.put(list.clone());
+        list
+    }
+
+    pub fn peering(&mut self, requester: &Vpc, accepter: &Vpc) -> VpcPeeringConnection {
+        let side = |vpc: &Vpc| PeeredVpc {
+            scope: vpc.scope.clone(),
+            vpc_id: vpc.vpc_id.clone(),
+            allow_dns_resolution: false,
+        };
+        let peering = VpcPeeringConnection {
+            scope: requester.scope.clone(),
+            peering_id: VpcPeeringConnectionId::from_bits(self.number()),
+            requester: side(requester),
+            accepter: side(accepter),
+            status: PeeringStatus::Active,
+            status_message: "Active".to_owned(),
+            expires_at: None,
+            ended_at: None,
+            created_at: Timestamp(0),
+            accepter_tags: Tags::new(),
+            tags: Tags::new(),
+        };
+        self.put(peering.clone());
+        peering
+    }
+
+    fn endpoint(&mut self, vpc: &Vpc, service: &str, kind: VpcEndpointKind) -> VpcEndpoint {
+        let endpoint = VpcEndpoint {
+            scope: scope(),
+            vpc_endpoint_id: VpcEndpointId::from_bits(self.number()),
+            vpc_id: vpc.vpc_id.clone(),
+            service_name: format!("com.amazonaws.us-east-1.{service}"),
+            kind,
+            state: VpcEndpointState::Available,
+            policy_document: String::new(),
+            client_token: None,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        self.put(endpoint.clone());
+        endpoint
+    }
+
+    /// A route to the service in each of the tables.
+    pub fn gateway_endpoint(
+        &mut self,
+        vpc: &Vpc,
+        service: &str,
+        tables: &[&RouteTable],
+    ) -> VpcEndpoint {
+        let ids = tables.iter().map(|table| table.route_table_id.clone());
+        let route_table_ids = ids.collect();
+        self.endpoint(vpc, service, VpcEndpointKind::Gateway { route_table_ids })
+    }
+
+    /// An interface endpoint with one interface, at host number `n` of the subnet.
+    pub fn interface_endpoint(
+        &mut self,
+        vpc: &Vpc,
+        service: &str,
+        (subnet, n): (&Subnet, u64),
+        groups: &[&SecurityGroup],
+    ) -> (VpcEndpoint, Eni) {
+        let mut eni = self.eni(subnet, n, groups);
+        let kind = VpcEndpointKind::Interface {
+            subnet_ids: vec![subnet.subnet_id.clone()],
+            eni_ids: vec![eni.eni_id.clone()],
+            group_ids: eni.groups.clone(),
+            private_dns_enabled: true,
+            ip_address_type: "ipv4".to_owned(),
+            dns_suffix: "test".to_owned(),
+        };
+        let endpoint = self.endpoint(vpc, service, kind);
+        eni.owner = EniOwner::VpcEndpoint(endpoint.vpc_endpoint_id.clone());
+        self.put(eni.clone());
+        (endpoint, eni)
+    }
+
+    pub fn fault(&mut self, zone: &str, kind: ZoneFaultKind) -> ZoneFault {
+        let fault = ZoneFault {
+            zone: zone.to_owned(),
+            kind,
+            since: Timestamp(0),
+        };
+        self.put(fault.clone());
+        fault
     }
 
     /// An Elastic IP on the interface's primary address.
@@ -293,19 +469,27 @@ impl Region {
     }
 }
 
+/// A block of either family, or a prefix list by its id.
+pub fn destination_of(text: &str) -> RouteDestination {
+    match PrefixListId::parse(text) {
+        Ok(id) => RouteDestination::PrefixList(id),
+        Err(_) => RouteDestination::Block(block(text)),
+    }
+}
+
 pub fn entry(
     number: u16,
     egress: bool,
     allow: bool,
     traffic: Traffic,
-    block: &str,
+    cidr_block: &str,
 ) -> NetworkAclEntry {
     NetworkAclEntry {
         number,
         egress,
         allow,
         traffic,
-        cidr_block: cidr(block),
+        cidr_block: block(cidr_block),
     }
 }
 
