@@ -25,6 +25,12 @@ const NETWORK_KINDS: &[&str] = &[
     "security-group",
     "network-acl",
     "eni",
+    "prefix-list",
+    "vpc-endpoint",
+    "vpc-peering-connection",
+    "egress-only-internet-gateway",
+    "flow-log",
+    "zone-fault",
 ];
 
 /// How long a call waits for the hosts; AWS promises that a rule acts at once, but no answer hangs on a host.
