@@ -52,7 +52,7 @@ pub enum NodeError {
 }
 
 /// Rows that the network is made of.
-const NETWORK_KINDS: [&str; 9] = [
+const NETWORK_KINDS: [&str; 15] = [
     "vpc",
     "subnet",
     "route-table",
@@ -62,6 +62,12 @@ const NETWORK_KINDS: [&str; 9] = [
     "security-group",
     "network-acl",
     "eni",
+    "egress-only-internet-gateway",
+    "prefix-list",
+    "vpc-endpoint",
+    "vpc-peering-connection",
+    "flow-log",
+    "zone-fault",
 ];
 
 struct Agent {

@@ -18,7 +18,7 @@ use fogbank_edge::http::{self, Event, Table};
 use fogbank_net::apply::in_namespace;
 use fogbank_net::eni_namespace;
 use fogbank_store::{Op, Store, Txn};
-use fogbank_types::ec2::{Eni, EniOwner};
+use fogbank_types::ec2::{Eni, EniOwner, ZoneFaultKind};
 use fogbank_types::status::{LoadBalancerNodeStatus, TargetHealth};
 use fogbank_types::{EniId, RegionConfig, Row, Snapshot};
 use tokio::net::UnixStream;
@@ -83,6 +83,7 @@ impl Balancers {
             let ours = eni.host.as_deref() == Some(self.config.host.as_str());
             if ours
                 && matches!(eni.owner, EniOwner::LoadBalancer(_))
+                && !has_no_power(snapshot, &eni.zone)
                 && let Some(table) = http::compile(snapshot, &eni.eni_id, self.config.speed)
             {
                 wanted.insert(eni.eni_id.clone(), (eni.clone(), table));
@@ -96,7 +97,13 @@ impl Balancers {
             .collect();
         for id in gone {
             if let Some(keeper) = self.keepers.remove(&id) {
-                self.end(keeper);
+                // Without power nobody drains.
+                let patience = if has_no_power(snapshot, &keeper.eni.zone) {
+                    Duration::ZERO
+                } else {
+                    STOP_PATIENCE
+                };
+                self.end(keeper, patience);
             }
         }
         for (id, (eni, table)) in wanted {
@@ -132,13 +139,13 @@ impl Balancers {
 
     /// The keeper ends by itself when nobody has tables for it any more: cut off in the midst of a start it would leave a
     /// process that nobody knows of.
-    fn end(&self, keeper: Keeper) {
+    fn end(&self, keeper: Keeper, patience: Duration) {
         let config = self.config.clone();
         tokio::spawn(async move {
             drop(keeper.tables);
             // A keeper that panicked has ended as well.
             let _ = keeper.task.await;
-            stop(&config, keeper.eni.eni_id.as_str()).await;
+            stop(&config, keeper.eni.eni_id.as_str(), patience).await;
         });
     }
 
@@ -149,7 +156,7 @@ impl Balancers {
             let known = snapshot.enis.all().any(|eni| eni.eni_id.as_str() == id);
             if !known {
                 let config = self.config.clone();
-                tokio::spawn(async move { stop(&config, &id).await });
+                tokio::spawn(async move { stop(&config, &id, STOP_PATIENCE).await });
             }
         }
         let mut alive = HashSet::new();
@@ -188,7 +195,10 @@ impl Balancers {
                     .any(|group| group.id == row.target_group_arn)
             })
         };
-        let exists = |id: &EniId| snapshot.enis.all().any(|eni| eni.eni_id == *id);
+        let lives = |id: &EniId| {
+            let mut enis = snapshot.enis.all();
+            enis.any(|eni| eni.eni_id == *id && !has_no_power(snapshot, &eni.zone))
+        };
         let mut stale: Vec<Op> = snapshot
             .target_health
             .all()
@@ -199,7 +209,7 @@ impl Balancers {
             snapshot
                 .load_balancer_nodes
                 .all()
-                .filter(|row| !exists(&row.eni_id))
+                .filter(|row| !lives(&row.eni_id))
                 .map(|row| Op::delete(row.key())),
         );
         if stale.is_empty() {
@@ -256,18 +266,28 @@ fn folder(config: &RegionConfig) -> PathBuf {
     config.run_dir.join("alb")
 }
 
+/// Whether the operator let the zone fail (`fogbank zone fail`): then nothing runs in it.
+fn has_no_power(snapshot: &Snapshot, zone: &str) -> bool {
+    snapshot.zone_fault(zone) == Some(ZoneFaultKind::Failed)
+}
+
 /// Ends one process: SIGTERM, time to drain, SIGKILL. Its files go too.
-async fn stop(config: &RegionConfig, eni_id: &str) {
+async fn stop(config: &RegionConfig, eni_id: &str, patience: Duration) {
     let file = PidFile::new(&folder(config), eni_id);
     if let Some(living) = living(config, eni_id).await {
-        let terminated = living.terminate();
+        let kill_now = patience.is_zero();
+        let terminated = if kill_now {
+            living.kill()
+        } else {
+            living.terminate()
+        };
         let drained = async {
             while living.is_alive() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let kill =
-            terminated.is_err() || tokio::time::timeout(STOP_PATIENCE, drained).await.is_err();
+        let patience = if kill_now { STOP_PATIENCE } else { patience };
+        let kill = terminated.is_err() || tokio::time::timeout(patience, drained).await.is_err();
         if kill && let Err(error) = living.kill() {
             tracing::warn!(%error, eni_id, "a load balancer process cannot be ended");
         }
@@ -287,7 +307,7 @@ async fn stop(config: &RegionConfig, eni_id: &str) {
 pub async fn teardown(config: &RegionConfig) {
     let stops = running(config).into_iter().map(|id| {
         let config = config.clone();
-        tokio::spawn(async move { stop(&config, &id).await })
+        tokio::spawn(async move { stop(&config, &id, STOP_PATIENCE).await })
     });
     for stopping in stops.collect::<Vec<_>>() {
         // It logs what goes wrong; there is nothing more to do about it.

@@ -36,7 +36,7 @@ pub struct RegionConfig {
     pub account: String,
     /// Public addresses are taken from here.
     pub public_cidr: Ipv4Cidr,
-    /// VPCs get their /56 blocks from here.
+    /// A /48: VPCs get their /56 blocks from here, except the first, which is AWS's services' own.
     #[serde(default = "public_cidr_v6")]
     pub public_cidr_v6: Ipv6Cidr,
     /// Service quotas other than AWS's defaults, by quota code (`L-F678F1CE`) or our name for it.
@@ -49,9 +49,17 @@ pub struct RegionConfig {
     pub ephemeral: bool,
 }
 
-/// The block for benchmarks, like 198.18.0.0/15 of IPv4: nobody's on the internet (RFC 5180).
-pub fn public_cidr_v6() -> Ipv6Cidr {
-    "2001:2::/48".parse().expect("a literal")
+/// The IPv6 pool that goes with an IPv4 pool, so that two regions of one host differ in both: a /48
+/// of the block for documentation (RFC 3849), which nobody has on the internet.
+pub fn public_cidr_v6_beside(public_cidr: Ipv4Cidr) -> Ipv6Cidr {
+    let [_, second, third, _] = public_cidr.base().octets();
+    let part = u16::from_be_bytes([second, third]);
+    let base = Ipv6Addr::new(0x2001, 0xdb8, part, 0, 0, 0, 0, 0);
+    Ipv6Cidr::containing(base, 48).expect("48 is below 128")
+}
+
+fn public_cidr_v6() -> Ipv6Cidr {
+    public_cidr_v6_beside("198.18.0.0/16".parse().expect("a literal"))
 }
 
 impl RegionConfig {

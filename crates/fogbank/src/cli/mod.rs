@@ -187,6 +187,8 @@ impl UpArguments {
                 dns: self.dns,
                 account: self.account,
                 public_cidr: self.public_cidr,
+                public_cidr_v6: fogbank_types::config::public_cidr_v6_beside(self.public_cidr),
+                quotas: std::collections::BTreeMap::new(),
                 internet: self.internet,
                 speed: self.speed,
                 ephemeral: self.ephemeral,

@@ -428,5 +428,6 @@ fn user_of(owner: &ec2::EniOwner) -> String {
             )
         }
         ec2::EniOwner::NatGateway(id) => id.to_string(),
+        ec2::EniOwner::VpcEndpoint(id) => id.to_string(),
     }
 }

@@ -36,6 +36,7 @@ const SHIM_ADOPT: Duration = Duration::from_millis(500);
 const ENI_WAIT_MS: u64 = 180_000;
 
 const LOST: &str = "Task stopped: the host that ran it was restarted";
+const ZONE_FAILED: &str = "Task stopped: its Availability Zone has failed";
 const SHIM_DIED: &str = "Task stopped: its supervisor process ended unexpectedly";
 
 /// Why a task is not launched.
@@ -98,6 +99,10 @@ pub async fn begun(
         Err(End::Failed(reason)) => {
             tracing::warn!(task = life.id, reason, "task not started");
             status::failed(&mut life.record.status, &reason);
+            life.finish().await;
+        }
+        Err(End::Unwanted) if life.want() == Want::Lose => {
+            status::vanished(&mut life.record.status, ZONE_FAILED);
             life.finish().await;
         }
         Err(End::Unwanted) => {
@@ -291,6 +296,10 @@ impl Life {
             }
             None => {}
         }
+        if self.want() == Want::Lose {
+            status::vanished(&mut self.record.status, ZONE_FAILED);
+            return self.finish().await;
+        }
         match self.final_state() {
             Some(state) => status::merge(&mut self.record.status, &state),
             None => status::vanished(&mut self.record.status, SHIM_DIED),
@@ -326,7 +335,7 @@ impl Life {
         loop {
             let want = *orders.borrow_and_update();
             if want > given {
-                let order = if want == Want::Vanish {
+                let order = if want >= Want::Lose {
                     Order::Kill
                 } else {
                     Order::Stop

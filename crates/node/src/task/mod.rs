@@ -5,6 +5,7 @@
 //!
 //! - A task is begun once. What was begun stands in the ledger and is adopted after a restart, never started again.
 //! - A task whose row is gone is killed at once; one whose row says STOPPED is stopped as its definition says.
+//! - A task whose zone has failed is killed at once and reported as lost: the control plane replaces it elsewhere.
 //! - `Stopped` is reported when no process of the task is left, and stands in the store before the bundle goes.
 
 mod life;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use fogbank_store::Store;
 use fogbank_store::blob::BlobStore;
+use fogbank_types::ec2::ZoneFaultKind;
 use fogbank_types::ecs::{DesiredStatus, Task};
 use fogbank_types::status::TaskPhase;
 use fogbank_types::{RegionConfig, Row as _, Snapshot};
@@ -60,6 +62,8 @@ pub fn instance_cgroup(config: &RegionConfig) -> String {
 enum Want {
     Run,
     Stop,
+    /// Its zone has no power: everything of it ends now, and that is said.
+    Lose,
     /// The row is gone: end it now and say nothing.
     Vanish,
 }
@@ -129,7 +133,9 @@ impl Tasks {
                 Some(task) => (task.key(), Some(Arc::clone(task))),
                 None => (format!("unknown/{id}"), None),
             };
-            let want = row.as_deref().map_or(Want::Vanish, wanted);
+            let want = row
+                .as_deref()
+                .map_or(Want::Vanish, |task| wanted(snapshot, task));
             tracing::info!(task = id, ?want, "adopting");
             let (host, snapshot) = (Arc::clone(&self.host), snapshot.clone());
             let actor = spawn(want, |orders| {
@@ -187,7 +193,7 @@ impl Tasks {
             .map(|task| (task.key(), Arc::clone(task)))
             .collect();
         for (key, task) in rows {
-            let want = wanted(&task);
+            let want = wanted(snapshot, &task);
             if let Some(actor) = self.actors.get(&key) {
                 actor.want.send_if_modified(|have| {
                     let forward = want > *have;
@@ -216,8 +222,10 @@ impl Tasks {
     }
 }
 
-fn wanted(task: &Task) -> Want {
-    if task.desired == DesiredStatus::Stopped && task.stop_containers {
+fn wanted(snapshot: &Snapshot, task: &Task) -> Want {
+    if snapshot.zone_fault(&task.zone) == Some(ZoneFaultKind::Failed) {
+        Want::Lose
+    } else if task.desired == DesiredStatus::Stopped && task.stop_containers {
         Want::Stop
     } else {
         Want::Run
