@@ -18,12 +18,15 @@ fn manager(owner: &EniOwner) -> Option<&'static str> {
         EniOwner::Task(_) => Some("amazon-ecs"),
         EniOwner::LoadBalancer(_) => Some("amazon-elb"),
         EniOwner::NatGateway(_) => Some("amazon-aws"),
+        // The account whose call made the endpoint; AWS shows one of its own.
+        EniOwner::VpcEndpoint(_) => Some("amazon-aws"),
     }
 }
 
 fn interface_type(owner: &EniOwner) -> &'static str {
     match owner {
         EniOwner::NatGateway(_) => "nat_gateway",
+        EniOwner::VpcEndpoint(_) => "vpc_endpoint",
         _ => "interface",
     }
 }

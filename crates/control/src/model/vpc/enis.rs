@@ -78,6 +78,7 @@ pub fn create_as(tx: &mut Tx, scope: &Scope, eni_id: EniId, new: NewEni) -> Resu
         mac: MacAddr([0x0a, random, a, b, c, d]),
         private_ip,
         secondary_ips: Vec::new(),
+        ipv6_addresses: Vec::new(),
         auto_public_ip,
         groups,
         description: new.description,
@@ -85,6 +86,7 @@ pub fn create_as(tx: &mut Tx, scope: &Scope, eni_id: EniId, new: NewEni) -> Resu
         owner: new.owner,
         host: new.host,
         attachment_id: attached.then(|| EniAttachmentId::from_bits(tx.random())),
+        connection_tracking: ConnectionTracking::default(),
         created_at: tx.now(),
         tags: Tags::new(),
     };

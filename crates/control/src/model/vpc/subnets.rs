@@ -109,6 +109,8 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewSubnet) -> Result<Subnet, Refu
         subnet_id: SubnetId::from_bits(tx.random()),
         vpc_id: new.vpc_id,
         cidr_block: block,
+        ipv6_cidr_associations: Vec::new(),
+        assign_ipv6_address_on_creation: false,
         zone,
         default_for_az: false,
         map_public_ip_on_launch: false,

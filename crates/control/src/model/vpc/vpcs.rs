@@ -70,6 +70,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewVpc) -> Result<Vpc, Refusal> {
             cidr_block: new.cidr_block,
             state: CidrState::Associated,
         }],
+        ipv6_cidr_associations: Vec::new(),
         dhcp_options_id: None,
         instance_tenancy: new.tenancy,
         is_default: false,
