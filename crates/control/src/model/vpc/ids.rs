@@ -42,6 +42,13 @@ resource_ids! {
     NetworkAclId = NetworkAcl,
     NetworkAclAssociationId = NetworkAclAssociation,
     DhcpOptionsId = DhcpOptions,
+    EgressOnlyInternetGatewayId = EgressOnlyInternetGateway,
+    PrefixListId = PrefixList,
+    VpcEndpointId = VpcEndpoint,
+    VpcPeeringConnectionId = VpcPeeringConnection,
+    FlowLogId = FlowLog,
+    NetworkInsightsPathId = NetworkInsightsPath,
+    NetworkInsightsAnalysisId = NetworkInsightsAnalysis,
 }
 
 /// A caller's id. One with the right prefix that cannot be an id of ours names nothing, as in AWS
@@ -76,6 +83,12 @@ pub fn parse_all<I: ResourceId>(texts: Option<&[String]>) -> Result<Vec<I>, Refu
 pub fn block(parameter: &str, text: &str) -> Result<Ipv4Cidr, Refusal> {
     text.parse()
         .map_err(|_| Refusal::parameter(parameter, text, "This is not a valid CIDR block."))
+}
+
+/// A caller's IPv6 block; host bits are cleared.
+pub fn block_v6(parameter: &str, text: &str) -> Result<Ipv6Cidr, Refusal> {
+    text.parse()
+        .map_err(|_| Refusal::parameter(parameter, text, "This is not a valid IPv6 CIDR block."))
 }
 
 /// A caller's address.

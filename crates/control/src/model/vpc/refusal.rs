@@ -21,6 +21,13 @@ pub enum ResourceKind {
     NetworkAcl,
     NetworkAclAssociation,
     DhcpOptions,
+    EgressOnlyInternetGateway,
+    PrefixList,
+    VpcEndpoint,
+    VpcPeeringConnection,
+    FlowLog,
+    NetworkInsightsPath,
+    NetworkInsightsAnalysis,
 }
 
 impl ResourceKind {
@@ -81,6 +88,41 @@ impl ResourceKind {
                 "InvalidDhcpOptionID.NotFound",
                 "InvalidDhcpOptionsId.Malformed",
                 "dhcpOption ID",
+            ),
+            Self::EgressOnlyInternetGateway => (
+                "InvalidGatewayID.NotFound",
+                "InvalidEgressOnlyInternetGatewayId.Malformed",
+                "egressOnlyInternetGateway ID",
+            ),
+            Self::PrefixList => (
+                "InvalidPrefixListID.NotFound",
+                "InvalidPrefixListId.Malformed",
+                "prefix list ID",
+            ),
+            Self::VpcEndpoint => (
+                "InvalidVpcEndpointId.NotFound",
+                "InvalidVpcEndpointId.Malformed",
+                "Vpc Endpoint Id",
+            ),
+            Self::VpcPeeringConnection => (
+                "InvalidVpcPeeringConnectionID.NotFound",
+                "InvalidVpcPeeringConnectionId.Malformed",
+                "vpcPeeringConnection ID",
+            ),
+            Self::FlowLog => (
+                "InvalidFlowLogId.NotFound",
+                "InvalidFlowLogId.Malformed",
+                "flow log ID",
+            ),
+            Self::NetworkInsightsPath => (
+                "InvalidNetworkInsightsPathId.NotFound",
+                "InvalidNetworkInsightsPathId.Malformed",
+                "network insights path ID",
+            ),
+            Self::NetworkInsightsAnalysis => (
+                "InvalidNetworkInsightsAnalysisId.NotFound",
+                "InvalidNetworkInsightsAnalysisId.Malformed",
+                "network insights analysis ID",
             ),
         }
     }
@@ -192,6 +234,8 @@ refusals! {
         "no route with destination-cidr-block {destination} in route table {route_table_id}";
     LocalRoute { destination: String, route_table_id: String } = "InvalidParameterValue",
         "cannot remove local route {destination} in route table {route_table_id}";
+    EndpointRoute { destination: String, route_table_id: String } = "InvalidParameterValue",
+        "cannot remove VPC endpoint route {destination} in route table {route_table_id}";
     UnknownGateway { id: String } = "InvalidGatewayID.NotFound", "The gateway ID '{id}' does not exist";
     TableAssociated { route_table_id: String } = "Resource.AlreadyAssociated",
         "the specified association for route table {route_table_id} conflicts with an existing association";
