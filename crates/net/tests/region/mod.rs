@@ -20,7 +20,7 @@ pub fn config(instance: &str) -> RegionConfig {
         dns: "127.0.0.1:4553".parse().unwrap(),
         account: "000000000000".to_owned(),
         public_cidr: cidr("198.18.0.0/16"),
-        public_cidr_v6: config::public_cidr_v6(),
+        public_cidr_v6: "2001:2::/48".parse().unwrap(),
         quotas: Default::default(),
         internet: InternetAccess::None,
         speed: 1.0,
@@ -65,7 +65,7 @@ impl Region {
         T::table_mut(&mut self.snapshot).remove(&row.key());
     }
 
-    fn number(&mut self) -> u128 {
+    pub fn number(&mut self) -> u128 {
         self.next += 1;
         // Spread, so that tails differ in more than the last digit.
         self.next << 4 | 0xa
@@ -440,24 +440,35 @@ impl Region {
     }
 
     pub fn nat(&mut self, subnet: &Subnet, n: u64, public_ip: &str) -> (NatGateway, Eni) {
+        let (mut gateway, eni) = self.private_nat(subnet, n);
+        let elastic = self.elastic(&eni, public_ip);
+        gateway.allocation_id = Some(elastic.allocation_id);
+        gateway.association_id = elastic.association.map(|a| a.association_id);
+        gateway.public_ip = Some(ip(public_ip));
+        gateway.private_connectivity = false;
+        self.put(gateway.clone());
+        (gateway, eni)
+    }
+
+    /// Without an Elastic IP.
+    pub fn private_nat(&mut self, subnet: &Subnet, n: u64) -> (NatGateway, Eni) {
         let mut eni = self.eni(subnet, n, &[]);
         let id = NatGatewayId::from_bits(self.number());
         eni.owner = EniOwner::NatGateway(id.clone());
         eni.source_dest_check = false;
         self.put(eni.clone());
-        let elastic = self.elastic(&eni, public_ip);
         let gateway = NatGateway {
             scope: scope(),
             nat_gateway_id: id,
             vpc_id: subnet.vpc_id.clone(),
             subnet_id: subnet.subnet_id.clone(),
             state: NatGatewayState::Available,
-            allocation_id: Some(elastic.allocation_id),
-            association_id: elastic.association.map(|a| a.association_id),
+            allocation_id: None,
+            association_id: None,
             eni_id: Some(eni.eni_id.clone()),
             private_ip: Some(eni.private_ip),
-            public_ip: Some(ip(public_ip)),
-            private_connectivity: false,
+            public_ip: None,
+            private_connectivity: true,
             failure: None,
             client_token: None,
             created_at: Timestamp(0),

@@ -1,149 +1,286 @@
-//! Random regions and packets, from lists of random numbers.
+//! Random regions, changes and packets. Few addresses and names, so that things meet.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use super::*;
 use fogbank_net::packet::{Origin, Packet};
 use std::collections::BTreeSet;
 
-/// Choices from a list of random numbers: every list is a region, and a shorter one a smaller region.
-pub struct Dice<'a> {
-    pub numbers: std::slice::Iter<'a, u32>,
+/// Repeatable choices (SplitMix64): a failure names its seed.
+#[derive(Clone)]
+pub struct Dice {
+    state: u64,
 }
 
-impl Dice<'_> {
-    pub fn below(&mut self, limit: usize) -> usize {
-        self.numbers.next().map_or(0, |n| *n as usize % limit)
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            state: seed.wrapping_mul(0xd134_2543_de82_ef95),
+        }
     }
 
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % limit as u64) as usize
+    }
+
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())].clone()
     }
 
     pub fn chance(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 1
+        self.below(one_in) == 0
     }
 }
 
 pub const PORTS: [u16; 6] = [0, 22, 53, 80, 443, 65535];
-pub const PROTOCOLS: [u8; 6] = [6, 6, 17, 1, 47, 132];
+pub const ZONES: [&str; 3] = ["us-east-1a", "us-east-1b", "us-east-1c"];
 
-pub fn any_traffic(dice: &mut Dice<'_>) -> Traffic {
+pub fn any_traffic(dice: &mut Dice) -> Traffic {
     let (a, b) = (dice.pick(&PORTS), dice.pick(&PORTS));
-    match dice.below(8) {
-        0 => Traffic::All,
-        1..=3 => tcp(a.min(b), a.max(b)),
-        4 => udp(a.min(b), a.max(b)),
-        5 => Traffic::Icmp(match dice.below(3) {
-            0 => None,
-            1 => Some((8, None)),
-            _ => Some((8, Some(dice.below(2) as u8))),
-        }),
-        6 => Traffic::Protocol(dice.pick(&[47, 132])),
+    let kind = |dice: &mut Dice, echo: u8| match dice.below(3) {
+        0 => None,
+        1 => Some((echo, None)),
+        _ => Some((echo, Some(dice.below(2) as u8))),
+    };
+    match dice.below(10) {
+        0 | 1 => Traffic::All,
+        2..=4 => tcp(a.min(b), a.max(b)),
+        5 => udp(a.min(b), a.max(b)),
+        6 => Traffic::Icmp(kind(dice, 8)),
+        7 => Traffic::Icmpv6(kind(dice, 128)),
+        8 => Traffic::Protocol(dice.pick(&[47, 132])),
         _ => tcp(80, 80),
     }
 }
 
-pub const BLOCKS: [&str; 10] = [
+pub const BLOCKS_V4: [&str; 12] = [
     "0.0.0.0/0",
     "0.0.0.0/0",
     "10.0.0.0/16",
+    "10.0.0.0/8",
     "10.0.1.0/24",
     "10.0.1.10/32",
     "10.0.1.8/29",
-    "10.0.2.0/24",
+    "10.1.2.0/24",
+    "100.64.0.0/16",
     "198.18.0.0/16",
     "198.18.255.254/32",
     "198.18.0.8/29",
 ];
 
-pub fn any_group_rules(
-    region: &mut Region,
-    dice: &mut Dice<'_>,
-    groups: &[SecurityGroup],
-) -> Vec<SecurityGroupRule> {
-    (0..dice.below(6))
-        .map(|_| {
-            let peer = if dice.chance(3) {
-                RulePeer::Group(groups[dice.below(groups.len())].group_id.clone())
-            } else {
-                RulePeer::Ipv4(cidr(dice.pick(&BLOCKS)))
-            };
-            let egress = dice.chance(2);
-            let traffic = any_traffic(dice);
-            region.rule(egress, traffic, peer)
-        })
-        .collect()
+pub const BLOCKS_V6: [&str; 9] = [
+    "::/0",
+    "::/0",
+    "2001:2::/48",
+    "2001:2:0:100::/56",
+    "2001:2:0:101::/64",
+    "2001:2:0:101::a/128",
+    "2001:2:0:102::8/125",
+    "2001:2:0:201::/64",
+    "2001:2::8/125",
+];
+
+pub fn any_block(dice: &mut Dice) -> IpCidr {
+    if dice.chance(3) {
+        block(dice.pick(&BLOCKS_V6))
+    } else {
+        block(dice.pick(&BLOCKS_V4))
+    }
 }
 
-/// Two VPCs with the same block, so that mixing them up shows.
-pub fn any_region(numbers: &[u32]) -> Region {
-    let mut dice = Dice {
-        numbers: numbers.iter(),
+fn block_peer(block: IpCidr) -> RulePeer {
+    match block {
+        IpCidr::V4(block) => RulePeer::Ipv4(block),
+        IpCidr::V6(block) => RulePeer::Ipv6(block),
+    }
+}
+
+fn all<T: Row + Clone>(region: &Region) -> Vec<T> {
+    let rows = T::table(&region.snapshot).all();
+    rows.map(|row| row.as_ref().clone()).collect()
+}
+
+/// A rule for a group of this region: groups and lists may be unknown, of another VPC, or stale.
+pub fn any_rule(region: &mut Region, dice: &mut Dice) -> SecurityGroupRule {
+    let groups = all::<SecurityGroup>(region);
+    let lists = all::<PrefixList>(region);
+    let peer = match dice.below(8) {
+        0..=2 if !groups.is_empty() => RulePeer::Group(dice.pick(&groups).group_id),
+        3 if !lists.is_empty() => RulePeer::PrefixList(dice.pick(&lists).prefix_list_id),
+        4 => match dice.below(3) {
+            0 => RulePeer::PrefixList(service_list(dice)),
+            1 => RulePeer::PrefixList(PrefixListId::from_bits(1)),
+            _ => RulePeer::Group(SecurityGroupId::from_bits(1)),
+        },
+        _ => block_peer(any_block(dice)),
     };
+    let egress = dice.chance(2);
+    let traffic = any_traffic(dice);
+    region.rule(egress, traffic, peer)
+}
+
+/// AWS's own list of S3 or DynamoDB.
+fn service_list(dice: &mut Dice) -> PrefixListId {
+    let name = dice.pick(&["s3", "dynamodb"]);
+    aws_service::prefix_list_id(&format!("com.amazonaws.us-east-1.{name}"))
+}
+
+/// Two or three VPCs, some with one block, so that mixing them up shows; some peered.
+pub fn any_region(seed: u64) -> Region {
+    let mut dice = Dice::new(seed);
     let mut region = Region::default();
-    for number in 0..1 + dice.below(2) {
-        any_vpc(&mut region, &mut dice, number);
+    for _ in 0..1 + dice.below(3) {
+        let blocks: Vec<&str> = (0..1 + dice.below(4))
+            .map(|_| {
+                if dice.chance(3) {
+                    dice.pick(&BLOCKS_V6)
+                } else {
+                    dice.pick(&BLOCKS_V4)
+                }
+            })
+            .collect();
+        region.prefix_list(&blocks);
+    }
+    let vpcs: Vec<Vpc> = (0..2 + dice.below(2))
+        .map(|number| any_vpc(&mut region, &mut dice, number))
+        .collect();
+    any_peerings(&mut region, &mut dice, &vpcs);
+    for vpc in &vpcs {
+        any_groups(&mut region, &mut dice, vpc);
+        any_interfaces(&mut region, &mut dice, vpc);
+    }
+    for subnet in all::<Subnet>(&region) {
+        any_table(&mut region, &mut dice, &subnet);
+        any_acl(&mut region, &mut dice, &subnet);
+    }
+    for vpc in &vpcs {
+        any_gateway_endpoint(&mut region, &mut dice, vpc);
+    }
+    if dice.chance(4) {
+        any_fault(&mut region, &mut dice);
     }
     region
 }
 
-pub fn any_vpc(region: &mut Region, dice: &mut Dice<'_>, number: usize) {
-    let vpc = region.vpc("10.0.0.0/16");
-    let subnets: Vec<Subnet> = (1..=3)
-        .map(|n| region.subnet(&vpc, &format!("10.0.{n}.0/24")))
-        .collect();
-    let mut groups: Vec<SecurityGroup> = (0..3).map(|_| region.group(&vpc, vec![])).collect();
-    for n in 0..groups.len() {
-        let mut rules = any_group_rules(region, dice, &groups.clone());
-        if !dice.chance(4) {
-            rules.push(region.rule(true, Traffic::All, anyone()));
-        }
-        if dice.chance(2) {
-            let all_from = cidr(dice.pick(&BLOCKS));
-            rules.push(region.rule(false, Traffic::All, RulePeer::Ipv4(all_from)));
-        }
-        groups[n].rules = rules;
-        region.put(groups[n].clone());
-    }
-    let gateway = if dice.chance(6) {
-        InternetGatewayId::from_bits(9)
-    } else {
-        region.gateway(&vpc)
+/// Number 0 to 2, with three subnets or four, and gateways.
+fn any_vpc(region: &mut Region, dice: &mut Dice, number: usize) -> Vpc {
+    let second = match number {
+        0 => 0,
+        1 => dice.below(2),
+        _ => 1 + dice.below(2),
     };
-    let mut enis = Vec::new();
-    for (index, subnet) in subnets.iter().enumerate() {
-        for n in 0..1 + dice.below(3) as u64 {
-            enis.push(any_eni(region, dice, subnet, 10 + n, &groups));
-            if dice.chance(2) {
-                let eni = enis.last().unwrap();
-                region.elastic(
-                    eni,
-                    &format!("198.18.{number}.{}", 10 * (index + 1) as u64 + n),
-                );
+    let mut vpc = region.vpc(&format!("10.{second}.0.0/16"));
+    let has_v6 = !dice.chance(4);
+    let v6 = number + 1;
+    if has_v6 {
+        region.add_block(&mut vpc, &format!("2001:2:0:{v6}00::/56"));
+    }
+    let mut blocks: Vec<String> = (1..=3).map(|n| format!("10.{second}.{n}.0/24")).collect();
+    if dice.chance(2) {
+        let third = dice.below(2);
+        region.add_block(&mut vpc, &format!("100.64.{third}.0/24"));
+        blocks.push(format!("100.64.{third}.0/26"));
+    }
+    for (block, n) in blocks.iter().zip(1..) {
+        let mut subnet = region.subnet(&vpc, block);
+        subnet.zone = dice.pick(&ZONES).to_owned();
+        region.put(subnet.clone());
+        if has_v6 && !dice.chance(4) {
+            region.add_v6(&mut subnet, &format!("2001:2:0:{v6}0{n}::/64"));
+        }
+    }
+    if !dice.chance(6) {
+        region.gateway(&vpc);
+    }
+    if dice.chance(2) {
+        region.egress_only(&vpc);
+    }
+    vpc
+}
+
+/// VPCs whose blocks overlap are never peered (fact PEER-1).
+fn any_peerings(region: &mut Region, dice: &mut Dice, vpcs: &[Vpc]) {
+    for (index, one) in vpcs.iter().enumerate() {
+        for other in &vpcs[..index] {
+            let mut pairs = one
+                .all_blocks()
+                .flat_map(|a| other.all_blocks().map(move |b| (a, b)));
+            if pairs.any(|(a, b)| a.overlaps(b)) || dice.chance(4) {
+                continue;
+            }
+            let mut peering = if dice.chance(2) {
+                region.peering(one, other)
+            } else {
+                region.peering(other, one)
+            };
+            if dice.chance(5) {
+                peering.status = PeeringStatus::Deleted;
+                region.put(peering);
             }
         }
     }
-    let (mut nat, _) = region.nat(&subnets[0], 200, &format!("198.18.{number}.200"));
-    if dice.chance(6) {
-        nat.state = NatGatewayState::Deleted;
-        region.put(nat.clone());
+}
+
+fn any_groups(region: &mut Region, dice: &mut Dice, vpc: &Vpc) {
+    let mut groups: Vec<SecurityGroup> = (0..3).map(|_| region.group(vpc, vec![])).collect();
+    for group in &mut groups {
+        let mut rules: Vec<_> = (0..dice.below(6)).map(|_| any_rule(region, dice)).collect();
+        for (block, egress) in [("0.0.0.0/0", true), ("::/0", true)] {
+            if !dice.chance(4) {
+                rules.push(region.rule(egress, Traffic::All, block_peer(super::block(block))));
+            }
+        }
+        if dice.chance(2) {
+            let from = block_peer(any_block(dice));
+            rules.push(region.rule(false, Traffic::All, from));
+        }
+        group.rules = rules;
+        region.put(group.clone());
     }
-    for subnet in &subnets {
-        any_routes(
-            region,
-            dice,
-            (&vpc, subnet, &subnets),
-            &gateway,
-            &nat,
-            &enis,
-        );
-        any_acl(region, dice, &vpc, subnet);
+}
+
+fn of_vpc<T: Row + Clone>(region: &Region, is: impl Fn(&T) -> bool) -> Vec<T> {
+    let mut rows = all::<T>(region);
+    rows.retain(is);
+    rows
+}
+
+fn any_interfaces(region: &mut Region, dice: &mut Dice, vpc: &Vpc) {
+    let groups = of_vpc(region, |g: &SecurityGroup| g.vpc_id == vpc.vpc_id);
+    let subnets = of_vpc(region, |s: &Subnet| s.vpc_id == vpc.vpc_id);
+    // VPCs are made one after the other, so this is the same for the same VPC.
+    let third = region.snapshot.enis.len() % 250;
+    for (index, subnet) in subnets.iter().enumerate() {
+        for n in 0..1 + dice.below(3) as u64 {
+            let eni = any_eni(region, dice, subnet, 10 + n, &groups);
+            if dice.chance(2) {
+                let fourth = 10 * (index + 1) as u64 + n;
+                region.elastic(&eni, &format!("198.18.{third}.{fourth}"));
+            }
+        }
+    }
+    if !dice.chance(4) {
+        let (mut nat, _) = region.nat(&subnets[0], 20, &format!("198.18.{third}.200"));
+        if dice.chance(6) {
+            nat.state = NatGatewayState::Deleted;
+            region.put(nat);
+        }
+    }
+    if dice.chance(3) {
+        region.private_nat(&subnets[1], 21);
+    }
+    if dice.chance(3) {
+        let group = dice.pick(&groups);
+        region.interface_endpoint(vpc, "logs", (&subnets[0], 22), &[&group]);
     }
 }
 
 pub fn any_eni(
     region: &mut Region,
-    dice: &mut Dice<'_>,
+    dice: &mut Dice,
     subnet: &Subnet,
     n: u64,
     groups: &[SecurityGroup],
@@ -159,6 +296,12 @@ pub fn any_eni(
     if dice.chance(5) {
         eni.secondary_ips = vec![subnet.cidr_block.nth(n + 40).unwrap()];
     }
+    if let Some(v6) = subnet.ipv6_block() {
+        for offset in 0..dice.below(3) as u128 {
+            eni.ipv6_addresses
+                .push(v6.nth(u128::from(n) + offset * 16).unwrap());
+        }
+    }
     if dice.chance(10) {
         eni.host = None;
     }
@@ -166,141 +309,459 @@ pub fn any_eni(
     eni
 }
 
-pub fn any_routes(
-    region: &mut Region,
-    dice: &mut Dice<'_>,
-    (vpc, subnet, subnets): (&Vpc, &Subnet, &[Subnet]),
-    gateway: &InternetGatewayId,
-    nat: &NatGateway,
-    enis: &[Eni],
-) {
-    let mut routes: Vec<(String, RouteTarget)> = Vec::new();
-    let any_target = |dice: &mut Dice<'_>| match dice.below(4) {
-        0 | 1 => RouteTarget::InternetGateway(gateway.clone()),
-        2 => RouteTarget::NatGateway(nat.nat_gateway_id.clone()),
-        _ => RouteTarget::NetworkInterface(enis[dice.below(enis.len())].eni_id.clone()),
-    };
-    if !dice.chance(5) {
-        routes.push(("0.0.0.0/0".to_owned(), any_target(dice)));
-    }
-    if dice.chance(4) {
-        routes.push(("198.18.0.0/28".to_owned(), any_target(dice)));
-    }
-    if dice.chance(4) {
-        // More specific than local: a whole other subnet through an appliance or NAT (fact RTB-3).
-        let to = &subnets[dice.below(subnets.len())];
-        let target = if dice.chance(3) {
-            RouteTarget::NatGateway(nat.nat_gateway_id.clone())
-        } else {
-            RouteTarget::NetworkInterface(enis[dice.below(enis.len())].eni_id.clone())
-        };
-        if to.subnet_id != subnet.subnet_id {
-            routes.push((to.cidr_block.to_string(), target));
+/// What a route of the VPC may lead to, mostly what makes sense there.
+fn any_target(region: &Region, dice: &mut Dice, vpc_id: &VpcId, v4: bool) -> RouteTarget {
+    let snapshot = &region.snapshot;
+    let mut targets = Vec::new();
+    for gateway in snapshot.internet_gateways.all() {
+        if gateway.attached_vpc.as_ref() == Some(vpc_id) {
+            let target = RouteTarget::InternetGateway(gateway.internet_gateway_id.clone());
+            targets.extend([target.clone(), target]);
         }
     }
-    let routes: Vec<(&str, RouteTarget)> = routes
-        .iter()
-        .map(|(d, t)| (d.as_str(), t.clone()))
-        .collect();
-    if !dice.chance(8) {
-        region.routes(vpc, subnet, &routes);
+    for nat in snapshot.nat_gateways.all() {
+        if nat.vpc_id == *vpc_id {
+            targets.push(RouteTarget::NatGateway(nat.nat_gateway_id.clone()));
+        }
+    }
+    for gateway in snapshot.egress_only_gateways.all() {
+        if gateway.vpc_id == *vpc_id && !v4 {
+            let id = gateway.egress_only_internet_gateway_id.clone();
+            let target = RouteTarget::EgressOnlyInternetGateway(id);
+            targets.extend([target.clone(), target]);
+        }
+    }
+    for peering in snapshot.peerings.all() {
+        if peering.sides(&scope(), vpc_id).is_some() || dice.chance(4) {
+            let target = RouteTarget::VpcPeeringConnection(peering.peering_id.clone());
+            targets.extend([target.clone(), target]);
+        }
+    }
+    let enis: Vec<&Arc<Eni>> = snapshot.enis.all().collect();
+    let eni = dice.pick(&enis);
+    if eni.vpc_id == *vpc_id || dice.chance(4) {
+        targets.push(RouteTarget::NetworkInterface(eni.eni_id.clone()));
+    }
+    let nobody = RouteTarget::VpcPeeringConnection(VpcPeeringConnectionId::from_bits(9));
+    if targets.is_empty() || dice.chance(12) {
+        return nobody;
+    }
+    dice.pick(&targets)
+}
+
+/// A route that the table may have, whatever else it has.
+pub fn any_route(region: &Region, dice: &mut Dice, vpc_id: &VpcId) -> Route {
+    let destination = match dice.below(8) {
+        0 | 1 => {
+            // More specific than local: a whole other subnet through an appliance or NAT (RTB-3).
+            let subnets = of_vpc(region, |s: &Subnet| s.vpc_id == *vpc_id);
+            let to = dice.pick(&subnets);
+            let v6 = to.ipv6_block().filter(|_| dice.chance(3));
+            RouteDestination::Block(v6.map_or(to.cidr_block.into(), IpCidr::V6))
+        }
+        2 => RouteDestination::PrefixList(dice.pick(&all::<PrefixList>(region)).prefix_list_id),
+        3 => RouteDestination::Block(block("198.18.0.0/28")),
+        _ => RouteDestination::Block(any_block(dice)),
+    };
+    let v4 = destination.block().is_none_or(IpCidr::is_ipv4);
+    let target = any_target(region, dice, vpc_id, v4);
+    Route {
+        destination,
+        target,
     }
 }
 
-pub fn any_acl(region: &mut Region, dice: &mut Dice<'_>, vpc: &Vpc, subnet: &Subnet) {
-    if !dice.chance(4) {
+/// The subnet's own table, or none, so that the main one decides.
+fn any_table(region: &mut Region, dice: &mut Dice, subnet: &Subnet) {
+    if dice.chance(8) {
         return;
     }
-    let mut entries: Vec<NetworkAclEntry> = (0..dice.below(5))
-        .map(|_| {
-            let number = 1 + dice.below(50) as u16;
-            let (egress, allow) = (dice.chance(2), !dice.chance(3));
-            let traffic = any_traffic(dice);
-            entry(number, egress, allow, traffic, dice.pick(&BLOCKS))
-        })
-        .collect();
+    let vpc_id = &subnet.vpc_id;
+    let mut routes = Vec::new();
+    let mut add = |destination, target| {
+        routes.push(Route {
+            destination,
+            target,
+        });
+    };
+    for (text, v4) in [("0.0.0.0/0", true), ("::/0", false)] {
+        if !dice.chance(5) {
+            let target = any_target(region, dice, vpc_id, v4);
+            add(RouteDestination::Block(block(text)), target);
+        }
+    }
+    for peering in all::<VpcPeeringConnection>(region) {
+        let Some((_, far)) = peering.sides(&scope(), vpc_id) else {
+            continue;
+        };
+        let far = region.snapshot.vpcs.get(&far.scope, &far.vpc_id).unwrap();
+        for block in far.all_blocks() {
+            if !dice.chance(4) {
+                let target = RouteTarget::VpcPeeringConnection(peering.peering_id.clone());
+                add(RouteDestination::Block(block), target);
+            }
+        }
+    }
+    for _ in 0..dice.below(3) {
+        routes.push(any_route(region, dice, vpc_id));
+    }
+    // One route a destination (fact RTB-4), and none for a local one's block (fact RTB-1).
+    let vpc = region.snapshot.vpcs.get(&scope(), vpc_id).unwrap().clone();
+    let mut seen: BTreeSet<_> = vpc.all_blocks().map(RouteDestination::Block).collect();
+    routes.retain(|route| seen.insert(route.destination.clone()));
+    let mut table = region.route_table(&vpc);
+    table.associations.push(RouteTableAssociation {
+        association_id: RouteTableAssociationId::from_bits(region.number()),
+        subnet_id: Some(subnet.subnet_id.clone()),
+    });
+    table.routes = routes;
+    region.put(table);
+}
+
+fn any_gateway_endpoint(region: &mut Region, dice: &mut Dice, vpc: &Vpc) {
+    let mut tables = of_vpc(region, |t: &RouteTable| t.vpc_id == vpc.vpc_id);
+    tables.retain(|_| dice.chance(2));
+    let service = dice.pick(&["s3", "dynamodb"]);
+    if dice.chance(2) {
+        let tables: Vec<&RouteTable> = tables.iter().collect();
+        region.gateway_endpoint(vpc, service, &tables);
+    }
+}
+
+fn any_acl(region: &mut Region, dice: &mut Dice, subnet: &Subnet) {
     if !dice.chance(3) {
+        return;
+    }
+    let mut entries: Vec<NetworkAclEntry> =
+        (0..dice.below(5)).map(|_| any_acl_entry(dice)).collect();
+    for (number, block) in [(100, "0.0.0.0/0"), (101, "::/0")] {
         for egress in [true, false] {
-            entries.push(entry(100, egress, true, Traffic::All, "0.0.0.0/0"));
+            if !dice.chance(6) {
+                entries.push(entry(number, egress, true, Traffic::All, block));
+            }
         }
     }
     // A number is used once a direction.
     let mut seen = BTreeSet::new();
     entries.retain(|e| seen.insert((e.egress, e.number)));
-    let acl = region.acl(vpc, entries);
+    let vpc = region.snapshot.vpcs.get(&scope(), &subnet.vpc_id).unwrap();
+    let acl = region.acl(&vpc.as_ref().clone(), entries);
     region.guard(acl, subnet);
 }
 
-/// Mostly between addresses that mean something.
-pub fn any_packet(region: &Region, dice: &mut Dice<'_>) -> (Origin, Packet) {
-    let enis: Vec<&Eni> = region.snapshot.enis.all().map(|e| e.as_ref()).collect();
-    let public: Vec<Ipv4Addr> = region
-        .snapshot
-        .elastic_ips
-        .all()
-        .map(|e| e.public_ip)
-        .collect();
-    // Nobody sits in a NAT gateway and sends.
-    let own = |eni: &&Eni| !matches!(eni.owner, EniOwner::NatGateway(_));
-    let senders: Vec<&Eni> = enis.iter().copied().filter(own).collect();
-    let sender = dice.pick(&senders);
-    let outside = dice.chance(4);
-    let odd = [
-        ip("10.0.1.99"),
-        ip("10.0.1.1"),
-        ip("10.0.0.2"),
-        ip("10.0.9.9"),
-        ip("169.254.169.253"),
-        ip("169.254.170.2"),
-        ip("198.18.77.7"),
-        ip("198.18.255.254"),
-        ip("8.8.8.8"),
-        ip("192.168.1.1"),
-    ];
-    let destination = match dice.below(10) {
-        0 => dice.pick(&odd),
-        1..=3 if !public.is_empty() => dice.pick(&public),
-        _ => dice.pick(&enis).addresses().last().unwrap(),
+pub fn any_acl_entry(dice: &mut Dice) -> NetworkAclEntry {
+    NetworkAclEntry {
+        number: 1 + dice.below(50) as u16,
+        egress: dice.chance(2),
+        allow: !dice.chance(3),
+        traffic: any_traffic(dice),
+        cidr_block: any_block(dice),
+    }
+}
+
+pub fn any_fault(region: &mut Region, dice: &mut Dice) {
+    let kind = match dice.below(3) {
+        0 => ZoneFaultKind::Failed,
+        1 => ZoneFaultKind::Isolated,
+        _ => ZoneFaultKind::Slow { delay_ms: 1 },
     };
-    let destination = if outside && !public.is_empty() {
-        dice.pick(&public)
-    } else {
-        destination
-    };
-    let source = if outside {
-        ip("198.18.255.254")
-    } else if dice.chance(8) {
-        dice.pick(&enis).private_ip
-    } else {
-        sender.private_ip
-    };
-    let protocol = dice.pick(&PROTOCOLS);
+    region.fault(dice.pick(&ZONES), kind);
+}
+
+/// One change such as an API call makes.
+pub fn any_change(region: &mut Region, dice: &mut Dice) {
+    match dice.below(12) {
+        0..=2 => {
+            let mut group = dice.pick(&all::<SecurityGroup>(region));
+            if dice.chance(2) && !group.rules.is_empty() {
+                let gone = dice.below(group.rules.len());
+                group.rules.remove(gone);
+            } else {
+                group.rules.push(any_rule(region, dice));
+            }
+            region.put(group);
+        }
+        3 => {
+            let mut eni = dice.pick(&all::<Eni>(region));
+            let vpc_id = eni.vpc_id.clone();
+            let groups = of_vpc(region, |g: &SecurityGroup| g.vpc_id == vpc_id);
+            eni.groups = vec![dice.pick(&groups).group_id];
+            eni.source_dest_check = dice.chance(2);
+            region.put(eni);
+        }
+        4 => {
+            let eni = dice.pick(&all::<Eni>(region));
+            if eni.owner == EniOwner::Caller || matches!(eni.owner, EniOwner::Task(_)) {
+                region.remove(&eni);
+            }
+        }
+        5 => {
+            let subnet = dice.pick(&all::<Subnet>(region));
+            let groups = of_vpc(region, |g: &SecurityGroup| g.vpc_id == subnet.vpc_id);
+            let n = 60 + dice.below(4) as u64;
+            let taken = |eni: &Eni| {
+                eni.vpc_id == subnet.vpc_id
+                    && eni.addresses().any(|a| Some(a) == subnet.cidr_block.nth(n))
+            };
+            if !all::<Eni>(region).iter().any(taken) {
+                any_eni(region, dice, &subnet, n, &groups);
+            }
+        }
+        6 | 7 => change_routes(region, dice),
+        8 => {
+            let mut acl = dice.pick(&all::<NetworkAcl>(region));
+            let new = any_acl_entry(dice);
+            let same = |e: &NetworkAclEntry| (e.egress, e.number) == (new.egress, new.number);
+            acl.entries.retain(|e| !same(e));
+            acl.entries.push(new);
+            region.put(acl);
+        }
+        9 => {
+            let mut list = dice.pick(&all::<PrefixList>(region));
+            let cidr = any_block(dice);
+            list.entries.retain(|entry| entry.cidr != cidr);
+            if dice.chance(2) || list.entries.is_empty() {
+                let description = None;
+                list.entries.push(PrefixListEntry { cidr, description });
+            }
+            list.version += 1;
+            region.put(list);
+        }
+        10 => {
+            let peerings = all::<VpcPeeringConnection>(region);
+            if !peerings.is_empty() {
+                let mut peering = dice.pick(&peerings);
+                peering.status = if peering.status == PeeringStatus::Active {
+                    PeeringStatus::Deleted
+                } else {
+                    PeeringStatus::Active
+                };
+                region.put(peering);
+            }
+        }
+        _ => change_gateways(region, dice),
+    }
+}
+
+fn change_routes(region: &mut Region, dice: &mut Dice) {
+    let mut table = dice.pick(&all::<RouteTable>(region));
+    let new = any_route(region, dice, &table.vpc_id);
+    let vpc = region.snapshot.vpcs.get(&scope(), &table.vpc_id).unwrap();
+    let local = |block: IpCidr| vpc.all_blocks().any(|own| own == block);
+    if new.destination.block().is_some_and(local) {
+        return;
+    }
+    table.routes.retain(|r| r.destination != new.destination);
+    if !dice.chance(3) {
+        table.routes.push(new);
+    }
+    region.put(table);
+}
+
+fn change_gateways(region: &mut Region, dice: &mut Dice) {
+    match dice.below(4) {
+        0 => {
+            let faults = all::<ZoneFault>(region);
+            match faults.first() {
+                Some(fault) => region.remove(fault),
+                None => any_fault(region, dice),
+            }
+        }
+        1 => {
+            let addresses = all::<ElasticIp>(region);
+            if !addresses.is_empty() {
+                let mut address = dice.pick(&addresses);
+                let enis = of_vpc(region, |eni: &Eni| matches!(eni.owner, EniOwner::Task(_)));
+                let Some(eni) = enis.first() else { return };
+                let nat = address.association.as_ref().is_some_and(|a| {
+                    let eni = region.snapshot.enis.get(&scope(), &a.eni_id);
+                    eni.is_some_and(|eni| matches!(eni.owner, EniOwner::NatGateway(_)))
+                });
+                if nat {
+                    return;
+                }
+                let association_id = AddressAssociationId::from_bits(region.number());
+                let has_one = all::<ElasticIp>(region).iter().any(|other| {
+                    other
+                        .association
+                        .as_ref()
+                        .is_some_and(|a| a.eni_id == eni.eni_id)
+                });
+                address.association = (!has_one).then(|| AddressAssociation {
+                    association_id,
+                    eni_id: eni.eni_id.clone(),
+                    private_ip: eni.private_ip,
+                });
+                region.put(address);
+            }
+        }
+        2 => {
+            let endpoints = all::<VpcEndpoint>(region);
+            let gateways = |e: &&VpcEndpoint| matches!(e.kind, VpcEndpointKind::Gateway { .. });
+            if let Some(endpoint) = endpoints.iter().find(gateways) {
+                region.remove(endpoint);
+            }
+        }
+        _ => {
+            let gateways = all::<NatGateway>(region);
+            if !gateways.is_empty() {
+                let mut nat = dice.pick(&gateways);
+                nat.state = if nat.state == NatGatewayState::Available {
+                    NatGatewayState::Deleting
+                } else {
+                    NatGatewayState::Available
+                };
+                region.put(nat);
+            }
+        }
+    }
+}
+
+const ODD_V4: [&str; 14] = [
+    "10.0.1.99",
+    "10.0.1.1",
+    "10.0.0.2",
+    "10.1.0.2",
+    "10.0.9.9",
+    "10.2.1.10",
+    "169.254.169.253",
+    "169.254.169.123",
+    "169.254.170.2",
+    "169.254.168.9",
+    "198.18.77.7",
+    "198.18.255.254",
+    "8.8.8.8",
+    "192.168.1.1",
+];
+
+const ODD_V6: [&str; 8] = [
+    "fd00:ec2::253",
+    "fd00:ec2::77",
+    "2001:2:0:101::99",
+    "2001:2:0:101::1",
+    "2001:2:0:9999::1",
+    "2606:4700::1111",
+    "fd12::1",
+    "fe80::1",
+];
+
+const SERVICES: [&str; 6] = [
+    "198.18.0.8",
+    "198.18.0.9",
+    "198.18.0.10",
+    "2001:2::8",
+    "2001:2::9",
+    "2001:2::a",
+];
+
+/// The host's addresses, as clients outside have them.
+pub const OUTSIDE: [&str; 2] = ["198.18.255.254", "2001:2:0:ffff:ffff:ffff:ffff:fffe"];
+
+/// Packets of one region.
+pub struct Packets {
+    enis: Vec<Eni>,
+    senders: Vec<Eni>,
+    public: Vec<IpAddr>,
+}
+
+impl Packets {
+    pub fn new(region: &Region) -> Self {
+        let enis = all::<Eni>(region);
+        // Nobody sits in a NAT gateway and sends, nor on another host.
+        let sends =
+            |eni: &&Eni| eni.host.is_some() && !matches!(eni.owner, EniOwner::NatGateway(_));
+        let senders = enis.iter().filter(sends).cloned().collect();
+        let addresses = region.snapshot.elastic_ips.all();
+        let v4 = addresses.map(|address| IpAddr::V4(address.public_ip));
+        let v6 = enis.iter().flat_map(|eni| &eni.ipv6_addresses);
+        let public = v4.chain(v6.copied().map(IpAddr::V6)).collect();
+        Self {
+            enis,
+            senders,
+            public,
+        }
+    }
+
+    /// Mostly between addresses that mean something.
+    pub fn any(&self, dice: &mut Dice) -> (Origin, Packet) {
+        if self.senders.is_empty() || (dice.chance(6) && !self.public.is_empty()) {
+            return self.from_outside(dice);
+        }
+        let sender = dice.pick(&self.senders);
+        let v4 = sender.ipv6_addresses.is_empty() || dice.chance(2);
+        let of_family = |address: &IpAddr| address.is_ipv4() == v4;
+        let own: Vec<IpAddr> = sender.all_addresses().filter(of_family).collect();
+        let source = if dice.chance(8) {
+            self.any_address(dice, v4)
+        } else {
+            dice.pick(&own)
+        };
+        let odd: &[&str] = if v4 { &ODD_V4 } else { &ODD_V6 };
+        let services: Vec<IpAddr> = SERVICES.iter().map(|text| addr(text)).collect();
+        let services: Vec<IpAddr> = services.into_iter().filter(of_family).collect();
+        let public: Vec<IpAddr> = self.public.iter().copied().filter(of_family).collect();
+        let near: Vec<&Eni> = self
+            .enis
+            .iter()
+            .filter(|eni| eni.vpc_id == sender.vpc_id)
+            .collect();
+        let destination = match dice.below(12) {
+            0 | 1 => addr(dice.pick(odd)),
+            2 => dice.pick(&services),
+            3 | 4 if !public.is_empty() => dice.pick(&public),
+            5..=7 => {
+                let addresses = dice.pick(&near).all_addresses().filter(of_family);
+                let addresses: Vec<IpAddr> = addresses.collect();
+                if addresses.is_empty() {
+                    self.any_address(dice, v4)
+                } else {
+                    dice.pick(&addresses)
+                }
+            }
+            _ => self.any_address(dice, v4),
+        };
+        (
+            Origin::Eni(sender.eni_id),
+            any_content(dice, source, destination),
+        )
+    }
+
+    fn from_outside(&self, dice: &mut Dice) -> (Origin, Packet) {
+        let destination = if self.public.is_empty() || dice.chance(8) {
+            addr(dice.pick(&SERVICES))
+        } else {
+            dice.pick(&self.public)
+        };
+        let source = addr(OUTSIDE[usize::from(destination.is_ipv6())]);
+        (Origin::Outside, any_content(dice, source, destination))
+    }
+
+    fn any_address(&self, dice: &mut Dice, v4: bool) -> IpAddr {
+        let of_family = |address: &IpAddr| address.is_ipv4() == v4;
+        for _ in 0..8 {
+            let eni = dice.pick(&self.enis);
+            let addresses: Vec<IpAddr> = eni.all_addresses().filter(of_family).collect();
+            if !addresses.is_empty() {
+                return dice.pick(&addresses);
+            }
+        }
+        addr(if v4 { ODD_V4[0] } else { ODD_V6[2] })
+    }
+}
+
+/// Protocol and port, or ICMP type and code.
+fn any_content(dice: &mut Dice, source: IpAddr, destination: IpAddr) -> Packet {
+    let icmp = if source.is_ipv4() { 1 } else { 58 };
+    let protocol = dice.pick(&[6, 6, 6, 17, icmp, 47, 132]);
     let detail = match protocol {
         1 => dice.pick(&[0x0800, 0x0801, 0x0300]),
+        58 => dice.pick(&[0x8000, 0x8001, 0x0100]),
         _ => dice.pick(&PORTS).saturating_add(dice.below(2) as u16),
     };
-    let origin = if outside {
-        Origin::Outside
-    } else {
-        Origin::Eni(sender.eni_id.clone())
-    };
-    let packet = Packet {
+    Packet {
         source,
         destination,
         protocol,
         detail,
-    };
-    (origin, packet)
-}
-
-/// Interfaces that are not on this host cannot send from it.
-pub fn can_send(region: &Region, origin: &Origin) -> bool {
-    match origin {
-        Origin::Outside => true,
-        Origin::Eni(id) => region
-            .snapshot
-            .enis
-            .get(&scope(), id)
-            .is_some_and(|eni| eni.host.is_some()),
     }
 }
