@@ -133,6 +133,29 @@ impl Subnet {
     }
 }
 
+/// Addresses of a subnet that no interface gets by itself.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html>
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SubnetCidrReservation {
+    pub scope: Scope,
+    pub reservation_id: SubnetCidrReservationId,
+    pub subnet_id: SubnetId,
+    pub cidr_block: IpCidr,
+    pub kind: SubnetCidrReservationKind,
+    pub description: Option<String>,
+    pub created_at: Timestamp,
+    pub tags: Tags,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SubnetCidrReservationKind {
+    /// For prefixes of interfaces.
+    Prefix,
+    /// For addresses that the caller names.
+    Explicit,
+}
+
 /// Local routes are not stored: every table has one per block of its VPC (fact RTB-1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteTable {
@@ -264,6 +287,9 @@ pub struct ElasticIp {
     pub allocation_id: AllocationId,
     pub public_ip: Ipv4Addr,
     pub association: Option<AddressAssociation>,
+    /// The name that a reverse look-up gives, with its last dot.
+    #[serde(default)]
+    pub ptr_record: Option<String>,
     pub created_at: Timestamp,
     pub tags: Tags,
 }

@@ -100,6 +100,7 @@ ids! {
     NetworkAclAssociationId = "aclassoc";
     DhcpOptionsId = "dopt";
     SubnetCidrAssociationId = "subnet-cidr-assoc";
+    SubnetCidrReservationId = "scr";
     EgressOnlyInternetGatewayId = "eigw";
     PrefixListId = "pl";
     VpcEndpointId = "vpce";

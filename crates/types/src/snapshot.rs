@@ -228,6 +228,7 @@ tables! {
     network_acls: ec2::NetworkAcl = "network-acl", |r| r.scope.clone(), r.network_acl_id.to_string();
     dhcp_options: ec2::DhcpOptions = "dhcp-options", |r| r.scope.clone(), r.dhcp_options_id.to_string();
     enis: ec2::Eni = "eni", |r| r.scope.clone(), r.eni_id.to_string();
+    subnet_cidr_reservations: ec2::SubnetCidrReservation = "subnet-cidr-reservation", |r| r.scope.clone(), r.reservation_id.to_string();
     account_regions: ec2::AccountRegion = "account-region", |r| r.scope.clone(), "this".to_owned();
     egress_only_gateways: ec2::EgressOnlyInternetGateway = "egress-only-internet-gateway", |r| r.scope.clone(), r.egress_only_internet_gateway_id.to_string();
     prefix_lists: ec2::PrefixList = "prefix-list", |r| r.scope.clone(), r.prefix_list_id.to_string();

@@ -432,6 +432,7 @@ impl Region {
                 eni_id: eni.eni_id.clone(),
                 private_ip: eni.private_ip,
             }),
+            ptr_record: None,
             created_at: Timestamp(0),
             tags: Tags::new(),
         };

@@ -93,6 +93,7 @@ pub fn allocate(tx: &mut Tx, scope: &Scope, tags: Tags) -> Result<ElasticIp, Ref
         public_ip: take_public(tx)?,
         allocation_id: AllocationId::from_bits(tx.random()),
         association: None,
+        ptr_record: None,
         created_at: tx.now(),
         tags,
     };

@@ -182,6 +182,7 @@ impl Region {
                 eni_id: EniId::from_bits(n),
                 private_ip: private.parse().unwrap(),
             }),
+            ptr_record: None,
             created_at: Timestamp(0),
             tags: Tags::new(),
         });
