@@ -11,18 +11,27 @@ use crate::apply::route;
 use crate::names;
 use crate::plan::Place;
 use crate::program::{Namespace, Peer, Program, Role, Route, Veth};
-use fogbank_types::{MacAddr, RegionConfig};
+use fogbank_types::{IpCidr, MacAddr, RegionConfig};
+use std::collections::HashMap;
 use std::io;
 
+/// The blocks of the host's routing that a region takes for itself.
+pub(crate) fn pools(config: &RegionConfig) -> [IpCidr; 2] {
+    [config.public_cidr.into(), config.public_cidr_v6.into()]
+}
+
 /// Refuses to start over a pool that somebody else routes: another device, another instance.
-pub(crate) fn check_pool(executor: &mut Executor, config: &RegionConfig) -> Result<(), ApplyError> {
+pub(crate) fn check_pool(
+    executor: &mut Executor,
+    config: &RegionConfig,
+    pool: IpCidr,
+) -> Result<(), ApplyError> {
     let what = || failed("read the host's routes");
     let socket = executor
         .socket(&Place::Host, libc::NETLINK_ROUTE)
         .map_err(what())?;
     let devices = route::devices(socket).map_err(what())?;
     let own = names::host_device(config);
-    let pool = config.public_cidr;
     let routes = route::routes(socket, &devices).map_err(what())?;
     let addresses = route::addresses(socket, &devices).map_err(what())?;
     let by_route = routes
@@ -34,7 +43,7 @@ pub(crate) fn check_pool(executor: &mut Executor, config: &RegionConfig) -> Resu
         .into_iter()
         .filter(|address| pool.contains(address.address))
         .map(|address| {
-            let block = fogbank_types::Ipv4Cidr::host(address.address);
+            let block = IpCidr::host(address.address);
             (block, Some(address.device))
         });
     match by_route
@@ -87,6 +96,7 @@ fn read(
     let neighbours = route::neighbours(socket, &devices)?;
     let routes = route::routes(socket, &devices)?;
     let rules = route::rules(socket)?;
+    let delays = route::delays(socket, &devices)?;
     let mut found = Namespace {
         role: wanted.role.clone(),
         ..Namespace::default()
@@ -112,7 +122,7 @@ fn read(
     }
     if !on_host {
         found.rules = rules.into_iter().collect();
-        executor_veths(executor, wanted, &devices, &mut found)?;
+        executor_veths(executor, wanted, &devices, &delays, &mut found)?;
     }
     if matches!(wanted.role, Role::Vpc(_)) {
         let known = found.neighbours.keys();
@@ -130,12 +140,14 @@ fn executor_veths(
     executor: &mut Executor,
     wanted: &Namespace,
     devices: &route::Devices,
+    delays: &HashMap<String, u32>,
     found: &mut Namespace,
 ) -> io::Result<()> {
     let leftover = Veth {
         mac: MacAddr([0; 6]),
         mtu: 0,
         proxy_arp: false,
+        delay_ms: 0,
         peer: Peer {
             namespace: None,
             device: String::new(),
@@ -145,12 +157,24 @@ fn executor_veths(
     for (name, device) in devices {
         match wanted.veths.get(name) {
             Some(veth) => {
-                let good = device.up
-                    && device.mac == Some(veth.mac)
-                    && device.mtu == veth.mtu
-                    && peer_is_there(executor, veth);
-                let state = if good { veth } else { &leftover };
-                found.veths.insert(name.clone(), state.clone());
+                let good = device.up && device.mac == Some(veth.mac) && device.mtu == veth.mtu;
+                let there = good.then(|| peer_delay_ms(executor, veth)).flatten();
+                let state = match there {
+                    Some(peer_delay_ms) => {
+                        let own_ms = delays.get(name).copied().unwrap_or(0);
+                        // Ends that differ are neither as they were nor as they shall be.
+                        let delay_ms = match own_ms == peer_delay_ms {
+                            true => own_ms,
+                            false => u32::MAX,
+                        };
+                        Veth {
+                            delay_ms,
+                            ..veth.clone()
+                        }
+                    }
+                    None => leftover.clone(),
+                };
+                found.veths.insert(name.clone(), state);
             }
             // Ends of pairs that others own (eth0, the edge's v-...) go with their owners.
             None if name.starts_with("e-") || name == names::GATEWAY_DEVICE => {
@@ -162,16 +186,18 @@ fn executor_veths(
     Ok(())
 }
 
-fn peer_is_there(executor: &mut Executor, veth: &Veth) -> bool {
+/// How long packets wait at the other end; `None` if that end is not as it shall be.
+fn peer_delay_ms(executor: &mut Executor, veth: &Veth) -> Option<u32> {
     let place = match &veth.peer.namespace {
         Some(name) => Place::Named(name.clone()),
         None => Place::Host,
     };
-    let devices = executor
-        .socket(&place, libc::NETLINK_ROUTE)
-        .and_then(route::devices);
-    devices
-        .ok()
-        .and_then(|devices| devices.get(&veth.peer.device).cloned())
-        .is_some_and(|device| device.up && device.mac == Some(veth.peer.mac))
+    let socket = executor.socket(&place, libc::NETLINK_ROUTE).ok()?;
+    let devices = route::devices(socket).ok()?;
+    let device = devices.get(&veth.peer.device)?;
+    if !device.up || device.mac != Some(veth.peer.mac) {
+        return None;
+    }
+    let delays = route::delays(socket, &devices).ok()?;
+    Some(delays.get(&veth.peer.device).copied().unwrap_or(0))
 }

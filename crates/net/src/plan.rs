@@ -6,8 +6,8 @@
 //! links, and connections of a vanished address are forgotten last.
 
 use crate::program::{
-    Address, Base, Chain, Family, Namespace, Program, Range, Route, RouteKey, RoutingRule, Rule,
-    Set, Table, Untracked, Veth,
+    Address, Base, Chain, Family, Namespace, Peer, Program, Range, Route, RouteKey, RoutingRule,
+    Rule, Set, Table, Untracked, Veth,
 };
 use fogbank_types::MacAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +52,12 @@ pub enum Work {
     },
     RemoveVeth {
         device: String,
+    },
+    /// Let the packets of a pair wait at both ends; 0: no longer.
+    Delay {
+        device: String,
+        peer: Peer,
+        delay_ms: u32,
     },
     /// In order, in one exchange.
     Links(Vec<LinkOp>),
@@ -308,6 +314,18 @@ fn settings(phases: &mut Phases, place: &Place, old: &Namespace, new: &Namespace
     }
 }
 
+/// Whether a pair can stay: only its delay may change while it is in use.
+fn same_pair(before: Option<&Veth>, veth: &Veth) -> bool {
+    before.is_some_and(|before| {
+        let delay_ms = veth.delay_ms;
+        let before = Veth {
+            delay_ms,
+            ..before.clone()
+        };
+        before == *veth
+    })
+}
+
 /// Devices that go, come or are made anew, by place; both ends of each pair. What lies on them in
 /// the old program goes with them, whatever else stays the same.
 fn replaced<'a>(old: &'a Program, new: &'a Program) -> BTreeMap<Place, BTreeSet<&'a str>> {
@@ -316,7 +334,7 @@ fn replaced<'a>(old: &'a Program, new: &'a Program) -> BTreeMap<Place, BTreeSet<
         for (name, namespace) in &one.namespaces {
             let others = other.namespaces.get(name).map(|n| &n.veths);
             for (device, veth) in &namespace.veths {
-                if others.and_then(|veths| veths.get(device)) == Some(veth) {
+                if same_pair(others.and_then(|veths| veths.get(device)), veth) {
                     continue;
                 }
                 let own = Place::Named(name.clone());
@@ -340,16 +358,27 @@ fn links(
     replaced: &BTreeSet<&str>,
 ) {
     for (device, veth) in &old.veths {
-        if new.veths.get(device) != Some(veth) {
+        if !same_pair(new.veths.get(device), veth) {
             let device = device.clone();
             phases.push(Phase::Remove, place, Work::RemoveVeth { device });
         }
     }
     for (device, veth) in &new.veths {
-        if old.veths.get(device) != Some(veth) {
+        let before = old.veths.get(device);
+        let same = same_pair(before, veth);
+        if !same {
             let work = Work::AddVeth {
                 device: device.clone(),
                 veth: veth.clone(),
+            };
+            phases.push(Phase::Link, place, work);
+        }
+        let delay_before_ms = before.filter(|_| same).map_or(0, |veth| veth.delay_ms);
+        if delay_before_ms != veth.delay_ms {
+            let work = Work::Delay {
+                device: device.clone(),
+                peer: veth.peer.clone(),
+                delay_ms: veth.delay_ms,
             };
             phases.push(Phase::Link, place, work);
         }

@@ -25,7 +25,7 @@ pub fn all(config: &RegionConfig) -> Vec<Guarantee> {
         .into_iter()
         .map(|g| Guarantee {
             given: g.given,
-            fatal: !g.given,
+            fatal: g.needed && !g.given,
             text: format!("{}: {}", g.name, g.detail),
         })
         .collect();

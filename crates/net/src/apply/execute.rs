@@ -9,13 +9,13 @@ use super::netlink::{Refusal, Socket};
 use super::{ApplyError, conntrack, failed, namespace, nft, route};
 use crate::names;
 use crate::plan::{LinkOp, NftOp, Place, Step, Work};
-use crate::program::{Family, MAIN, Route, RouteKey, Veth};
+use crate::program::{Family, MAIN, Peer, Route, RouteKey, Untracked, Veth};
 use fogbank_types::RegionConfig;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -29,13 +29,23 @@ pub(crate) struct Handle {
     indexes: HashMap<String, u32>,
 }
 
-/// Place, resource if it is not the place's own, and what went wrong.
-pub(crate) type Failed = (Place, Option<String>, String);
+/// A step that went wrong.
+pub(crate) struct Failed {
+    pub place: Place,
+    /// If it is not the place's own.
+    pub resource: Option<String>,
+    pub reason: String,
+    /// What is at the place is no longer known.
+    pub stale: bool,
+}
 
 pub(crate) struct Executor {
     host: File,
     host_settings: HostSettings,
     handles: HashMap<Place, Handle>,
+    /// Whether the kernel knows IPv6, and whether the host's own namespace takes part in it.
+    ipv6: bool,
+    host_ipv6: bool,
     /// Where the thread is.
     current: Place,
     /// Namespaces that may be closed again, oldest first.
@@ -51,6 +61,8 @@ impl Executor {
             host,
             host_settings: HostSettings::of(config),
             handles: HashMap::new(),
+            ipv6: namespace::get("ipv6/conf/all/disable_ipv6").is_ok(),
+            host_ipv6: namespace::get("ipv6/conf/all/disable_ipv6").is_ok_and(|off| off == "0"),
             current: Place::Host,
             closable: Vec::new(),
             routers: BTreeSet::from([Place::Host, Place::Named(names::edge_namespace(config))]),
@@ -70,12 +82,23 @@ impl Executor {
                 if matches!(step.work, Work::CreateNamespace) {
                     unreachable.insert(step.place.clone());
                 }
-                failures.push((step.place.clone(), resource, reason));
+                failures.push(Failed {
+                    place: step.place.clone(),
+                    resource,
+                    reason,
+                    // Without netem there is no delay, and looking again would not bring one.
+                    stale: !matches!(step.work, Work::Delay { .. }),
+                });
             }
             self.close_some(&step.place);
         }
         if let Err(error) = self.enter(&Place::Host) {
-            failures.push((Place::Host, None, format!("return to the host: {error}")));
+            failures.push(Failed {
+                place: Place::Host,
+                resource: None,
+                reason: format!("return to the host: {error}"),
+                stale: true,
+            });
         }
         // Only routers keep their sockets between programs.
         for place in std::mem::take(&mut self.closable) {
@@ -106,7 +129,17 @@ impl Executor {
                 &format!("remove device {device}"),
                 self.remove_device(place, device),
             ),
+            Work::Delay {
+                device,
+                peer,
+                delay_ms,
+            } => self
+                .delay(place, device, peer, *delay_ms)
+                .map_err(|error| (None, format!("delay {device} by {delay_ms} ms: {error}"))),
             Work::Links(operations) => self.links(place, operations),
+            Work::Firewall {
+                family: Family::V6, ..
+            } if !self.carries_ipv6(place) => Ok(()),
             Work::Firewall {
                 family,
                 table,
@@ -118,7 +151,21 @@ impl Executor {
                 nft::transact(socket, *family, table, operations)
                     .map_err(|error| (None, error.to_string()))
             }
-            Work::Flush(addresses) => plain("forget connections", self.flush(place, addresses)),
+            Work::Flush {
+                addresses,
+                untracked,
+            } => plain(
+                "forget connections",
+                self.flush(place, addresses, untracked),
+            ),
+        }
+    }
+
+    /// Whether IPv6 can be had there. Where it cannot, what a program says of it is left out.
+    pub(crate) fn carries_ipv6(&self, place: &Place) -> bool {
+        match place {
+            Place::Host => self.host_ipv6,
+            Place::Named(_) => self.ipv6,
         }
     }
 
@@ -245,14 +292,19 @@ impl Executor {
         }
     }
 
-    fn flush(&mut self, place: &Place, addresses: &BTreeSet<Ipv4Addr>) -> io::Result<()> {
+    fn flush(
+        &mut self,
+        place: &Place,
+        addresses: &BTreeSet<IpAddr>,
+        untracked: &BTreeSet<Untracked>,
+    ) -> io::Result<()> {
         self.enter(place)?;
         // The list takes 9 ms even when it is empty: the kernel walks its whole hash table.
         if namespace::get("netfilter/nf_conntrack_count").is_ok_and(|count| count == "0") {
             return Ok(());
         }
         let socket = self.socket(place, libc::NETLINK_NETFILTER)?;
-        conntrack::flush(socket, addresses).map(|_| ())
+        conntrack::flush(socket, addresses, untracked).map(|_| ())
     }
 
     fn index(&mut self, place: &Place, device: &str) -> io::Result<u32> {
@@ -316,6 +368,28 @@ impl Executor {
         Ok(())
     }
 
+    fn delay(&mut self, place: &Place, device: &str, peer: &Peer, delay_ms: u32) -> io::Result<()> {
+        let other = match &peer.namespace {
+            Some(name) => Place::Named(name.clone()),
+            None => Place::Host,
+        };
+        for (at, name) in [(place, device), (&other, peer.device.as_str())] {
+            let index = self.index(at, name)?;
+            let message = route::delay_message(index, delay_ms);
+            match only(self.routing(at)?.exchange(vec![message])?) {
+                Err(error) if delay_ms > 0 && error.raw_os_error() == Some(libc::ENOENT) => {
+                    return Err(io::Error::other("this kernel has no netem (sch_netem)"));
+                }
+                // There was none.
+                Err(error)
+                    if delay_ms == 0
+                        && matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
     fn remove_device(&mut self, place: &Place, device: &str) -> io::Result<()> {
         self.forget_index(place, device);
         let index = match self.index(place, device) {
@@ -343,7 +417,11 @@ impl Executor {
         let mut problems = Vec::new();
         let mut sent = Vec::with_capacity(operations.len());
         let mut messages = Vec::with_capacity(operations.len());
+        let carries_ipv6 = self.carries_ipv6(place);
         for operation in operations {
+            if !carries_ipv6 && route::family_of(operation) == Family::V6 {
+                continue;
+            }
             let index = match route::device_of(operation) {
                 None => Ok(0),
                 Some(device) => self.index(place, device),
@@ -362,6 +440,12 @@ impl Executor {
             .and_then(|socket| socket.exchange(messages))
             .map_err(|error| (None, format!("change routes: {error}")))?;
         for (operation, result) in sent.into_iter().zip(outcome) {
+            let result = match result {
+                Err(refusal) if refusal.errno == libc::EACCES => {
+                    self.with_ipv6_on(place, operation, refusal)
+                }
+                result => result,
+            };
             match result {
                 Err(refusal) if !route::already_so(operation, &refusal) => {
                     problems.push(format!("{operation:?}: {refusal}"));
@@ -373,6 +457,31 @@ impl Executor {
             Ok(())
         } else {
             Err((None, problems.join("; ")))
+        }
+    }
+
+    /// Tries again what was refused because IPv6 is switched off on its device: one that was made
+    /// while it was off everywhere, by an earlier version.
+    fn with_ipv6_on(
+        &mut self,
+        place: &Place,
+        operation: &LinkOp,
+        refusal: Refusal,
+    ) -> Result<(), Refusal> {
+        let (Family::V6, Some(device)) = (route::family_of(operation), route::device_of(operation))
+        else {
+            return Err(refusal);
+        };
+        let again = |executor: &mut Self| -> io::Result<Vec<Result<(), Refusal>>> {
+            let index = executor.index(place, device)?;
+            executor.enter(place)?;
+            namespace::set(&format!("ipv6/conf/{device}/disable_ipv6"), "0")?;
+            let message = route::encode(operation, index);
+            executor.routing(place)?.exchange(vec![message])
+        };
+        match again(self).map(|outcome| outcome.into_iter().next()) {
+            Ok(Some(outcome)) => outcome,
+            _ => Err(refusal),
         }
     }
 
@@ -391,21 +500,24 @@ impl Executor {
         let device = names::host_device(config);
         self.remove_device(&Place::Host, &device)
             .map_err(failed(format!("remove device {device}")))?;
-        // A pool that still leads somewhere is another region's, and so is its blackhole: this one was refused it.
-        if crate::observe::check_pool(self, config).is_err() {
-            return Ok(());
+        for pool in crate::observe::pools(config) {
+            // A pool that still leads somewhere is another region's, and so is its blackhole: this one was refused it.
+            if crate::observe::check_pool(self, config, pool).is_err() {
+                continue;
+            }
+            let key = RouteKey {
+                table: MAIN,
+                destination: pool,
+                metric: crate::compile::POOL_BLACKHOLE_METRIC,
+            };
+            let removal = LinkOp::RemoveRoute(key, Route::Blackhole);
+            self.links(&Place::Host, &[removal])
+                .map_err(|(_, reason)| ApplyError::Io {
+                    what: format!("remove the blackhole of {pool}"),
+                    source: io::Error::other(reason),
+                })?;
         }
-        let key = RouteKey {
-            table: MAIN,
-            destination: config.public_cidr,
-            metric: crate::compile::POOL_BLACKHOLE_METRIC,
-        };
-        let removal = LinkOp::RemoveRoute(key, Route::Blackhole);
-        self.links(&Place::Host, &[removal])
-            .map_err(|(_, reason)| ApplyError::Io {
-                what: "remove the pool's blackhole".to_owned(),
-                source: io::Error::other(reason),
-            })
+        Ok(())
     }
 }
 

@@ -8,22 +8,23 @@
 //! observes what is there, replaces each firewall in one transaction, corrects links and routes,
 //! and touches neither the namespaces nor the pairs of living interfaces.
 
-mod conntrack;
+pub mod conntrack;
 pub(crate) mod execute;
 pub mod namespace;
 pub mod netlink;
+pub mod nflog;
 mod nft;
 mod probe;
 pub(crate) mod route;
 
 pub use nft::NftError;
-pub use probe::{Guarantee, probe};
+pub use probe::{Guarantee, netem_available, probe};
 
 use crate::names;
 use crate::plan::{Place, plan};
 use crate::program::{Alarm, Program, Role};
 use execute::Executor;
-use fogbank_types::{Ipv4Cidr, RegionConfig};
+use fogbank_types::{IpCidr, Ipv4Cidr, RegionConfig};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::mpsc;
@@ -35,8 +36,8 @@ use tokio::sync::oneshot;
 pub enum ApplyError {
     #[error("the public pool {pool} is in use on this host: route to {destination}{}", device.as_ref().map(|d| format!(" by device {d}")).unwrap_or_default())]
     PoolInUse {
-        pool: Ipv4Cidr,
-        destination: Ipv4Cidr,
+        pool: IpCidr,
+        destination: IpCidr,
         device: Option<String>,
     },
     #[error("the public pool {0} is too small: at least /28 is needed")]
@@ -149,7 +150,9 @@ struct Worker {
 impl Worker {
     fn new(config: RegionConfig) -> Result<Self, ApplyError> {
         let mut executor = Executor::new(&config)?;
-        crate::observe::check_pool(&mut executor, &config)?;
+        for pool in crate::observe::pools(&config) {
+            crate::observe::check_pool(&mut executor, &config, pool)?;
+        }
         Ok(Self {
             config,
             executor,
@@ -196,13 +199,19 @@ impl Worker {
         self.observe_all(&stale, &program);
         let steps = plan(&self.applied, &program, &stale);
         let outcome = self.executor.run(&steps);
-        let alarms = program.alarms.clone();
+        let mut alarms = program.alarms.clone();
+        alarms.extend(self.without_ipv6(&program));
         let failures = outcome
             .into_iter()
-            .map(|(place, resource, reason)| {
-                let resource =
-                    resource.unwrap_or_else(|| resource_of(&program, &self.applied, &place));
-                self.stale.insert(place);
+            .map(|failed| {
+                let place = failed.place;
+                let resource = failed
+                    .resource
+                    .unwrap_or_else(|| resource_of(&program, &self.applied, &place));
+                if failed.stale {
+                    self.stale.insert(place);
+                }
+                let reason = failed.reason;
                 Failure { resource, reason }
             })
             .collect();
@@ -212,6 +221,21 @@ impl Worker {
             steps: steps.len(),
             alarms,
             failures,
+        })
+    }
+
+    /// That the host's part in IPv6 was left out, if there is one.
+    fn without_ipv6(&self, program: &Program) -> Option<Alarm> {
+        let wanted = program
+            .host
+            .routes
+            .keys()
+            .any(|key| !key.destination.is_ipv4());
+        (wanted && !self.executor.carries_ipv6(&Place::Host)).then(|| Alarm {
+            resource: "host".to_owned(),
+            reason:
+                "IPv6 is switched off on this host: public IPv6 addresses are not reached from it"
+                    .to_owned(),
         })
     }
 
@@ -294,11 +318,17 @@ pub fn in_namespace<T: Send>(
     path: &std::path::Path,
     work: impl FnOnce() -> T + Send,
 ) -> io::Result<T> {
-    let file = std::fs::File::open(path)?;
+    in_open_namespace(&std::fs::File::open(path)?, work)
+}
+
+fn in_open_namespace<T: Send>(
+    file: &std::fs::File,
+    work: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
     std::thread::scope(|scope| {
         scope
             .spawn(move || {
-                namespace::enter(&file)?;
+                namespace::enter(file)?;
                 Ok(work())
             })
             .join()

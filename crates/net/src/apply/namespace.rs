@@ -139,6 +139,25 @@ pub fn get(path: &str) -> io::Result<String> {
         .to_owned())
 }
 
+/// The name of a device of the namespace that the calling thread is in.
+pub fn device_name(index: u32) -> io::Result<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the size that the call demands, and lives.
+    if unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null() {
+        let error = io::Error::last_os_error();
+        return Err(match error.raw_os_error() {
+            Some(libc::ENXIO | libc::ENODEV) => io::ErrorKind::NotFound.into(),
+            _ => error,
+        });
+    }
+    let bytes: Vec<u8> = name
+        .iter()
+        .take_while(|byte| **byte != 0)
+        .map(|byte| *byte as u8)
+        .collect();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Moves the calling thread into a fresh namespace without a name.
 pub fn isolate() -> io::Result<()> {
     // SAFETY: no pointers; only this thread moves.

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 pub const REQUEST: u16 = 0x01;
 pub const ACK: u16 = 0x04;
@@ -145,6 +146,13 @@ struct Reply {
     payload: Vec<u8>,
 }
 
+impl std::os::fd::AsFd for Socket {
+    /// For waiting until there is something to read.
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Socket {
     /// `protocol` is one of `libc::NETLINK_*`.
     pub fn open(protocol: i32) -> io::Result<Self> {
@@ -171,6 +179,56 @@ impl Socket {
             sequence: 1,
             buffer: vec![0; 1 << 18],
         })
+    }
+
+    /// Makes room for that many bytes of messages that nobody has read yet.
+    pub fn reserve(&self, bytes: i32) -> io::Result<()> {
+        set_option(&self.fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+            .or_else(|_| set_option(&self.fd, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))
+    }
+
+    /// Hears what the kernel tells this multicast group from now on.
+    pub fn join(&self, group: i32) -> io::Result<()> {
+        set_option(
+            &self.fd,
+            libc::SOL_NETLINK,
+            libc::NETLINK_ADD_MEMBERSHIP,
+            group,
+        )
+    }
+
+    /// The next messages that the kernel sends of itself, kind and payload; empty if none came in
+    /// that time. `ENOBUFS`: some were lost, and later ones can be read.
+    pub fn next(&mut self, wait: Duration) -> io::Result<Vec<(u16, Vec<u8>)>> {
+        if !self.wait(wait)? {
+            return Ok(Vec::new());
+        }
+        let replies = self.receive()?.into_iter();
+        Ok(replies
+            .filter(|reply| !matches!(reply.kind, NLMSG_ERROR | NLMSG_DONE))
+            .map(|reply| (reply.kind, reply.payload))
+            .collect())
+    }
+
+    /// Whether there is something to read within that time.
+    fn wait(&self, wait: Duration) -> io::Result<bool> {
+        let mut poll = libc::pollfd {
+            fd: self.fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: one live pollfd.
+        match unsafe { libc::poll(&raw mut poll, 1, wait_ms) } {
+            -1 => {
+                let error = io::Error::last_os_error();
+                match error.kind() {
+                    io::ErrorKind::Interrupted => Ok(false),
+                    _ => Err(error),
+                }
+            }
+            ready => Ok(ready > 0),
+        }
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<()> {

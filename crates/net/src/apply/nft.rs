@@ -1,14 +1,15 @@
 //! nftables over netlink: tables, chains, sets, elements and rules of a `Program` as messages.
 //!
 //! The applier collects operations and sends them as one transaction: all of it acts at once, or
-//! nothing does. Constants are those of `linux/netfilter/nf_tables.h`.
+//! nothing does. Tables are of one family, `ip` or `ip6`. Constants are those of `linux/netfilter/nf_tables.h`.
 
 use super::netlink::{APPEND, CREATE, Message, Refusal, Socket};
 use crate::plan::NftOp;
 use crate::program::{
     Action, Base, Direction, End, Family, Hook, Match, Range, Set, TrafficKind, Verdict,
 };
-use fogbank_types::Ipv4Cidr;
+use fogbank_types::IpCidr;
+use std::net::IpAddr;
 
 const SUBSYSTEM: u16 = 10 << 8;
 const NEW_TABLE: u16 = 0;
@@ -32,10 +33,15 @@ const TYPE_VERDICT: u32 = 0xffff_ff00;
 const VERDICT_REGISTER: u32 = 0;
 /// Sixteen bytes; the four-byte registers 8 to 11 are its parts.
 const REGISTER: u32 = 1;
+/// The first four bytes of the sixteen that follow it.
+const BEYOND: u32 = 12;
 
 const SET_INTERVAL: u32 = 4;
 const SET_MAP: u32 = 8;
 const SET_CONCATENATION: u32 = 0x80;
+
+/// Of a packet that the flow logs hear of: enough for the headers, options and extensions included.
+const LOGGED_BYTES: u32 = 192;
 
 /// Elements of a message share one attribute, whose length is 16 bits.
 const ELEMENTS_AT_ONCE: usize = 400;
@@ -100,12 +106,16 @@ pub fn transact(
     }
 }
 
-fn message(family: Family, kind: u16, flags: u16) -> Message {
-    let family = match family {
+/// The kernel's number of an address family.
+pub(super) fn number(family: Family) -> u8 {
+    match family {
         Family::V4 => 2,
         Family::V6 => 10,
-    };
-    Message::new(SUBSYSTEM | kind, flags, &[family, 0, 0, 0])
+    }
+}
+
+fn message(family: Family, kind: u16, flags: u16) -> Message {
+    Message::new(SUBSYSTEM | kind, flags, &[number(family), 0, 0, 0])
 }
 
 fn encode(family: Family, table: &str, operation: &NftOp, out: &mut Vec<Message>) {
@@ -135,9 +145,9 @@ fn encode(family: Family, table: &str, operation: &NftOp, out: &mut Vec<Message>
             let mut m = named(NEW_RULE, CREATE | APPEND, chain);
             m.nest(4, |list| {
                 for part in &rule.matches {
-                    add_match(list, part);
+                    add_match(list, family, part);
                 }
-                add_action(list, &rule.action);
+                add_action(list, family, &rule.action);
             });
             out.push(m);
         }
@@ -174,24 +184,30 @@ fn add_chain(family: Family, table: &str, name: &str, base: Option<Base>) -> Mes
 
 fn add_set(family: Family, table: &str, name: &str, shape: &Set) -> Message {
     // Type numbers are those of the nft command, so that it can list our sets.
-    const ADDRESS: u32 = 7;
+    const ADDRESS_V4: u32 = 7;
+    const ADDRESS_V6: u32 = 8;
     const PROTOCOL: u32 = 12;
     const PORT: u32 = 13;
     const DEVICE: u32 = 41;
     let ranges = SET_INTERVAL | SET_CONCATENATION;
+    let address = match family {
+        Family::V4 => ADDRESS_V4,
+        Family::V6 => ADDRESS_V6,
+    };
+    let width = width(family);
     let (flags, key_type, key_length, fields): (u32, u32, u32, &[u32]) = match shape {
-        Set::Addresses(_) => (0, ADDRESS, 4, &[]),
+        Set::Addresses(_) => (0, address, width, &[]),
         Set::Devices(_) => (0, DEVICE, 16, &[]),
-        Set::Bindings(_) => (0, (DEVICE << 6) | ADDRESS, 20, &[]),
+        Set::Bindings(_) => (0, (DEVICE << 6) | address, 16 + width, &[]),
         Set::Ports(_) => (
             ranges,
-            (ADDRESS << 12) | (PROTOCOL << 6) | PORT,
-            12,
-            &[4, 1, 2],
+            (address << 12) | (PROTOCOL << 6) | PORT,
+            width + 8,
+            &[width, 1, 2],
         ),
-        Set::Icmp(_) => (ranges, (ADDRESS << 6) | PORT, 8, &[4, 2]),
-        Set::Protocols(_) => (ranges, (ADDRESS << 6) | PROTOCOL, 8, &[4, 1]),
-        Set::Translations(_) => (SET_MAP, ADDRESS, 4, &[]),
+        Set::Icmp(_) => (ranges, (address << 6) | PORT, width + 4, &[width, 2]),
+        Set::Protocols(_) => (ranges, (address << 6) | PROTOCOL, width + 4, &[width, 1]),
+        Set::Translations(_) => (SET_MAP, address, width, &[]),
         Set::Verdicts(_) => (SET_MAP, DEVICE, 16, &[]),
     };
     let mut m = message(family, NEW_SET, CREATE);
@@ -199,7 +215,7 @@ fn add_set(family: Family, table: &str, name: &str, shape: &Set) -> Message {
     m.be32(3, flags).be32(4, key_type).be32(5, key_length);
     match shape {
         Set::Translations(_) => {
-            m.be32(6, ADDRESS).be32(7, 4);
+            m.be32(6, address).be32(7, width);
         }
         Set::Verdicts(_) => {
             m.be32(6, TYPE_VERDICT).be32(7, 0);
@@ -246,18 +262,15 @@ fn elements(set: &Set) -> Vec<Element> {
         end: Some(end),
         ..Element::plain(key)
     };
-    let padded = |block: Ipv4Cidr, last: bool| {
-        let address = if last { block.last() } else { block.base() };
-        address.octets().to_vec()
-    };
+    let padded = |block: IpCidr, last: bool| octets(if last { block.last() } else { block.base() });
     match set {
-        Set::Addresses(all) => all.iter().map(|a| Element::plain(a.octets())).collect(),
+        Set::Addresses(all) => all.iter().map(|a| Element::plain(octets(*a))).collect(),
         Set::Devices(all) => all.iter().map(|d| Element::plain(device_key(d))).collect(),
         Set::Bindings(all) => all
             .iter()
             .map(|(device, address)| {
                 let mut key = device_key(device).to_vec();
-                key.extend_from_slice(&address.octets());
+                key.extend(octets(*address));
                 Element::plain(key)
             })
             .collect(),
@@ -301,8 +314,8 @@ fn elements(set: &Set) -> Vec<Element> {
         Set::Translations(all) => all
             .iter()
             .map(|(from, to)| Element {
-                value: Some(to.octets().to_vec()),
-                ..Element::plain(from.octets())
+                value: Some(octets(*to)),
+                ..Element::plain(octets(*from))
             })
             .collect(),
         Set::Verdicts(all) => all
@@ -313,6 +326,30 @@ fn elements(set: &Set) -> Vec<Element> {
             })
             .collect(),
     }
+}
+
+/// Bytes of an address.
+fn width(family: Family) -> u32 {
+    match family {
+        Family::V4 => 4,
+        Family::V6 => 16,
+    }
+}
+
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// As many bytes as an address of the block has, its first `length` bits set.
+fn netmask(block: IpCidr) -> Vec<u8> {
+    let mut mask = vec![0u8; octets(block.base()).len()];
+    for bit in 0..usize::from(block.length()) {
+        mask[bit / 8] |= 0x80 >> (bit % 8);
+    }
+    mask
 }
 
 /// Sixteen bytes, as the kernel loads a device's name into a register.
@@ -386,12 +423,15 @@ fn payload(list: &mut Message, register: u32, base: u32, offset: u32, length: u3
 const NETWORK: u32 = 1;
 const TRANSPORT: u32 = 2;
 
-fn load_address(list: &mut Message, end: End) {
-    let offset = match end {
-        End::Source => 12,
-        End::Destination => 16,
+/// Into the registers from `register` on.
+fn load_address(list: &mut Message, family: Family, register: u32, end: End) {
+    let offset = match (family, end) {
+        (Family::V4, End::Source) => 12,
+        (Family::V4, End::Destination) => 16,
+        (Family::V6, End::Source) => 8,
+        (Family::V6, End::Destination) => 24,
     };
-    payload(list, REGISTER, NETWORK, offset, 4);
+    payload(list, register, NETWORK, offset, width(family));
 }
 
 fn meta(list: &mut Message, register: u32, key: u32) {
@@ -457,19 +497,22 @@ fn state(list: &mut Message, bits: u32) {
     compare(list, false, &[0; 4]);
 }
 
-fn mask(list: &mut Message, bits: &[u8; 4]) {
+fn mask(list: &mut Message, bits: &[u8]) {
     expression(list, "bitwise", |e| {
-        e.be32(1, REGISTER).be32(2, REGISTER).be32(3, 4);
+        // At most sixteen bytes: a register.
+        e.be32(1, REGISTER)
+            .be32(2, REGISTER)
+            .be32(3, bits.len() as u32);
         e.nest(4, |data| {
             data.attribute(DATA_VALUE, bits);
         });
         e.nest(5, |data| {
-            data.attribute(DATA_VALUE, &[0; 4]);
+            data.attribute(DATA_VALUE, &vec![0; bits.len()]);
         });
     });
 }
 
-fn add_match(list: &mut Message, part: &Match) {
+fn add_match(list: &mut Message, family: Family, part: &Match) {
     const INVALID: u32 = 1;
     const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
     match part {
@@ -492,23 +535,23 @@ fn add_match(list: &mut Message, part: &Match) {
             lookup(list, set, None, *member);
         }
         Match::AddressIn { end, set, member } => {
-            load_address(list, *end);
+            load_address(list, family, REGISTER, *end);
             lookup(list, set, None, *member);
         }
         Match::Bound { direction, set } => {
             load_device(list, *direction);
-            // The name fills registers 8 to 11.
-            let offset = match direction {
-                Direction::In => 12,
-                Direction::Out => 16,
+            // The name fills the first register.
+            let end = match direction {
+                Direction::In => End::Source,
+                Direction::Out => End::Destination,
             };
-            payload(list, 12, NETWORK, offset, 4);
+            load_address(list, family, BEYOND, end);
             lookup(list, set, None, true);
         }
         Match::Block { end, block, inside } => {
-            load_address(list, *end);
-            mask(list, &block.netmask().octets());
-            compare(list, *inside, &block.base().octets());
+            load_address(list, family, REGISTER, *end);
+            mask(list, &netmask(*block));
+            compare(list, *inside, &octets(block.base()));
         }
         Match::Protocol { number, equal } => {
             meta(list, REGISTER, META_PROTOCOL);
@@ -523,21 +566,23 @@ fn add_match(list: &mut Message, part: &Match) {
             within(list, *kinds);
         }
         Match::Traffic { end, set, kind } => {
-            load_address(list, *end);
+            load_address(list, family, REGISTER, *end);
+            // The address takes as many four-byte registers as it needs.
+            let next = 8 + width(family) / 4;
             match kind {
                 TrafficKind::Ports => {
-                    meta(list, 9, META_PROTOCOL);
-                    payload(list, 10, TRANSPORT, 2, 2);
+                    meta(list, next, META_PROTOCOL);
+                    payload(list, next + 1, TRANSPORT, 2, 2);
                 }
-                TrafficKind::Icmp => payload(list, 9, TRANSPORT, 0, 2),
-                TrafficKind::Protocols => meta(list, 9, META_PROTOCOL),
+                TrafficKind::Icmp => payload(list, next, TRANSPORT, 0, 2),
+                TrafficKind::Protocols => meta(list, next, META_PROTOCOL),
             }
             lookup(list, set, None, true);
         }
     }
 }
 
-fn add_action(list: &mut Message, action: &Action) {
+fn add_action(list: &mut Message, family: Family, action: &Action) {
     match action {
         Action::Do(verdict) => expression(list, "immediate", |e| {
             e.be32(1, VERDICT_REGISTER)
@@ -548,22 +593,27 @@ fn add_action(list: &mut Message, action: &Action) {
             lookup(list, map, Some(VERDICT_REGISTER), true);
         }
         Action::SourceNat(map) => {
-            load_address(list, End::Source);
+            load_address(list, family, REGISTER, End::Source);
             lookup(list, map, Some(REGISTER), true);
-            translate(list, 0, None);
+            translate(list, family, 0, None);
         }
         Action::DestinationNat(map) => {
-            load_address(list, End::Destination);
+            load_address(list, family, REGISTER, End::Destination);
             lookup(list, map, Some(REGISTER), true);
-            translate(list, 1, None);
+            translate(list, family, 1, None);
         }
         Action::SourceNatTo(address) => {
-            immediate(list, REGISTER, &address.octets());
-            immediate(list, 9, &1024u16.to_be_bytes());
-            immediate(list, 10, &65535u16.to_be_bytes());
-            translate(list, 0, Some((9, 10)));
+            immediate(list, REGISTER, &octets(*address));
+            immediate(list, BEYOND, &1024u16.to_be_bytes());
+            immediate(list, BEYOND + 1, &65535u16.to_be_bytes());
+            translate(list, family, 0, Some((BEYOND, BEYOND + 1)));
         }
         Action::Masquerade => expression(list, "masq", |_| {}),
+        Action::Log { group, prefix } => expression(list, "log", |e| {
+            e.attribute(1, &group.to_be_bytes())
+                .text(2, prefix)
+                .be32(3, LOGGED_BYTES);
+        }),
         Action::ResetTcp => expression(list, "reject", |e| {
             e.be32(1, 1);
         }),
@@ -579,10 +629,12 @@ fn immediate(list: &mut Message, register: u32, value: &[u8]) {
 }
 
 /// `nat`: the address is in `REGISTER`; ports, if given, are in those registers.
-fn translate(list: &mut Message, kind: u32, ports: Option<(u32, u32)>) {
+fn translate(list: &mut Message, family: Family, kind: u32, ports: Option<(u32, u32)>) {
     const RANDOM_FULLY: u32 = 16;
     expression(list, "nat", |e| {
-        e.be32(1, kind).be32(2, 2).be32(3, REGISTER);
+        e.be32(1, kind)
+            .be32(2, u32::from(number(family)))
+            .be32(3, REGISTER);
         if let Some((from, to)) = ports {
             e.be32(5, from).be32(6, to).be32(7, RANDOM_FULLY);
         }
@@ -613,8 +665,31 @@ mod tests {
     }
 
     #[test]
+    fn elements_of_ipv6_fill_a_register_with_the_address() {
+        let ports = Range { from: 80, to: 81 };
+        let set = Set::Ports([("2001:2::/33".parse().unwrap(), 17, ports)].into());
+        let element = &elements(&set)[0];
+        assert_eq!(element.key.len(), 24);
+        assert_eq!(element.key[..4], [0x20, 1, 0, 2]);
+        assert_eq!(element.key[16..], [17, 0, 0, 0, 0, 80, 0, 0]);
+        let end = element.end.as_ref().unwrap();
+        assert_eq!(end[3..9], [2, 0x7f, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(end[16..], [17, 0, 0, 0, 0, 81, 0, 0]);
+    }
+
+    #[test]
+    fn a_mask_has_the_width_of_its_family() {
+        let mask = |text: &str| netmask(text.parse().unwrap());
+        assert_eq!(mask("10.0.0.0/9"), [255, 128, 0, 0]);
+        assert_eq!(mask("::/0"), [0; 16]);
+        let long = mask("2001:2::/127");
+        assert_eq!((long.len(), long[14], long[15]), (16, 255, 254));
+    }
+
+    #[test]
     fn long_lists_become_several_messages() {
-        let all = (0..1000u32).map(std::net::Ipv4Addr::from_bits).collect();
+        let address = |n| IpAddr::V4(std::net::Ipv4Addr::from_bits(n));
+        let all = (0..1000u32).map(address).collect();
         let mut out = Vec::new();
         let operation = NftOp::AddElements {
             set: "s".to_owned(),

@@ -11,12 +11,15 @@ use crate::program::{
 };
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 
 /// One line of `fogbank up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guarantee {
     pub name: &'static str,
     pub given: bool,
+    /// Without it there can be no region.
+    pub needed: bool,
     /// What it rests on, or why it cannot be given.
     pub detail: String,
 }
@@ -37,21 +40,50 @@ pub fn probe() -> Vec<Guarantee> {
 }
 
 fn guarantee(name: &'static str, what: &str, outcome: io::Result<()>) -> Guarantee {
-    match outcome {
-        Ok(()) => Guarantee {
-            name,
-            given: true,
-            detail: what.to_owned(),
-        },
-        Err(error) => Guarantee {
-            name,
-            given: false,
-            detail: format!("{what}: {error}"),
-        },
+    let (given, detail) = match outcome {
+        Ok(()) => (true, what.to_owned()),
+        Err(error) => (false, format!("{what}: {error}")),
+    };
+    Guarantee {
+        name,
+        given,
+        needed: true,
+        detail,
     }
 }
 
+/// One that a region can do without; `else` says what it then lacks.
+fn extra(name: &'static str, what: &str, outcome: io::Result<()>, without: &str) -> Guarantee {
+    let lacks = outcome
+        .is_err()
+        .then(|| format!("; {without}"))
+        .unwrap_or_default();
+    let given = guarantee(name, what, outcome);
+    Guarantee {
+        needed: false,
+        detail: given.detail + &lacks,
+        ..given
+    }
+}
+
+/// Whether this kernel can delay packets: what a slow zone needs. Asked once a process.
+pub fn netem_available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        let tried = std::thread::spawn(|| {
+            namespace::isolate()?;
+            try_netem(&mut Vec::new())
+        });
+        tried.join().is_ok_and(|outcome| outcome.is_ok())
+    })
+}
+
 fn try_out(sockets: &mut Vec<Socket>) -> Vec<Guarantee> {
+    let host_ipv6 = match namespace::get("ipv6/conf/all/disable_ipv6") {
+        Ok(off) if off == "0" => Ok(()),
+        Ok(_) => Err(io::Error::other("switched off on this host")),
+        Err(_) => Err(io::Error::other("not in this kernel")),
+    };
     let isolation = namespace::isolate();
     let reachable = isolation.is_ok();
     let mut all = vec![guarantee(
@@ -73,6 +105,24 @@ fn try_out(sockets: &mut Vec<Socket>) -> Vec<Guarantee> {
         "connection tracking",
         try_conntrack(sockets),
     ));
+    all.push(extra(
+        "ipv6",
+        "IPv6 between the host and the region",
+        host_ipv6,
+        "public IPv6 addresses are not reached from this host",
+    ));
+    all.push(extra(
+        "flow logs",
+        "packets logged to a process (nfnetlink_log)",
+        try_logging(sockets),
+        "flow logs have no rejected traffic",
+    ));
+    all.push(extra(
+        "delays",
+        "packets that wait (sch_netem)",
+        try_netem(sockets),
+        "no zone can be slow",
+    ));
     all
 }
 
@@ -89,6 +139,7 @@ fn try_veth(sockets: &mut Vec<Socket>) -> io::Result<()> {
         mac: names::ROUTER_MAC,
         mtu: 9001,
         proxy_arp: true,
+        delay_ms: 0,
         peer: Peer {
             namespace: None,
             device: "probe1".to_owned(),
@@ -147,6 +198,44 @@ fn try_nftables(sockets: &mut Vec<Socket>) -> io::Result<()> {
         rule("postrouting", vec![], Action::SourceNat(text("addresses"))),
     ];
     nft::transact(socket, Family::V4, "probe", &operations).map_err(io::Error::other)
+}
+
+fn try_logging(sockets: &mut Vec<Socket>) -> io::Result<()> {
+    let socket = open(sockets, libc::NETLINK_NETFILTER)?;
+    let log = Action::Log {
+        group: 1,
+        prefix: "probe".to_owned(),
+    };
+    let operations = [
+        NftOp::AddTable,
+        NftOp::AddChain {
+            name: "logged".to_owned(),
+            base: None,
+        },
+        NftOp::AddRule {
+            chain: "logged".to_owned(),
+            rule: Rule::new([], log),
+        },
+    ];
+    nft::transact(socket, Family::V6, "probe6", &operations).map_err(io::Error::other)
+}
+
+/// On the loopback, which every namespace has.
+fn try_netem(sockets: &mut Vec<Socket>) -> io::Result<()> {
+    const LOOPBACK: u32 = 1;
+    let socket = open(sockets, libc::NETLINK_ROUTE)?;
+    match socket
+        .exchange(vec![route::delay_message(LOOPBACK, 1)])?
+        .into_iter()
+        .next()
+    {
+        Some(Ok(())) => Ok(()),
+        Some(Err(refusal)) if refusal.errno == libc::ENOENT => {
+            Err(io::Error::other("not in this kernel"))
+        }
+        Some(Err(refusal)) => Err(io::Error::from_raw_os_error(refusal.errno)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 fn try_conntrack(sockets: &mut Vec<Socket>) -> io::Result<()> {

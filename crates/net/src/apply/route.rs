@@ -1,13 +1,17 @@
 //! rtnetlink: links, addresses, neighbours, routes and rules of a `Program` as messages, and lists of
-//! what is there. Constants are those of `linux/rtnetlink.h` and its neighbours.
+//! what is there, of both families. Constants are those of `linux/rtnetlink.h` and its neighbours.
+//!
+//! What must stay true: IPv6 addresses are usable at once (no duplicate detection: nobody else can
+//! have them), and what is listed compares equal to what was put.
 
 use super::netlink::{CREATE, EXCLUSIVE, Message, REPLACE, Refusal, Socket, attributes};
+use super::nft::{number, octets};
 use crate::plan::LinkOp;
-use crate::program::{Address, Route, RouteKey, RoutingRule, RuleAction, Veth};
-use fogbank_types::{Ipv4Cidr, MacAddr};
+use crate::program::{Address, Family, Route, RouteKey, RoutingRule, RuleAction, Veth};
+use fogbank_types::{IpCidr, MacAddr};
 use std::collections::HashMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 const NEW_LINK: u16 = 16;
@@ -26,7 +30,11 @@ const NEW_RULE: u16 = 32;
 const DELETE_RULE: u16 = 33;
 const GET_RULE: u16 = 34;
 
-const V4: u8 = 2;
+const NEW_QDISC: u16 = 36;
+const DELETE_QDISC: u16 = 37;
+const GET_QDISC: u16 = 38;
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 const UP: u32 = 1;
 /// Our mark on routes: the "who made it" number, as `ip route` shows it (`proto 240`).
 const OURS: u8 = 240;
@@ -37,6 +45,10 @@ const SCOPE_LINK: u8 = 253;
 const SCOPE_ANY: u8 = 255;
 const ON_LINK: u32 = 4;
 const PERMANENT: u16 = 0x80;
+/// Of an IPv6 address: no search for duplicates before it is used.
+const NO_DUPLICATE_DETECTION: u8 = 2;
+/// What the kernel makes of no metric in IPv6, where 0 cannot be.
+const DEFAULT_METRIC_V6: u32 = 1024;
 const RULE_LOOKUP: u8 = 1;
 const RULE_BLACKHOLE: u8 = 6;
 
@@ -99,6 +111,19 @@ pub fn device_of(operation: &LinkOp) -> Option<&str> {
     }
 }
 
+pub fn family_of(operation: &LinkOp) -> Family {
+    match operation {
+        LinkOp::AddAddress(address) | LinkOp::RemoveAddress(address) => Family::of(address.address),
+        LinkOp::AddNeighbour(_, address, _) | LinkOp::RemoveNeighbour(_, address) => {
+            Family::of(*address)
+        }
+        LinkOp::AddRoute(key, _) | LinkOp::RemoveRoute(key, _) => {
+            Family::of(key.destination.base())
+        }
+        LinkOp::AddRule(rule) | LinkOp::RemoveRule(rule) => rule.family,
+    }
+}
+
 /// `index` is that of the operation's device, or 0.
 pub fn encode(operation: &LinkOp, index: u32) -> Message {
     match operation {
@@ -138,21 +163,25 @@ pub fn already_so(operation: &LinkOp, refusal: &Refusal) -> bool {
 }
 
 fn address_message(kind: u16, flags: u16, address: &Address, index: u32) -> Message {
-    let mut header = [V4, address.length, 0, 0, 0, 0, 0, 0];
+    let family = Family::of(address.address);
+    let mut header = [number(family), address.length, 0, 0, 0, 0, 0, 0];
+    if family == Family::V6 {
+        header[2] = NO_DUPLICATE_DETECTION;
+    }
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     let mut m = Message::new(kind, flags, &header);
-    m.attribute(1, &address.address.octets())
-        .attribute(2, &address.address.octets());
+    m.attribute(1, &octets(address.address))
+        .attribute(2, &octets(address.address));
     m
 }
 
-fn neighbour_message(kind: u16, flags: u16, address: Ipv4Addr, index: u32) -> Message {
+fn neighbour_message(kind: u16, flags: u16, address: IpAddr, index: u32) -> Message {
     let mut header = [0; 12];
-    header[0] = V4;
+    header[0] = number(Family::of(address));
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..10].copy_from_slice(&PERMANENT.to_ne_bytes());
     let mut m = Message::new(kind, flags, &header);
-    m.attribute(1, &address.octets());
+    m.attribute(1, &octets(address));
     m
 }
 
@@ -167,10 +196,11 @@ fn route_message(kind: u16, flags: u16, key: &RouteKey, route: &Route, index: u3
         DELETE_ROUTE => (SCOPE_ANY, 0),
         _ => (scope, OURS),
     };
+    let family = Family::of(key.destination.base());
     let small_table = u8::try_from(key.table).unwrap_or(0);
     let mut header = [0; 12];
     header[..8].copy_from_slice(&[
-        V4,
+        number(family),
         key.destination.length(),
         0,
         0,
@@ -181,18 +211,24 @@ fn route_message(kind: u16, flags: u16, key: &RouteKey, route: &Route, index: u3
     ]);
     header[8..12].copy_from_slice(&route_flags.to_ne_bytes());
     let mut m = Message::new(kind, flags, &header);
-    m.attribute(1, &key.destination.base().octets());
+    m.attribute(1, &octets(key.destination.base()));
     m.u32(15, key.table);
-    if key.metric != 0 {
-        m.u32(6, key.metric);
+    match (family, key.metric) {
+        (Family::V4, 0) => {}
+        (Family::V6, 0) => {
+            m.u32(6, DEFAULT_METRIC_V6);
+        }
+        (_, metric) => {
+            m.u32(6, metric);
+        }
     }
     if let Route::Via {
         gateway, source, ..
     } = route
     {
-        m.attribute(5, &gateway.octets());
+        m.attribute(5, &octets(*gateway));
         if let Some(source) = source {
-            m.attribute(7, &source.octets());
+            m.attribute(7, &octets(*source));
         }
     }
     if *route != Route::Blackhole {
@@ -207,13 +243,13 @@ fn rule_message(kind: u16, flags: u16, rule: &RoutingRule) -> Message {
         RuleAction::Blackhole => (RULE_BLACKHOLE, 0),
     };
     let mut header = [0; 12];
-    header[0] = V4;
+    header[0] = number(rule.family);
     header[2] = rule.from.map_or(0, |from| from.length());
     header[4] = u8::try_from(table).unwrap_or(0);
     header[7] = action;
     let mut m = Message::new(kind, flags, &header);
     if let Some(from) = rule.from.filter(|from| from.length() > 0) {
-        m.attribute(2, &from.base().octets());
+        m.attribute(2, &octets(from.base()));
     }
     if let Some(device) = &rule.device {
         m.text(3, device);
@@ -225,6 +261,53 @@ fn rule_message(kind: u16, flags: u16, rule: &RoutingRule) -> Message {
     m
 }
 
+/// What the packets of a device wait for before they leave by it; 0 takes the wait away.
+pub fn delay_message(index: u32, delay_ms: u32) -> Message {
+    const ROOT: u32 = u32::MAX;
+    const LATENCY_NS: u16 = 10;
+    // Packets that may wait at once: 100 ms at 10 Gb/s of full-size ones.
+    const LIMIT: u32 = 100_000;
+    let mut header = [0; 20];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[12..16].copy_from_slice(&ROOT.to_ne_bytes());
+    if delay_ms == 0 {
+        return Message::new(DELETE_QDISC, 0, &header);
+    }
+    let mut m = Message::new(NEW_QDISC, CREATE | REPLACE, &header);
+    m.text(1, NETEM).nest(2, |options| {
+        // struct tc_netem_qopt: latency, limit, loss, gap, duplicate, jitter.
+        let mut basic = [0; 24];
+        basic[4..8].copy_from_slice(&LIMIT.to_ne_bytes());
+        options.raw(&basic);
+        let ns = u64::from(delay_ms) * 1_000_000;
+        options.attribute(LATENCY_NS, &ns.to_ne_bytes());
+    });
+    m
+}
+
+const NETEM: &str = "netem";
+
+/// The devices that delay their packets, and for how many ms.
+pub fn delays(socket: &mut Socket, devices: &Devices) -> io::Result<HashMap<String, u32>> {
+    let by_index = by_index(devices);
+    let entries = socket.dump(Message::new(GET_QDISC, 0, &[0; 20]))?;
+    let mut found = HashMap::new();
+    for entry in entries.iter().filter(|entry| entry.len() >= 20) {
+        let parts: Vec<_> = attributes(&entry[20..]).collect();
+        let part = |wanted| parts.iter().find(|(kind, _)| *kind == wanted);
+        let is_netem = part(1).is_some_and(|(_, kind)| name(kind) == NETEM);
+        let device = by_index.get(&word(&entry[4..8]));
+        if let (true, Some(device), Some((_, options))) = (is_netem, device, part(2)) {
+            let ns = attributes(options.get(24..).unwrap_or(&[]))
+                .find(|(kind, _)| *kind == 10)
+                .and_then(|(_, value)| Some(u64::from_ne_bytes(value.try_into().ok()?)));
+            let ms = ns.unwrap_or(0) / 1_000_000;
+            found.insert((*device).to_owned(), u32::try_from(ms).unwrap_or(u32::MAX));
+        }
+    }
+    Ok(found)
+}
+
 fn word(bytes: &[u8]) -> u32 {
     match bytes {
         [a, b, c, d, ..] => u32::from_ne_bytes([*a, *b, *c, *d]),
@@ -232,11 +315,12 @@ fn word(bytes: &[u8]) -> u32 {
     }
 }
 
-fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
-    match bytes {
-        [a, b, c, d] => Some(Ipv4Addr::new(*a, *b, *c, *d)),
-        _ => None,
+fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
+        return Some(Ipv4Addr::from(octets).into());
     }
+    let octets = <[u8; 16]>::try_from(bytes).ok()?;
+    Some(Ipv6Addr::from(octets).into())
 }
 
 fn mac(bytes: &[u8]) -> Option<MacAddr> {
@@ -274,19 +358,51 @@ pub fn devices(socket: &mut Socket) -> io::Result<Devices> {
     Ok(devices)
 }
 
-/// IPv4 addresses, without the loopback's own.
+/// The entries of a list for both families; a kernel without IPv6 has none of the second.
+fn dump_both(
+    socket: &mut Socket,
+    request: impl Fn(u8) -> Message,
+    header: usize,
+) -> io::Result<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    for family in FAMILIES {
+        let wanted = number(family);
+        let entries = match socket.dump(request(wanted)) {
+            Err(error)
+                if family == Family::V6 && error.raw_os_error() == Some(libc::EOPNOTSUPP) =>
+            {
+                continue;
+            }
+            entries => entries?,
+        };
+        // A kernel without the family answers for all of them.
+        let of_family = |entry: &Vec<u8>| entry.len() >= header && entry[0] == wanted;
+        all.extend(entries.into_iter().filter(of_family));
+    }
+    Ok(all)
+}
+
+/// Addresses that somebody put there: without the loopback's own and those that the kernel makes.
 pub fn addresses(socket: &mut Socket, devices: &Devices) -> io::Result<Vec<Address>> {
+    // `IFAPROT_KERNEL_LO` to `IFAPROT_KERNEL_LL`; older kernels do not tell.
+    const BY_KERNEL: std::ops::RangeInclusive<u8> = 1..=3;
     let by_index = by_index(devices);
-    let header = [V4, 0, 0, 0, 0, 0, 0, 0];
-    let entries = socket.dump(Message::new(GET_ADDRESS, 0, &header))?;
+    let request = |family| Message::new(GET_ADDRESS, 0, &[family, 0, 0, 0, 0, 0, 0, 0]);
     let mut found = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.len() >= 8) {
-        let local = attributes(&entry[8..])
-            .find(|(kind, _)| *kind == 2)
-            .and_then(|(_, value)| ipv4(value));
+    for entry in dump_both(socket, request, 8)? {
+        let (mut address, mut local, mut made_by) = (None, None, 0);
+        for (kind, value) in attributes(&entry[8..]) {
+            match kind {
+                1 => address = ip(value),
+                2 => local = ip(value),
+                11 => made_by = value.first().copied().unwrap_or(0),
+                _ => {}
+            }
+        }
         let device = by_index.get(&word(&entry[4..8]));
-        if let (Some(address), Some(device)) = (local, device)
+        if let (Some(address), Some(device)) = (local.or(address), device)
             && !address.is_loopback()
+            && !BY_KERNEL.contains(&made_by)
         {
             found.push(Address {
                 device: (*device).to_owned(),
@@ -305,24 +421,28 @@ fn by_index(devices: &Devices) -> HashMap<u32, &str> {
         .collect()
 }
 
+/// A request for a list whose header is twelve bytes and begins with the family.
+fn request(kind: u16, family: u8) -> Message {
+    let mut header = [0; 12];
+    header[0] = family;
+    Message::new(kind, 0, &header)
+}
+
 /// Permanent neighbours.
 pub fn neighbours(
     socket: &mut Socket,
     devices: &Devices,
-) -> io::Result<Vec<(String, Ipv4Addr, MacAddr)>> {
+) -> io::Result<Vec<(String, IpAddr, MacAddr)>> {
     let by_index = by_index(devices);
-    let mut header = [0; 12];
-    header[0] = V4;
-    let entries = socket.dump(Message::new(GET_NEIGHBOUR, 0, &header))?;
     let mut found = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.len() >= 12) {
+    for entry in dump_both(socket, |family| request(GET_NEIGHBOUR, family), 12)? {
         if u16::from_ne_bytes([entry[8], entry[9]]) & PERMANENT == 0 {
             continue;
         }
         let (mut address, mut link) = (None, None);
         for (kind, value) in attributes(&entry[12..]) {
             match kind {
-                1 => address = ipv4(value),
+                1 => address = ip(value),
                 2 => link = mac(value),
                 _ => {}
             }
@@ -349,22 +469,23 @@ pub struct FoundRoute {
 pub fn routes(socket: &mut Socket, devices: &Devices) -> io::Result<Vec<FoundRoute>> {
     const LOCAL_TABLE: u32 = 255;
     let by_index = by_index(devices);
-    let mut header = [0; 12];
-    header[0] = V4;
-    let entries = socket.dump(Message::new(GET_ROUTE, 0, &header))?;
     let mut found = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.len() >= 12) {
+    for entry in dump_both(socket, |family| request(GET_ROUTE, family), 12)? {
         let (length, protocol, kind) = (entry[1], entry[5], entry[7]);
         let mut table = u32::from(entry[4]);
-        let mut destination = Ipv4Addr::UNSPECIFIED;
+        let is_v6 = entry[0] == number(Family::V6);
+        let mut destination = match is_v6 {
+            true => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            false => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
         let (mut gateway, mut source, mut device, mut metric) = (None, None, None, 0);
         for (attribute, value) in attributes(&entry[12..]) {
             match attribute {
-                1 => destination = ipv4(value).unwrap_or(destination),
+                1 => destination = ip(value).unwrap_or(destination),
                 4 => device = by_index.get(&word(value)).map(|d| (*d).to_owned()),
-                5 => gateway = ipv4(value),
+                5 => gateway = ip(value),
                 6 => metric = word(value),
-                7 => source = ipv4(value),
+                7 => source = ip(value),
                 15 => table = word(value),
                 _ => {}
             }
@@ -372,7 +493,10 @@ pub fn routes(socket: &mut Socket, devices: &Devices) -> io::Result<Vec<FoundRou
         if protocol == KERNEL || table == LOCAL_TABLE {
             continue;
         }
-        let Some(destination) = Ipv4Cidr::containing(destination, length) else {
+        if is_v6 && metric == DEFAULT_METRIC_V6 {
+            metric = 0;
+        }
+        let Some(destination) = IpCidr::containing(destination, length) else {
             continue;
         };
         let route = match (kind, gateway, device.clone()) {
@@ -401,16 +525,13 @@ pub fn routes(socket: &mut Socket, devices: &Devices) -> io::Result<Vec<FoundRou
 
 /// Routing rules, without the three that every namespace begins with.
 pub fn rules(socket: &mut Socket) -> io::Result<Vec<RoutingRule>> {
-    let mut header = [0; 12];
-    header[0] = V4;
-    let entries = socket.dump(Message::new(GET_RULE, 0, &header))?;
     let mut found = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.len() >= 12) {
+    for entry in dump_both(socket, |family| request(GET_RULE, family), 12)? {
         let mut table = u32::from(entry[4]);
         let (mut from, mut device, mut priority) = (None, None, 0);
         for (attribute, value) in attributes(&entry[12..]) {
             match attribute {
-                2 => from = ipv4(value).and_then(|a| Ipv4Cidr::containing(a, entry[2])),
+                2 => from = ip(value).and_then(|a| IpCidr::containing(a, entry[2])),
                 3 => device = Some(name(value)),
                 6 => priority = word(value),
                 15 => table = word(value),
@@ -424,7 +545,12 @@ pub fn rules(socket: &mut Socket) -> io::Result<Vec<RoutingRule>> {
             RULE_LOOKUP => RuleAction::Lookup(table),
             _ => RuleAction::Blackhole,
         };
+        let family = match entry[0] == number(Family::V6) {
+            true => Family::V6,
+            false => Family::V4,
+        };
         found.push(RoutingRule {
+            family,
             priority,
             from,
             device,
