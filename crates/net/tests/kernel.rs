@@ -188,7 +188,7 @@ fn every_kind_of_rule_acts() {
         serve_udp(&path, server.private_ip, 7000);
         let to = server.private_ip;
         let (ten, eleven, twelve) = (live.at(&ten), live.at(&eleven), live.at(&twelve));
-        assert_eq!(ask_udp(&ten, to, 7000, PATIENCE), Some(ip("10.0.1.10")));
+        assert_eq!(ask_udp(&ten, to, 7000, PATIENCE), Some(addr("10.0.1.10")));
         assert_eq!(ask_udp(&eleven, to, 7000, SILENCE), None);
         assert!(ping(&ten, to, PATIENCE));
         assert!(!ping(&eleven, to, SILENCE));
@@ -679,7 +679,7 @@ fn the_platform_answers_inside_whatever_the_groups_say_and_never_outside() {
         for resolver in ["10.0.0.2", "169.254.169.253"] {
             assert_eq!(
                 ask_udp(&from, ip(resolver), 53, PATIENCE),
-                Some(task.private_ip)
+                Some(task.private_ip.into())
             );
             assert!(reaches(&from, ip(resolver), 53));
         }

@@ -726,6 +726,52 @@ impl Packets {
         )
     }
 
+    /// From every interface, and the world outside, to every address that can be meant, by TCP, UDP
+    /// and echo request.
+    pub fn pairs(&self) -> Vec<(Origin, Packet)> {
+        let private = self.enis.iter().flat_map(Eni::all_addresses);
+        let services = SERVICES.iter().map(|text| addr(text));
+        let platform = [
+            "10.0.0.2",
+            "169.254.169.253",
+            "169.254.170.2",
+            "fd00:ec2::253",
+        ];
+        let platform = platform.iter().map(|text| addr(text));
+        let all = private.chain(self.public.iter().copied());
+        let destinations: BTreeSet<IpAddr> = all.chain(services).chain(platform).collect();
+        let mut packets = Vec::new();
+        let mut add = |origin: Origin, source: IpAddr, destination: IpAddr| {
+            let echo = if source.is_ipv4() {
+                (1, 0x0800)
+            } else {
+                (58, 0x8000)
+            };
+            for (protocol, detail) in [(6, 80), (17, 53), echo] {
+                let packet = Packet {
+                    source,
+                    destination,
+                    protocol,
+                    detail,
+                };
+                packets.push((origin.clone(), packet));
+            }
+        };
+        for destination in destinations {
+            for eni in &self.senders {
+                let of_family = |own: &IpAddr| own.is_ipv4() == destination.is_ipv4();
+                if let Some(source) = eni.all_addresses().find(of_family) {
+                    add(Origin::Eni(eni.eni_id.clone()), source, destination);
+                }
+            }
+            if self.public.contains(&destination) {
+                let source = addr(OUTSIDE[usize::from(destination.is_ipv6())]);
+                add(Origin::Outside, source, destination);
+            }
+        }
+        packets
+    }
+
     fn from_outside(&self, dice: &mut Dice) -> (Origin, Packet) {
         let destination = if self.public.is_empty() || dice.chance(8) {
             addr(dice.pick(&SERVICES))

@@ -2,9 +2,11 @@
 //! it touches the machine, and the kernel removes all of it when the last thread ends.
 #![allow(dead_code, unsafe_code, clippy::unwrap_used)]
 
+pub mod raw;
+
 use fogbank_net::apply::in_namespace;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -80,17 +82,18 @@ pub fn inside<T: Send>(place: &From, work: impl FnOnce() -> T + Send) -> T {
     }
 }
 
-/// A TCP echo that tells each caller the address it is seen by, then repeats what it hears.
+/// A TCP echo that tells each caller the address it is seen by, then repeats what it hears. It
+/// listens on both families.
 pub fn serve_tcp(namespace: &Path, port: u16) {
     let listener = in_namespace(namespace, || {
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
     })
     .unwrap()
     .unwrap();
     std::thread::spawn(move || {
         while let Ok((mut stream, peer)) = listener.accept() {
             std::thread::spawn(move || {
-                let _ = writeln!(stream, "{}", peer.ip());
+                let _ = writeln!(stream, "{}", peer.ip().to_canonical());
                 let mut buffer = [0; 1024];
                 while let Ok(n @ 1..) = stream.read(&mut buffer) {
                     if stream.write_all(&buffer[..n]).is_err() {
@@ -103,7 +106,8 @@ pub fn serve_tcp(namespace: &Path, port: u16) {
 }
 
 /// A UDP server that answers each datagram with the sender's address.
-pub fn serve_udp(namespace: &Path, address: Ipv4Addr, port: u16) {
+pub fn serve_udp(namespace: &Path, address: impl Into<IpAddr>, port: u16) {
+    let address = address.into();
     let socket = in_namespace(namespace, || UdpSocket::bind((address, port)))
         .unwrap()
         .unwrap();
@@ -119,13 +123,13 @@ pub fn serve_udp(namespace: &Path, address: Ipv4Addr, port: u16) {
 pub struct Connection {
     stream: TcpStream,
     /// The address that the server sees.
-    pub seen_as: Ipv4Addr,
+    pub seen_as: IpAddr,
 }
 
 impl Connection {
     /// `None` if nobody answers within `wait`, or if the host refuses.
-    pub fn open(from: &From, to: Ipv4Addr, port: u16, wait: Duration) -> Option<Self> {
-        let address = SocketAddr::V4(SocketAddrV4::new(to, port));
+    pub fn open(from: &From, to: impl Into<IpAddr>, port: u16, wait: Duration) -> Option<Self> {
+        let address = SocketAddr::new(to.into(), port);
         let mut stream = inside(from, || TcpStream::connect_timeout(&address, wait)).ok()?;
         stream.set_read_timeout(Some(wait.max(PATIENCE))).unwrap();
         let mut line = Vec::new();
@@ -169,8 +173,13 @@ impl Connection {
 }
 
 /// The address that a UDP server sees, if the datagram and its answer pass.
-pub fn ask_udp(from: &From, to: Ipv4Addr, port: u16, wait: Duration) -> Option<Ipv4Addr> {
-    let socket = inside(from, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))).unwrap();
+pub fn ask_udp(from: &From, to: impl Into<IpAddr>, port: u16, wait: Duration) -> Option<IpAddr> {
+    let to = to.into();
+    let any: IpAddr = match to {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = inside(from, || UdpSocket::bind((any, 0))).unwrap();
     socket.set_read_timeout(Some(wait)).unwrap();
     socket.send_to(b"?", (to, port)).ok()?;
     let mut buffer = [0; 64];
@@ -179,16 +188,17 @@ pub fn ask_udp(from: &From, to: Ipv4Addr, port: u16, wait: Duration) -> Option<I
 }
 
 /// Whether an echo request is answered, by an unprivileged ICMP socket.
-pub fn ping(from: &From, to: Ipv4Addr, wait: Duration) -> bool {
+pub fn ping(from: &From, to: impl Into<IpAddr>, wait: Duration) -> bool {
     use std::os::fd::{FromRawFd, OwnedFd};
+    let to = to.into();
+    let (domain, protocol, request, reply) = match to {
+        IpAddr::V4(_) => (libc::AF_INET, libc::IPPROTO_ICMP, 8u8, 0u8),
+        IpAddr::V6(_) => (libc::AF_INET6, libc::IPPROTO_ICMPV6, 128, 129),
+    };
     let fd = inside(from, || {
         // SAFETY: no pointers; a fresh descriptor is owned by us alone.
         unsafe {
-            let fd = libc::socket(
-                libc::AF_INET,
-                libc::SOCK_DGRAM | libc::SOCK_CLOEXEC,
-                libc::IPPROTO_ICMP,
-            );
+            let fd = libc::socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, protocol);
             assert!(fd >= 0, "{}", io::Error::last_os_error());
             OwnedFd::from_raw_fd(fd)
         }
@@ -196,12 +206,12 @@ pub fn ping(from: &From, to: Ipv4Addr, wait: Duration) -> bool {
     // A ping socket sends and receives like a UDP one.
     let socket = UdpSocket::from(fd);
     socket.set_read_timeout(Some(wait)).unwrap();
-    let request = [8u8, 0, 0, 0, 0, 0, 0, 1, b'f', b'o', b'g'];
+    let request = [request, 0, 0, 0, 0, 0, 0, 1, b'f', b'o', b'g'];
     if socket.send_to(&request, (to, 0)).is_err() {
         return false;
     }
     let mut buffer = [0; 64];
     socket
         .recv_from(&mut buffer)
-        .is_ok_and(|(length, peer)| length >= 8 && buffer[0] == 0 && peer.ip() == to)
+        .is_ok_and(|(length, peer)| length >= 8 && buffer[0] == reply && peer.ip() == to)
 }
