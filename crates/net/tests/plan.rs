@@ -7,6 +7,7 @@ mod region;
 use fogbank_net::compile;
 use fogbank_net::plan::{LinkOp, NftOp, Place, Work, plan};
 use fogbank_net::program::{Action, Chain, Namespace, Program, Set, Table, Verdict};
+use region::change::*;
 use region::random::*;
 use region::*;
 use std::collections::BTreeSet;

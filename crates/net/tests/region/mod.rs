@@ -1,6 +1,7 @@
 //! Regions for tests, row by row, without the control plane.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod change;
 pub mod random;
 
 use fogbank_types::ec2::*;
