@@ -2,7 +2,7 @@
 
 use super::{Refusal, ResourceKind};
 use fogbank_types::*;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A typed id of a resource that a caller can name.
 pub trait ResourceId: Sized + AsRef<str> {
@@ -42,6 +42,14 @@ resource_ids! {
     NetworkAclId = NetworkAcl,
     NetworkAclAssociationId = NetworkAclAssociation,
     DhcpOptionsId = DhcpOptions,
+    VpcCidrAssociationId = VpcCidrAssociation,
+    SubnetCidrAssociationId = SubnetCidrAssociation,
+    SubnetCidrReservationId = SubnetCidrReservation,
+    EniAttachmentId = NetworkInterfaceAttachment,
+    VpcEndpointId = VpcEndpoint,
+    FlowLogId = FlowLog,
+    NetworkInsightsPathId = NetworkInsightsPath,
+    NetworkInsightsAnalysisId = NetworkInsightsAnalysis,
     EgressOnlyInternetGatewayId = EgressOnlyInternetGateway,
     PrefixListId = PrefixList,
     VpcEndpointId = VpcEndpoint,
@@ -89,6 +97,18 @@ pub fn block(parameter: &str, text: &str) -> Result<Ipv4Cidr, Refusal> {
 pub fn block_v6(parameter: &str, text: &str) -> Result<Ipv6Cidr, Refusal> {
     text.parse()
         .map_err(|_| Refusal::parameter(parameter, text, "This is not a valid IPv6 CIDR block."))
+}
+
+/// A caller's block of IPv6.
+pub fn block_v6(parameter: &str, text: &str) -> Result<Ipv6Cidr, Refusal> {
+    text.parse()
+        .map_err(|_| Refusal::parameter(parameter, text, "This is not a valid IPv6 CIDR block."))
+}
+
+/// A caller's IPv6 address.
+pub fn address_v6(parameter: &str, text: &str) -> Result<Ipv6Addr, Refusal> {
+    text.parse()
+        .map_err(|_| Refusal::parameter(parameter, text, "Invalid IPv6 address."))
 }
 
 /// A caller's address.

@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
 
 use crate::model::Refused;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What an id names; decides the codes and texts of ids that are malformed or name nothing.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub enum ResourceKind {
     NetworkAcl,
     NetworkAclAssociation,
     DhcpOptions,
+    VpcCidrAssociation,
+    SubnetCidrAssociation,
+    SubnetCidrReservation,
+    NetworkInterfaceAttachment,
     EgressOnlyInternetGateway,
     PrefixList,
     VpcEndpoint,
@@ -88,6 +92,47 @@ impl ResourceKind {
                 "InvalidDhcpOptionID.NotFound",
                 "InvalidDhcpOptionsId.Malformed",
                 "dhcpOption ID",
+            ),
+            Self::VpcCidrAssociation => (
+                "InvalidVpcCidrBlockAssociationID.NotFound",
+                "InvalidVpcCidrBlockAssociationID.Malformed",
+                "vpc CIDR block association ID",
+            ),
+            Self::SubnetCidrAssociation => (
+                "InvalidSubnetCidrBlockAssociationID.NotFound",
+                "InvalidSubnetCidrBlockAssociationID.Malformed",
+                "subnet CIDR block association ID",
+            ),
+            Self::SubnetCidrReservation => (
+                "InvalidSubnetCidrReservationID.NotFound",
+                "InvalidSubnetCidrReservationID.Malformed",
+                "subnet CIDR reservation ID",
+            ),
+            Self::NetworkInterfaceAttachment => (
+                "InvalidAttachmentID.NotFound",
+                "InvalidAttachmentID.NotFound",
+                "networkInterface attachment ID",
+            ),
+            Self::VpcEndpoint => (
+                "InvalidVpcEndpointId.NotFound",
+                "InvalidVpcEndpointId.Malformed",
+                "Vpc Endpoint Id",
+            ),
+            Self::FlowLog => (
+                "InvalidFlowLogId.NotFound",
+                // AWS knows no code of its own for malformed ones.
+                "InvalidParameterValue",
+                "flow log ID",
+            ),
+            Self::NetworkInsightsPath => (
+                "InvalidNetworkInsightsPathId.NotFound",
+                "InvalidNetworkInsightsPathId.Malformed",
+                "networkInsightsPath ID",
+            ),
+            Self::NetworkInsightsAnalysis => (
+                "InvalidNetworkInsightsAnalysisId.NotFound",
+                "InvalidNetworkInsightsAnalysisId.Malformed",
+                "networkInsightsAnalysis ID",
             ),
             Self::EgressOnlyInternetGateway => (
                 "InvalidGatewayID.NotFound",
@@ -213,6 +258,21 @@ refusals! {
 
     VpcRange { cidr: String } = "InvalidVpc.Range", "The CIDR '{cidr}' is invalid.";
     VpcLimit = "VpcLimitExceeded", "The maximum number of VPCs has been reached.";
+    /// A block that no VPC can have beside its own.
+    BlockRestricted { cidr: String } = "InvalidVpc.Range",
+        "The CIDR '{cidr}' is restricted. Use a CIDR from the same private address range as the current VPC CIDR, or use a publicly-routable CIDR.";
+    BlockConflict { cidr: String, other: String } = "InvalidVpc.Range", "The CIDR '{cidr}' conflicts with {other}.";
+    BlockLimit { id: String, most: usize } = "CidrLimitExceeded",
+        "This network '{id}' has met its maximum number of allowed CIDRs: {most}";
+    PrimaryBlock { association_id: String } = "OperationNotPermitted",
+        "The vpc CIDR block with association ID {association_id} may not be disassociated. It is the primary IPv4 CIDR block of the VPC";
+    BlockInUse { id: String, user: &'static str, cidr: String } = "InvalidCidrBlock.InUse",
+        "The {id} currently has {user} within CIDR block {cidr}";
+    Ipv6PoolEmpty = "InsufficientCidrBlocks", "Not enough IPv6 CIDR blocks available to satisfy your request.";
+    DefaultVpcExists = "DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region.";
+    DefaultVpcMissing = "DefaultVpcDoesNotExist", "No default VPC for this user.";
+    DefaultSubnetExists { subnet_id: String, zone: String } = "DefaultSubnetAlreadyExistsInAvailabilityZone",
+        "'{subnet_id}' is already the default subnet in {zone}.";
     SubnetRange { cidr: String } = "InvalidSubnet.Range", "The CIDR '{cidr}' is invalid.";
     SubnetConflict { cidr: String } = "InvalidSubnet.Conflict", "The CIDR '{cidr}' conflicts with another subnet";
     SubnetLimit { vpc_id: String } = "SubnetLimitExceeded", "The maximum number of subnets for VPC '{vpc_id}' has been reached.";
@@ -224,6 +284,11 @@ refusals! {
     GatewayNotAttached { gateway_id: String, vpc_id: String } = "Gateway.NotAttached",
         "resource {gateway_id} is not attached to network {vpc_id}";
     NetworkWithoutGateway { vpc_id: String } = "Gateway.NotAttached", "Network {vpc_id} is not attached to any internet gateway";
+
+    EgressGatewayLimit = "EgressOnlyInternetGatewayLimitExceeded",
+        "The maximum number of egress-only internet gateways has been reached.";
+    NetworkHasEgressGateway { vpc_id: String } = "InvalidParameterValue",
+        "Network {vpc_id} already has an egress-only internet gateway attached";
 
     RouteTableLimit { vpc_id: String } = "RouteTableLimitExceeded",
         "The maximum number of route tables for VPC '{vpc_id}' has been reached.";
@@ -242,6 +307,24 @@ refusals! {
     MainAssociation { association_id: String } = "InvalidParameterValue",
         "cannot disassociate the main route table association {association_id}";
 
+    /// What endpoints, flow logs and analyses refuse under their one code for everything.
+    Parameter { text: String } = "InvalidParameter", "{text}";
+    ServiceName { name: String } = "InvalidServiceName", "The Vpc Endpoint Service '{name}' does not exist";
+    EndpointLimit = "VpcEndpointLimitExceeded", "The maximum number of VPC endpoints has been reached.";
+    EndpointRouteExists { route_table_id: String, prefix_list_id: String } = "RouteAlreadyExists",
+        "route table {route_table_id} already has a route with destination-prefix-list-id {prefix_list_id}";
+    EndpointRouteTable { id: String } = "InvalidRouteTableId.NotFound", "The routeTable ID '{id}' does not exist";
+    EndpointSubnet { id: String } = "InvalidSubnetId.NotFound", "The subnet ID '{id}' does not exist";
+    EndpointZoneTwice { subnet_id: String } = "DuplicateSubnetsInSameZone",
+        "Found another VPC endpoint subnet in the availability zone of {subnet_id}";
+    PolicyDocument { text: String } = "InvalidPolicyDocument", "{text}";
+    FlowLogExists = "FlowLogAlreadyExists",
+        "Error. There is an existing Flow Log with the same configuration and log destination.";
+    FlowLogsNotFound { count: usize, ids: String } = "InvalidFlowLogId.NotFound",
+        "These flow log ids in the input list are not found: [TotalCount: {count}] {ids}";
+    AnalysisExists { path_id: String } = "AnalysisExistsForNetworkInsightsPath",
+        "One or more analyses exist for the network insights path '{path_id}'. Delete them first.";
+
     NatGatewayLimit { zone: String } = "NatGatewayLimitExceeded",
         "The maximum number of NAT gateways in Availability Zone {zone} has been reached.";
 
@@ -254,12 +337,18 @@ refusals! {
 
     InterfaceLimit = "NetworkInterfaceLimitExceeded", "The maximum number of network interfaces has been reached.";
     InterfaceInUse { eni_id: String } = "InvalidParameterValue", "Network interface '{eni_id}' is currently in use.";
-    PrivateAddressInUse { address: Ipv4Addr } = "InvalidIPAddress.InUse", "Address {address} is in use.";
-    AddressOutsideSubnet { address: Ipv4Addr } = "InvalidParameterValue",
+    PrivateAddressInUse { address: IpAddr } = "InvalidIPAddress.InUse", "Address {address} is in use.";
+    AddressOutsideSubnet { address: IpAddr } = "InvalidParameterValue",
         "Address {address} does not fall within the subnet's address range";
-    AddressReserved { address: Ipv4Addr } = "InvalidParameterValue", "Address {address} is in subnet's reserved address range";
+    AddressReserved { address: IpAddr } = "InvalidParameterValue", "Address {address} is in subnet's reserved address range";
     NoFreeAddress { subnet_id: String } = "InsufficientFreeAddressesInSubnet",
         "The specified subnet '{subnet_id}' does not have enough free addresses to satisfy the request.";
+    AddressesPerInterface = "PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.";
+    AddressesNotAssigned { eni_id: String } = "InvalidParameterValue",
+        "Some of the specified addresses are not assigned to interface {eni_id}";
+    InstanceNotFound { id: String } = "InvalidInstanceID.NotFound", "The instance ID '{id}' does not exist";
+    InstanceMalformed { id: String } = "InvalidInstanceID.Malformed", "Invalid id: \"{id}\" (expecting \"i-...\")";
+    VpnGatewayNotFound { id: String } = "InvalidVpnGatewayID.NotFound", "The vpnGateway ID '{id}' does not exist";
     GroupsPerInterface = "SecurityGroupsPerInterfaceLimitExceeded",
         "The maximum number of security groups per interface has been reached.";
 
@@ -273,6 +362,12 @@ refusals! {
     RuleDuplicate { rule: String } = "InvalidPermission.Duplicate", "the specified rule \"{rule}\" already exists";
     RuleNotFound = "InvalidPermission.NotFound", "The specified rule does not exist in this security group.";
     RuleLimit = "RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached.";
+
+    PrefixListLimit = "PrefixListLimitExceeded", "The maximum number of prefix lists has been reached.";
+    PrefixListSize { max_entries: u32 } = "PrefixListMaxEntriesExceeded",
+        "The prefix list would have more entries than its maximum of {max_entries}.";
+    PrefixListVersionMismatch = "PrefixListVersionMismatch", "The prefix list has the incorrect version number.";
+    PrefixListVersion { version: i64 } = "InvalidPrefixListVersion", "The prefix list has no version {version}.";
 
     AclLimit { vpc_id: String } = "NetworkAclLimitExceeded",
         "The maximum number of network ACLs for VPC '{vpc_id}' has been reached.";

@@ -212,6 +212,12 @@ taggable! {
     NetworkAcl: NetworkAcl, NetworkAclId, network_acls, "network-acl";
     NetworkInterface: Eni, EniId, enis, "network-interface";
     DhcpOptions: DhcpOptions, DhcpOptionsId, dhcp_options, "dhcp-options";
+    EgressOnlyInternetGateway: EgressOnlyInternetGateway, EgressOnlyInternetGatewayId, egress_only_gateways, "egress-only-internet-gateway";
+    SubnetCidrReservation: SubnetCidrReservation, SubnetCidrReservationId, subnet_cidr_reservations, "subnet-cidr-reservation";
+    VpcEndpoint: VpcEndpoint, VpcEndpointId, vpc_endpoints, "vpc-endpoint";
+    FlowLog: diagnosis::FlowLog, FlowLogId, flow_logs, "vpc-flow-log";
+    NetworkInsightsPath: diagnosis::NetworkInsightsPath, NetworkInsightsPathId, insights_paths, "network-insights-path";
+    NetworkInsightsAnalysis: diagnosis::NetworkInsightsAnalysis, NetworkInsightsAnalysisId, insights_analyses, "network-insights-analysis";
 }
 
 fn rule_owner(snapshot: &Snapshot, scope: &Scope, rule_id: &str) -> Option<SecurityGroupId> {
