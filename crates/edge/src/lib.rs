@@ -1,6 +1,9 @@
-//! Tables in, sockets out: the load balancer's data path and the DNS servers. Nothing here decides what
+//! Tables in, sockets out: the load balancer's data path, the DNS servers, and the doors to AWS's services. Nothing here decides what
 //! the region should look like; each part is given a table (or zones) and serves it until the next one
 //! comes, also while nobody is there to send one. See docs/architecture.md.
 
+mod clients;
 pub mod dns;
 pub mod http;
+mod namespace;
+pub mod services;

@@ -11,7 +11,6 @@ mod kind;
 mod message;
 mod mirror;
 mod name;
-mod namespace;
 mod process;
 mod rdata;
 mod report;
@@ -21,10 +20,10 @@ mod server;
 mod tables;
 mod zone;
 
+pub use crate::namespace::NamespaceError;
 pub use forward::{ForwardError, Forwarder};
 pub use kind::Kind;
 pub use name::{Name, NameError};
-pub use namespace::NamespaceError;
 pub use process::{DnsError, run, serve};
 pub use tables::{Answer, Code, Record, Tables, View};
 

@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 
 use super::forward::Forwarder;
 use super::mirror::{Effect, Mirror};
-use super::namespace::NamespaceError;
 use super::report;
 use super::resolvers::Resolvers;
 use super::responder::{Counters, Responder};
 use super::server;
 use super::tables::{Tables, View};
+use crate::namespace::NamespaceError;
 
 /// Batches that are taken before the tables are made.
 const MAX_BATCHES: usize = 256;

@@ -1,12 +1,13 @@
-//! One resolver per VPC, at its +2 address and at 169.254.169.253 (fact VPC-10), inside its namespace.
+//! One resolver per VPC, at its +2 address, at 169.254.169.253 and, if the VPC has IPv6, at fd00:ec2::253 (fact
+//! VPC-10), inside its namespace.
 //!
-//! Called by `process` after every change of the VPCs. The node makes the namespaces, in its own time: a
-//! resolver waits for its own, and moves when it is made anew. What must stay true: sockets go with the VPC,
+//! Called by `process` after every change of the VPCs. The node makes the namespaces, in its own time and only
+//! of VPCs that have an interface here: a resolver waits for its own, and moves when it is made anew. What must stay true: sockets go with the VPC,
 //! so that nothing here keeps a namespace alive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,13 +20,15 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::forward::Forwarder;
-use super::namespace::{Identity, NamespaceError, SocketMaker, Sockets};
 use super::responder::{Counters, Responder};
 use super::server::{self, PACKETS_PER_SECOND, RateLimit};
 use super::tables::{Tables, View};
+use crate::namespace::{Identity, NamespaceError, Protocols, SocketMaker, Sockets, with_causes};
 
 /// Beside the +2 address, in every VPC.
 const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+/// In VPCs with IPv6.
+const UNIQUE_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253);
 const PORT: u16 = 53;
 const RETRY_MIN: Duration = Duration::from_millis(4);
 const RETRY_MAX: Duration = Duration::from_millis(200);
@@ -41,11 +44,18 @@ pub struct Resolvers {
     tables: watch::Receiver<Arc<Tables>>,
     forwarder: Option<Forwarder>,
     counters: Arc<Counters>,
-    running: HashMap<VpcId, Running>,
+    running: HashMap<(VpcId, Family), Running>,
+}
+
+/// Each has sockets of its own, as a VPC may get and lose IPv6 at any time.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+enum Family {
+    V4,
+    V6,
 }
 
 struct Running {
-    resolver: Ipv4Addr,
+    addresses: Vec<IpAddr>,
     task: AbortHandle,
 }
 
@@ -64,7 +74,7 @@ impl Resolvers {
     ) -> Result<Self, NamespaceError> {
         Ok(Self {
             config,
-            maker: Arc::new(SocketMaker::start()?),
+            maker: Arc::new(SocketMaker::start("dns-sockets")?),
             tables,
             forwarder,
             counters,
@@ -74,31 +84,46 @@ impl Resolvers {
 
     /// Starts and stops resolvers so that they are those of the snapshot.
     pub fn follow(&mut self, snapshot: &Snapshot) {
-        let wanted: HashMap<&VpcId, &Arc<Vpc>> = snapshot
-            .vpcs
+        let host = &self.config.host;
+        let here: HashSet<&VpcId> = snapshot
+            .enis
             .all()
-            .filter(|vpc| vpc.enable_dns_support)
-            .map(|vpc| (&vpc.vpc_id, vpc))
+            .filter(|eni| eni.host.as_ref() == Some(host))
+            .map(|eni| &eni.vpc_id)
             .collect();
-        self.running.retain(|vpc_id, running| {
+        let mut wanted = HashMap::new();
+        for vpc in snapshot.vpcs.all() {
+            if vpc.enable_dns_support && here.contains(&vpc.vpc_id) {
+                let v4: Vec<IpAddr> = vec![vpc.resolver().into(), LINK_LOCAL.into()];
+                wanted.insert((vpc.vpc_id.clone(), Family::V4), (vpc, v4));
+                if vpc.ipv6_blocks().next().is_some() {
+                    let v6 = vec![UNIQUE_LOCAL.into()];
+                    wanted.insert((vpc.vpc_id.clone(), Family::V6), (vpc, v6));
+                }
+            }
+        }
+        self.running.retain(|key, running| {
             wanted
-                .get(vpc_id)
-                .is_some_and(|vpc| vpc.resolver() == running.resolver)
+                .get(key)
+                .is_some_and(|(_, addresses)| *addresses == running.addresses)
         });
-        for (vpc_id, vpc) in wanted {
-            if !self.running.contains_key(vpc_id) {
-                let running = self.start(vpc);
-                self.running.insert(vpc_id.clone(), running);
+        for (key, (vpc, addresses)) in wanted {
+            if !self.running.contains_key(&key) {
+                let running = self.start(vpc, addresses);
+                self.running.insert(key, running);
             }
         }
     }
 
-    fn start(&self, vpc: &Vpc) -> Running {
+    fn start(&self, vpc: &Vpc, addresses: Vec<IpAddr>) -> Running {
         let view = View::Vpc(vpc.scope.clone(), vpc.vpc_id.clone());
         let resolver = Resolver {
             // As the node names it: `net::names::vpc_namespace`.
             path: PathBuf::from("/run/netns").join(self.config.namespace(vpc.vpc_id.tail())),
-            addresses: [vpc.resolver(), LINK_LOCAL],
+            addresses: addresses
+                .iter()
+                .map(|address| SocketAddr::new(*address, PORT))
+                .collect(),
             maker: self.maker.clone(),
             responder: Responder::new(
                 self.tables.clone(),
@@ -108,7 +133,7 @@ impl Resolvers {
             ),
         };
         Running {
-            resolver: vpc.resolver(),
+            addresses,
             task: tokio::spawn(resolver.run()).abort_handle(),
         }
     }
@@ -116,7 +141,7 @@ impl Resolvers {
 
 struct Resolver {
     path: PathBuf,
-    addresses: [Ipv4Addr; 2],
+    addresses: Vec<SocketAddr>,
     maker: Arc<SocketMaker>,
     responder: Responder,
 }
@@ -148,7 +173,10 @@ impl Resolver {
         let mut told = false;
         let mut retry = RETRY_MIN;
         loop {
-            match self.maker.open(&self.path, &self.addresses, PORT).await {
+            let open = self
+                .maker
+                .open(&self.path, &self.addresses, Protocols::UdpAndTcp);
+            match open.await {
                 Ok(sockets) => return sockets,
                 Err(error) => {
                     if !told && since.elapsed() > PATIENCE {
@@ -178,13 +206,5 @@ impl Resolver {
             serving.spawn(server::serve_tcp(listener, self.responder.clone()));
         }
         Ok(serving)
-    }
-}
-
-/// An error with what caused it.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", with_causes(source)),
-        None => error.to_string(),
     }
 }

@@ -15,12 +15,13 @@ use tokio::time::{sleep, timeout};
 
 use super::message::HEADER_BYTES;
 use super::responder::{Counters, Reply, Responder, Transport};
+use crate::clients::Clients;
 
 /// Packets taken in one go before others get their turn.
 const BATCH: usize = 64;
 /// Connections of one listener; further clients wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
-/// Of them, those of one client; loopback stands for many.
+/// Of them, those of one client.
 const MAX_CONNECTIONS_OF_CLIENT: usize = 32;
 /// Between questions on one connection, and for the parts of one (RFC 7766, section 6.2.3).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,48 +118,10 @@ fn reply_udp(socket: &Arc<UdpSocket>, responder: &Responder, packet: &[u8], sour
     }
 }
 
-/// The connections of one listener by client.
-#[derive(Clone, Default)]
-struct Connections(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// A connection's place; free again when it is dropped.
-struct Place {
-    connections: Connections,
-    client: IpAddr,
-}
-
-impl Connections {
-    /// `None` if the client has too many already.
-    fn admit(&self, client: IpAddr) -> Option<Place> {
-        let mut counts = lock(&self.0);
-        let count = counts.entry(client).or_default();
-        if *count >= MAX_CONNECTIONS_OF_CLIENT && !client.is_loopback() {
-            return None;
-        }
-        *count += 1;
-        Some(Place {
-            connections: self.clone(),
-            client,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = lock(&self.connections.0);
-        if let Some(count) = counts.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.client);
-            }
-        }
-    }
-}
-
 /// Answers connections until it is dropped, and they with it.
 pub async fn serve_tcp(listener: TcpListener, responder: Responder) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let connections = Connections::default();
+    let clients = Clients::new(MAX_CONNECTIONS_OF_CLIENT);
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
@@ -173,7 +136,7 @@ pub async fn serve_tcp(listener: TcpListener, responder: Responder) {
                 continue;
             }
         };
-        let Some(place) = connections.admit(client.ip()) else {
+        let Some(place) = clients.admit(client.ip()) else {
             Counters::count(&responder.counters().dropped);
             continue;
         };
@@ -226,20 +189,5 @@ mod tests {
         let admitted = [a, a, a, b].map(|source| limit.admits(source, start));
         assert_eq!(admitted, [true, true, false, true]);
         assert!(limit.admits(a, start + Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn a_client_has_a_part_of_the_connections() {
-        let connections = Connections::default();
-        let [a, b] = [1, 2].map(|n| IpAddr::from([10, 0, 0, n]));
-        let mut places: Vec<_> = (0..MAX_CONNECTIONS_OF_CLIENT)
-            .map(|_| connections.admit(a).unwrap())
-            .collect();
-        assert!(connections.admit(a).is_none());
-        assert!(connections.admit(b).is_some());
-        places.pop();
-        assert!(connections.admit(a).is_some());
-        drop(places);
-        assert!(lock(&connections.0).is_empty());
     }
 }

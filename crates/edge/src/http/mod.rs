@@ -8,7 +8,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod answer;
-mod body;
+pub(crate) mod body;
 mod buffer;
 mod clock;
 mod compile;
@@ -22,7 +22,7 @@ mod pattern;
 mod process;
 mod pump;
 pub mod remote;
-mod request;
+pub(crate) mod request;
 mod response;
 mod rewrite;
 mod route;

@@ -164,7 +164,7 @@ impl Region {
             description: String::new(),
             source_dest_check: true,
             owner: EniOwner::Caller,
-            host: None,
+            host: Some("here".to_owned()),
             attachment_id: None,
             connection_tracking: ConnectionTracking::default(),
             created_at: Timestamp(0),

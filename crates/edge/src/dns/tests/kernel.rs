@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 use super::fixture::*;
 use super::wire::{Server, config};
 use crate::dns::message::{self, Heard};
-use crate::dns::namespace::SocketMaker;
 use crate::dns::{Answer, Kind};
+use crate::namespace::{Protocols, SocketMaker};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -80,7 +80,10 @@ fn make_namespace() {
 async fn client(maker: &SocketMaker) -> UdpSocket {
     let made = async {
         loop {
-            if let Ok(mut sockets) = maker.open(&path(), &[RESOLVER], 0).await {
+            if let Ok(mut sockets) = maker
+                .open(&path(), &[(RESOLVER, 0).into()], Protocols::UdpAndTcp)
+                .await
+            {
                 return UdpSocket::from_std(sockets.udp.remove(0)).unwrap();
             }
             sleep(Duration::from_millis(2)).await;
@@ -119,7 +122,11 @@ async fn ask(maker: &SocketMaker, server: Ipv4Addr, text: &str) -> Answer {
 async fn wait_until_free(maker: &SocketMaker) {
     let free = async {
         while maker
-            .open(&path(), &[RESOLVER, LINK_LOCAL], 53)
+            .open(
+                &path(),
+                &[(RESOLVER, 53).into(), (LINK_LOCAL, 53).into()],
+                Protocols::UdpAndTcp,
+            )
             .await
             .is_err()
         {
@@ -134,6 +141,7 @@ fn region(support: bool) -> Region {
     region.zone("Z1", "example.test");
     region.record("Z1", "a.example.test", "A", &["192.0.2.1"]);
     region.vpc_with(1, "10.0.0.0/16", support, true);
+    region.eni(1, 1, "10.0.1.4", None);
     region
 }
 
@@ -141,7 +149,7 @@ fn region(support: bool) -> Region {
 fn a_resolver_comes_with_its_namespace_and_answers_at_both_addresses() {
     sandbox(|| async {
         let server = Server::start(&region(true)).await;
-        let maker = SocketMaker::start().unwrap();
+        let maker = SocketMaker::start("test-sockets").unwrap();
         make_namespace();
         for address in [RESOLVER, LINK_LOCAL] {
             let answer = ask(&maker, address, "a.example.test").await;
@@ -155,7 +163,7 @@ fn a_resolver_comes_with_its_namespace_and_answers_at_both_addresses() {
 fn a_resolver_goes_with_dns_support_and_with_its_vpc() {
     sandbox(|| async {
         let server = Server::start(&region(true)).await;
-        let maker = SocketMaker::start().unwrap();
+        let maker = SocketMaker::start("test-sockets").unwrap();
         make_namespace();
         ask(&maker, RESOLVER, "a.example.test").await;
         server.put(region(false).ops()).await;
@@ -175,7 +183,7 @@ fn a_resolver_goes_with_dns_support_and_with_its_vpc() {
 fn a_resolver_moves_to_a_namespace_made_anew() {
     sandbox(|| async {
         let _server = Server::start(&region(true)).await;
-        let maker = SocketMaker::start().unwrap();
+        let maker = SocketMaker::start("test-sockets").unwrap();
         make_namespace();
         ask(&maker, RESOLVER, "a.example.test").await;
         ip(&["netns", "del", &namespace()]);
@@ -188,7 +196,7 @@ fn a_resolver_moves_to_a_namespace_made_anew() {
 fn more_than_a_source_may_send_is_dropped() {
     sandbox(|| async {
         let _server = Server::start(&region(true)).await;
-        let maker = SocketMaker::start().unwrap();
+        let maker = SocketMaker::start("test-sockets").unwrap();
         make_namespace();
         ask(&maker, RESOLVER, "a.example.test").await;
         let socket = client(&maker).await;

@@ -28,7 +28,7 @@ pub fn config(dns: SocketAddr) -> RegionConfig {
         dns,
         account: ACCOUNT.to_owned(),
         public_cidr: "198.18.0.0/16".parse().unwrap(),
-        public_cidr_v6: fogbank_types::config::public_cidr_v6(),
+        public_cidr_v6: "2001:2::/48".parse().unwrap(),
         quotas: Default::default(),
         internet: InternetAccess::None,
         speed: 1.0,

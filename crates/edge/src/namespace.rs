@@ -1,12 +1,12 @@
 //! Sockets inside the network namespaces of VPCs, made on one thread of its own: entering a namespace moves
 //! the calling thread, which must never be one that drives tasks. A socket stays where it was made.
 //!
-//! Called by `resolvers`. What must stay true: between two requests the thread is in the host's namespace,
+//! Called by `dns::resolvers` and `services::listeners`. What must stay true: between two requests the thread is in the host's namespace,
 //! so that it keeps no VPC's alive.
 
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,11 +26,10 @@ pub enum NamespaceError {
     Open { path: PathBuf, source: io::Error },
     #[error("entering the namespace {path}")]
     Enter { path: PathBuf, source: io::Error },
-    #[error("listening on {address}:{port} in {path}")]
+    #[error("listening on {address} in {path}")]
     Bind {
         path: PathBuf,
-        address: Ipv4Addr,
-        port: u16,
+        address: SocketAddr,
         source: io::Error,
     },
     #[error("the thread for sockets has ended")]
@@ -55,7 +54,14 @@ impl Identity {
     }
 }
 
-/// A UDP socket and a listener per address, non-blocking, and where they are.
+/// What is listened with.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    UdpAndTcp,
+    Tcp,
+}
+
+/// A listener per address, and a UDP socket if asked for, non-blocking, and where they are.
 #[derive(Debug)]
 pub struct Sockets {
     pub udp: Vec<UdpSocket>,
@@ -65,8 +71,8 @@ pub struct Sockets {
 
 struct Request {
     path: PathBuf,
-    addresses: Vec<Ipv4Addr>,
-    port: u16,
+    addresses: Vec<SocketAddr>,
+    protocols: Protocols,
     reply: oneshot::Sender<Result<Sockets, NamespaceError>>,
 }
 
@@ -76,11 +82,12 @@ pub struct SocketMaker {
 }
 
 impl SocketMaker {
-    pub fn start() -> Result<Self, NamespaceError> {
+    /// `name` is the thread's, of at most 15 bytes.
+    pub fn start(name: &str) -> Result<Self, NamespaceError> {
         let (requests, inbox) = mpsc::channel::<Request>();
         let path = PathBuf::from(OWN);
         std::thread::Builder::new()
-            .name("dns-sockets".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
                 // Of this thread, which is where its maker was.
                 let home = File::open(OWN);
@@ -101,14 +108,14 @@ impl SocketMaker {
     pub async fn open(
         &self,
         path: &Path,
-        addresses: &[Ipv4Addr],
-        port: u16,
+        addresses: &[SocketAddr],
+        protocols: Protocols,
     ) -> Result<Sockets, NamespaceError> {
         let (reply, answer) = oneshot::channel();
         let request = Request {
             path: path.to_owned(),
             addresses: addresses.to_vec(),
-            port,
+            protocols,
             reply,
         };
         self.requests
@@ -156,15 +163,24 @@ fn bind(request: &Request, identity: Identity) -> Result<Sockets, NamespaceError
         let failed = |source| NamespaceError::Bind {
             path: request.path.clone(),
             address,
-            port: request.port,
             source,
         };
-        let udp = UdpSocket::bind((address, request.port)).map_err(failed)?;
-        udp.set_nonblocking(true).map_err(failed)?;
-        let tcp = TcpListener::bind((address, request.port)).map_err(failed)?;
+        if request.protocols == Protocols::UdpAndTcp {
+            let udp = UdpSocket::bind(address).map_err(failed)?;
+            udp.set_nonblocking(true).map_err(failed)?;
+            sockets.udp.push(udp);
+        }
+        let tcp = TcpListener::bind(address).map_err(failed)?;
         tcp.set_nonblocking(true).map_err(failed)?;
-        sockets.udp.push(udp);
         sockets.tcp.push(tcp);
     }
     Ok(sockets)
+}
+
+/// An error with what caused it.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", with_causes(source)),
+        None => error.to_string(),
+    }
 }
