@@ -441,7 +441,7 @@ impl Executor {
             .map_err(|error| (None, format!("change routes: {error}")))?;
         for (operation, result) in sent.into_iter().zip(outcome) {
             let result = match result {
-                Err(refusal) if refusal.errno == libc::EACCES => {
+                Err(refusal) if matches!(refusal.errno, libc::EACCES | libc::EINVAL) => {
                     self.with_ipv6_on(place, operation, refusal)
                 }
                 result => result,

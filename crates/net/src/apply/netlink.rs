@@ -189,6 +189,20 @@ impl Socket {
 
     /// Hears what the kernel tells this multicast group from now on.
     pub fn join(&self, group: i32) -> io::Result<()> {
+        // A socket without a number is left out of every multicast; 0 asks for any.
+        // SAFETY: an all-zero sockaddr_nl is a valid one, and its size is told.
+        let bound = unsafe {
+            let mut address: libc::sockaddr_nl = std::mem::zeroed();
+            address.nl_family = libc::AF_NETLINK as u16;
+            libc::bind(
+                self.fd.as_raw_fd(),
+                (&raw const address).cast(),
+                size_of::<libc::sockaddr_nl>() as u32,
+            )
+        };
+        if bound != 0 {
+            return Err(io::Error::last_os_error());
+        }
         set_option(
             &self.fd,
             libc::SOL_NETLINK,

@@ -107,6 +107,11 @@ impl Reader {
         Ok(Self { socket, namespace })
     }
 
+    /// Makes room for that many bytes instead of the usual 64 MiB.
+    pub fn limit(&self, bytes: i32) -> io::Result<()> {
+        self.socket.reserve(bytes)
+    }
+
     /// The next packets, in order; empty if there are none within that time.
     pub fn next(&mut self, wait: Duration) -> io::Result<Vec<Event>> {
         match self.socket.next(wait) {
