@@ -82,6 +82,12 @@ impl AwsService {
         format!("{}.{region}.amazonaws.com", self.host)
     }
 
+    /// Where its endpoints have their own names: `<host>.<region>.vpce.amazonaws.com`.
+    pub fn endpoint_domain(&self, region: &str) -> String {
+        let host = self.host.trim_start_matches("*.");
+        format!("{host}.{region}.vpce.amazonaws.com")
+    }
+
     fn is_host(&self, rest: &str) -> bool {
         match self.host.strip_prefix("*.") {
             None => rest == self.host,

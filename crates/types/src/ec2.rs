@@ -521,6 +521,23 @@ pub enum VpcEndpointKind {
     },
 }
 
+impl VpcEndpoint {
+    /// A name of its own, of all its interfaces or of the one in a zone; a gateway endpoint has none. S3's stand for
+    /// every bucket in front of them: `*.vpce-1-<suffix>.s3...`.
+    pub fn own_name(&self, zone: Option<&str>) -> Option<String> {
+        let VpcEndpointKind::Interface { dns_suffix, .. } = &self.kind else {
+            return None;
+        };
+        let region = &self.scope.region;
+        let service = aws_service::by_service_name(region, &self.service_name)?;
+        let front = if service.endpoint == "s3" { "*." } else { "" };
+        let zone = zone.map(|zone| format!("-{zone}")).unwrap_or_default();
+        let domain = service.endpoint_domain(region);
+        let id = &self.vpc_endpoint_id;
+        Some(format!("{front}{id}-{dns_suffix}{zone}.{domain}"))
+    }
+}
+
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum VpcEndpointState {
