@@ -12,7 +12,6 @@ mod sandbox;
 
 use fogbank_net::packet::{Endpoint, Fate, Origin, Packet};
 use fogbank_net::{Applier, compile, eni_namespace, names, reference, vpc_namespace};
-use fogbank_types::ec2::*;
 use fogbank_types::*;
 use region::random::*;
 use region::*;

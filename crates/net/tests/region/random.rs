@@ -228,9 +228,13 @@ fn any_groups(region: &mut Region, dice: &mut Dice, vpc: &Vpc) {
     let mut groups: Vec<SecurityGroup> = (0..3).map(|_| region.group(vpc, vec![])).collect();
     for group in &mut groups {
         let mut rules: Vec<_> = (0..dice.below(6)).map(|_| any_rule(region, dice)).collect();
-        for (block, egress) in [("0.0.0.0/0", true), ("::/0", true)] {
-            if !dice.chance(4) {
-                rules.push(region.rule(egress, Traffic::All, block_peer(super::block(block))));
+        for text in ["0.0.0.0/0", "::/0"] {
+            let everyone = block_peer(block(text));
+            if !dice.chance(6) {
+                rules.push(region.rule(true, Traffic::All, everyone.clone()));
+            }
+            if dice.chance(3) {
+                rules.push(region.rule(false, Traffic::All, everyone));
             }
         }
         if dice.chance(2) {
@@ -649,6 +653,17 @@ impl Packets {
 /// Protocol and port, or ICMP type and code.
 fn any_content(dice: &mut Dice, source: IpAddr, destination: IpAddr) -> Packet {
     let icmp = if source.is_ipv4() { 1 } else { 58 };
+    let odd = ODD_V4.iter().chain(&ODD_V6).chain(&SERVICES);
+    if dice.chance(2) && odd.map(|text| addr(text)).any(|odd| odd == destination) {
+        // What AWS's own addresses serve, and others might.
+        let (protocol, detail) = dice.pick(&[(6, 53), (17, 53), (6, 80), (6, 443)]);
+        return Packet {
+            source,
+            destination,
+            protocol,
+            detail,
+        };
+    }
     let protocol = dice.pick(&[6, 6, 6, 17, icmp, 47, 132]);
     let detail = match protocol {
         1 => dice.pick(&[0x0800, 0x0801, 0x0300]),
