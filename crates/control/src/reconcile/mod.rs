@@ -4,12 +4,16 @@
 pub mod driver;
 
 pub mod change_sync;
+pub mod finding_cleanup;
+pub mod flow_log_streams;
 pub mod load_balancer_state;
 pub mod nat_gateway_state;
+pub mod peering_expiry;
 pub mod service_count;
 pub mod target_draining;
 pub mod target_registration;
 pub mod task_lifecycle;
+pub mod vpc_endpoint_state;
 
 use crate::model::Tx;
 use fogbank_types::Timestamp;
@@ -25,6 +29,14 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "nat_gateway_state",
         run: nat_gateway_state::reconcile,
+    },
+    Reconciler {
+        name: "vpc_endpoint_state",
+        run: vpc_endpoint_state::reconcile,
+    },
+    Reconciler {
+        name: "peering_expiry",
+        run: peering_expiry::reconcile,
     },
     Reconciler {
         name: "load_balancer_state",
@@ -49,5 +61,13 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "change_sync",
         run: change_sync::reconcile,
+    },
+    Reconciler {
+        name: "flow_log_streams",
+        run: flow_log_streams::reconcile,
+    },
+    Reconciler {
+        name: "finding_cleanup",
+        run: finding_cleanup::reconcile,
     },
 ];

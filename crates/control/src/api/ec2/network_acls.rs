@@ -1,19 +1,20 @@
 //! Network ACLs.
 
 use super::query::{Query, rows};
-use super::{not_offered, tags, write};
+use super::{tags, write};
 use crate::api::{ApiError, Context};
-use crate::model::vpc::network_acls::{self, LAST_ENTRY, NewEntry};
+use crate::model::vpc::network_acls::{self, LAST_ENTRY, LAST_ENTRY_V6, NewEntry};
 use crate::model::vpc::permissions::{entry_traffic, port_members};
 use crate::model::vpc::{Refusal, ids};
 use fogbank_types::ec2::{NetworkAcl as Row, NetworkAclEntry as EntryRow};
-use fogbank_types::{Ipv4Cidr, NetworkAclId, Traffic};
+use fogbank_types::{IpCidr, Ipv4Cidr, Ipv6Cidr, NetworkAclId, Snapshot, Traffic};
 use fogbank_wire::ec2::*;
 
 fn render_entry(entry: &EntryRow) -> NetworkAclEntry {
     let (from, to) = port_members(entry.traffic);
     let mut shown = NetworkAclEntry {
-        cidr_block: Some(entry.cidr_block.to_string()),
+        cidr_block: entry.cidr_block.v4().map(|block| block.to_string()),
+        ipv6_cidr_block: entry.cidr_block.v6().map(|block| block.to_string()),
         egress: Some(entry.egress),
         protocol: Some(
             entry
@@ -26,7 +27,7 @@ fn render_entry(entry: &EntryRow) -> NetworkAclEntry {
         ..NetworkAclEntry::default()
     };
     match entry.traffic {
-        Traffic::Icmp(_) => {
+        Traffic::Icmp(_) | Traffic::Icmpv6(_) => {
             shown.icmp_type_code = Some(IcmpTypeCode {
                 code: to,
                 r#type: from,
@@ -38,24 +39,41 @@ fn render_entry(entry: &EntryRow) -> NetworkAclEntry {
     shown
 }
 
-/// All entries by direction and number, the last one included (fact ACL-2).
-fn shown_entries(row: &Row) -> Vec<NetworkAclEntry> {
+/// The entry that ends a direction and family, and denies the rest.
+fn last_entry(egress: bool, block: IpCidr) -> NetworkAclEntry {
+    let number = if block.is_ipv4() {
+        LAST_ENTRY
+    } else {
+        LAST_ENTRY_V6
+    };
+    NetworkAclEntry {
+        cidr_block: block.v4().map(|block| block.to_string()),
+        ipv6_cidr_block: block.v6().map(|block| block.to_string()),
+        egress: Some(egress),
+        protocol: Some("-1".to_owned()),
+        rule_action: Some("deny".to_owned()),
+        rule_number: Some(number),
+        ..NetworkAclEntry::default()
+    }
+}
+
+/// All entries by direction and number, the last ones included: one for IPv4 and, in a VPC with IPv6, one for that
+/// (fact ACL-2).
+fn shown_entries(snapshot: &Snapshot, row: &Row) -> Vec<NetworkAclEntry> {
     let mut entries: Vec<_> = row.entries.iter().map(render_entry).collect();
+    let vpc = snapshot.vpcs.get(&row.scope, &row.vpc_id);
+    let has_ipv6 = vpc.is_some_and(|vpc| vpc.ipv6_blocks().next().is_some());
     for egress in [true, false] {
-        entries.push(NetworkAclEntry {
-            cidr_block: Some(Ipv4Cidr::ANY.to_string()),
-            egress: Some(egress),
-            protocol: Some("-1".to_owned()),
-            rule_action: Some("deny".to_owned()),
-            rule_number: Some(LAST_ENTRY),
-            ..NetworkAclEntry::default()
-        });
+        entries.push(last_entry(egress, Ipv4Cidr::ANY.into()));
+        if has_ipv6 {
+            entries.push(last_entry(egress, Ipv6Cidr::ANY.into()));
+        }
     }
     entries.sort_by_key(|entry| (entry.egress != Some(true), entry.rule_number));
     entries
 }
 
-fn render(row: &Row) -> NetworkAcl {
+fn render(snapshot: &Snapshot, row: &Row) -> NetworkAcl {
     let association = |a: &fogbank_types::ec2::NetworkAclAssociation| NetworkAclAssociation {
         network_acl_association_id: Some(a.association_id.to_string()),
         network_acl_id: Some(row.network_acl_id.to_string()),
@@ -63,7 +81,7 @@ fn render(row: &Row) -> NetworkAcl {
     };
     NetworkAcl {
         associations: Some(row.associations.iter().map(association).collect()),
-        entries: Some(shown_entries(row)),
+        entries: Some(shown_entries(snapshot, row)),
         is_default: Some(row.is_default),
         network_acl_id: Some(row.network_acl_id.to_string()),
         owner_id: Some(row.scope.account.clone()),
@@ -79,17 +97,13 @@ pub fn create(
     let vpc_id = ids::parse(&request.vpc_id)?;
     let tags = tags::specified(request.tag_specifications, "network-acl")?;
     let token = request.client_token;
-    let row = write(context, request.dry_run, |tx| {
-        network_acls::create(
-            tx,
-            &context.scope(),
-            &vpc_id,
-            tags.clone(),
-            token.as_deref(),
-        )
+    let shown = write(context, request.dry_run, |tx| {
+        let scope = context.scope();
+        let row = network_acls::create(tx, &scope, &vpc_id, tags.clone(), token.as_deref())?;
+        Ok(render(tx.snapshot(), &row))
     })?;
     Ok(CreateNetworkAclResult {
-        network_acl: Some(render(&row)),
+        network_acl: Some(shown),
         client_token: token,
     })
 }
@@ -119,10 +133,22 @@ struct EntryMembers {
 
 impl EntryMembers {
     fn parse(self) -> Result<NewEntry, Refusal> {
-        not_offered(self.ipv6_cidr_block.is_some(), "IPv6")?;
-        let block = self
-            .cidr_block
-            .ok_or(Refusal::MissingParameter { name: "cidrBlock" })?;
+        let block: IpCidr = match (self.cidr_block, self.ipv6_cidr_block) {
+            (Some(text), None) => ids::block("cidrBlock", &text)?.into(),
+            (None, Some(text)) => ids::block_v6("ipv6CidrBlock", &text)?.into(),
+            (None, None) => {
+                let text = "The request must contain exactly one of cidrBlock or ipv6CidrBlock";
+                return Err(Refusal::Missing {
+                    text: text.to_owned(),
+                });
+            }
+            (Some(_), Some(_)) => {
+                let text = "Only one of cidrBlock and ipv6CidrBlock may be specified.";
+                return Err(Refusal::Combination {
+                    text: text.to_owned(),
+                });
+            }
+        };
         let allow = match self.action.as_str() {
             "allow" => true,
             "deny" => false,
@@ -134,8 +160,8 @@ impl EntryMembers {
             number: self.number,
             egress: self.egress,
             allow,
-            traffic: entry_traffic(&self.protocol, ports, icmp)?,
-            cidr_block: ids::block("cidrBlock", &block)?,
+            traffic: entry_traffic(&self.protocol, block, ports, icmp)?,
+            cidr_block: block,
         })
     }
 }
@@ -231,10 +257,10 @@ const FILTERS: &[&str] = &[
     "vpc-id",
 ];
 
-fn values(row: &Row, name: &str) -> Vec<String> {
+fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
     let associations = row.associations.iter();
     let of_entries = |member: fn(NetworkAclEntry) -> Option<String>| {
-        shown_entries(row)
+        shown_entries(snapshot, row)
             .into_iter()
             .filter_map(member)
             .collect::<Vec<_>>()
@@ -250,6 +276,7 @@ fn values(row: &Row, name: &str) -> Vec<String> {
         "association.subnet-id" => associations.map(|a| a.subnet_id.to_string()).collect(),
         "default" => vec![row.is_default.to_string()],
         "entry.cidr" => of_entries(|entry| entry.cidr_block),
+        "entry.ipv6-cidr" => of_entries(|entry| entry.ipv6_cidr_block),
         "entry.egress" => of_entries(|entry| entry.egress.map(|egress| egress.to_string())),
         "entry.protocol" => of_entries(|entry| entry.protocol),
         "entry.rule-action" => of_entries(|entry| entry.rule_action),
@@ -257,7 +284,7 @@ fn values(row: &Row, name: &str) -> Vec<String> {
             of_entries(|entry| entry.rule_number.map(|number| number.to_string()))
         }
         "entry.icmp.code" | "entry.icmp.type" | "entry.port-range.from" | "entry.port-range.to" => {
-            shown_entries(row)
+            shown_entries(snapshot, row)
                 .into_iter()
                 .filter_map(|entry| match name {
                     "entry.icmp.code" => text(entry.icmp_type_code?.code),
@@ -286,9 +313,15 @@ pub fn describe(
         dry_run: request.dry_run,
     };
     let snapshot = context.snapshot();
-    let (found, next_token) =
-        rows::<Row, NetworkAclId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;
-    let shown = found.iter().map(|row| render(row)).collect();
+    let (found, next_token) = rows::<Row, NetworkAclId>(
+        context,
+        &snapshot,
+        query,
+        FILTERS,
+        |row| &row.tags,
+        |row, name| values(&snapshot, row, name),
+    )?;
+    let shown = found.iter().map(|row| render(&snapshot, row)).collect();
     Ok(DescribeNetworkAclsResult {
         network_acls: Some(shown),
         next_token,

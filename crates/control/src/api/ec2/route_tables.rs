@@ -4,36 +4,54 @@ use super::query::{Query, rows};
 use super::{not_offered, optional, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::{Refusal, ids, route_tables, routes};
-use fogbank_types::ec2::{Route as RouteRow, RouteTable as Row, RouteTarget};
-use fogbank_types::{Ipv4Cidr, RouteTableId, Snapshot};
+use fogbank_types::ec2::{Route as RouteRow, RouteDestination, RouteTable as Row, RouteTarget};
+use fogbank_types::{IpCidr, RouteTableId, Snapshot};
 use fogbank_wire::ec2::*;
 
-/// The routes as replies show them: a local one for each block of the VPC, then the static ones (fact RTB-1).
+/// The routes as replies show them: a local one for each block of the VPC, then the static ones and those of gateway
+/// endpoints (facts RTB-1, RTB-11).
 fn shown_routes(snapshot: &Snapshot, row: &Row) -> Vec<Route> {
     let vpc = snapshot.vpcs.get(&row.scope, &row.vpc_id);
-    let local = vpc.iter().flat_map(|vpc| vpc.blocks()).map(|block| Route {
-        destination_cidr_block: Some(block.to_string()),
-        gateway_id: Some("local".to_owned()),
-        origin: Some("CreateRouteTable".to_owned()),
-        state: Some("active".to_owned()),
-        ..Route::default()
-    });
-    let own = row.routes.iter().map(|route| {
+    let local = vpc
+        .iter()
+        .flat_map(|vpc| vpc.all_blocks())
+        .map(|block| Route {
+            gateway_id: Some("local".to_owned()),
+            origin: Some("CreateRouteTable".to_owned()),
+            state: Some("active".to_owned()),
+            ..shown_destination(&RouteDestination::Block(block))
+        });
+    let own = snapshot.routes_of(row).into_iter().map(|route| {
         let alive = snapshot.target_is_alive(row, &route.target);
         let mut shown = Route {
-            destination_cidr_block: Some(route.destination.to_string()),
             origin: Some("CreateRoute".to_owned()),
             state: Some(if alive { "active" } else { "blackhole" }.to_owned()),
-            ..Route::default()
+            ..shown_destination(&route.destination)
         };
+        let id = Some(route.target.id().to_owned());
         match &route.target {
-            RouteTarget::InternetGateway(id) => shown.gateway_id = Some(id.to_string()),
-            RouteTarget::NatGateway(id) => shown.nat_gateway_id = Some(id.to_string()),
-            RouteTarget::NetworkInterface(id) => shown.network_interface_id = Some(id.to_string()),
+            RouteTarget::InternetGateway(_) | RouteTarget::VpcEndpoint(_) => shown.gateway_id = id,
+            RouteTarget::NatGateway(_) => shown.nat_gateway_id = id,
+            RouteTarget::NetworkInterface(_) => shown.network_interface_id = id,
+            RouteTarget::EgressOnlyInternetGateway(_) => {
+                shown.egress_only_internet_gateway_id = id;
+            }
+            RouteTarget::VpcPeeringConnection(_) => shown.vpc_peering_connection_id = id,
         }
         shown
     });
     local.chain(own).collect()
+}
+
+fn shown_destination(destination: &RouteDestination) -> Route {
+    let text = Some(destination.to_string());
+    let mut shown = Route::default();
+    match destination {
+        RouteDestination::Block(IpCidr::V4(_)) => shown.destination_cidr_block = text,
+        RouteDestination::Block(IpCidr::V6(_)) => shown.destination_ipv6_cidr_block = text,
+        RouteDestination::PrefixList(_) => shown.destination_prefix_list_id = text,
+    }
+    shown
 }
 
 fn associated() -> Option<RouteTableAssociationState> {
@@ -147,6 +165,12 @@ fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
         "owner-id" => vec![row.scope.account.clone()],
         "route-table-id" => vec![row.route_table_id.to_string()],
         "route.destination-cidr-block" => of_routes(|route| route.destination_cidr_block),
+        "route.destination-ipv6-cidr-block" => of_routes(|route| route.destination_ipv6_cidr_block),
+        "route.destination-prefix-list-id" => of_routes(|route| route.destination_prefix_list_id),
+        "route.egress-only-internet-gateway-id" => {
+            of_routes(|route| route.egress_only_internet_gateway_id)
+        }
+        "route.vpc-peering-connection-id" => of_routes(|route| route.vpc_peering_connection_id),
         "route.gateway-id" => of_routes(|route| route.gateway_id),
         "route.nat-gateway-id" => of_routes(|route| route.nat_gateway_id),
         "route.network-interface-id" => of_routes(|route| route.network_interface_id),
@@ -185,72 +209,93 @@ pub fn describe(
 }
 
 /// Where a caller wants a route to lead; exactly one is given.
-#[derive(Default)]
 struct Targets {
     gateway_id: Option<String>,
     nat_gateway_id: Option<String>,
     network_interface_id: Option<String>,
-    /// Of kinds that this region does not have.
-    others: [Option<String>; 9],
+    egress_only_internet_gateway_id: Option<String>,
+    vpc_peering_connection_id: Option<String>,
+    vpc_endpoint_id: Option<String>,
+    /// Kinds that this region does not have.
+    others: [Option<String>; 6],
 }
 
 impl Targets {
     fn parse(self) -> Result<RouteTarget, Refusal> {
-        let own = [
-            &self.gateway_id,
-            &self.nat_gateway_id,
-            &self.network_interface_id,
-        ];
-        let given = own.into_iter().chain(&self.others).flatten().count();
-        if given == 0 {
-            let text = "The request must contain exactly one of gatewayId, natGatewayId, networkInterfaceId, \
-                        vpcPeeringConnectionId, egressOnlyInternetGatewayId, transitGatewayId, localGatewayId, \
-                        carrierGatewayId, coreNetworkArn, instanceId, vpcEndpointId";
-            return Err(Refusal::Missing {
-                text: text.to_owned(),
-            });
-        }
-        if given > 1 {
-            let text = "A route can have only one target.".to_owned();
-            return Err(Refusal::Combination { text });
-        }
-        match (
-            self.gateway_id,
-            self.nat_gateway_id,
-            self.network_interface_id,
-        ) {
-            (Some(id), ..) if id.starts_with("igw-") => {
-                Ok(RouteTarget::InternetGateway(ids::parse(&id)?))
+        let mut found: Vec<Result<RouteTarget, Refusal>> = Vec::new();
+        found.extend(self.gateway_id.map(gateway));
+        let nat = self.nat_gateway_id.as_deref().map(ids::parse);
+        found.extend(nat.map(|id| id.map(RouteTarget::NatGateway)));
+        let eni = self.network_interface_id.as_deref().map(ids::parse);
+        found.extend(eni.map(|id| id.map(RouteTarget::NetworkInterface)));
+        let egress_only = self.egress_only_internet_gateway_id.as_deref();
+        let egress_only = egress_only.map(ids::parse);
+        found.extend(egress_only.map(|id| id.map(RouteTarget::EgressOnlyInternetGateway)));
+        let peering = self.vpc_peering_connection_id.as_deref().map(ids::parse);
+        found.extend(peering.map(|id| id.map(RouteTarget::VpcPeeringConnection)));
+        let endpoint = self.vpc_endpoint_id.as_deref().map(ids::parse);
+        found.extend(endpoint.map(|id| id.map(RouteTarget::VpcEndpoint)));
+        let others = self.others.into_iter().flatten();
+        found.extend(others.map(|_| {
+            Err(Refusal::NotOffered {
+                what: "This kind of route target",
+            })
+        }));
+        match (found.pop(), found.is_empty()) {
+            (Some(target), true) => target,
+            (Some(_), false) => {
+                let text = "Exactly one target of a route must be specified.".to_owned();
+                Err(Refusal::Combination { text })
             }
-            (Some(id), ..)
-                if id.starts_with("vgw-") || id.starts_with("vpce-") || id == "local" =>
-            {
-                Err(Refusal::NotOffered {
-                    what: "This kind of gateway as a route's target",
+            (None, _) => {
+                let text = "The request must contain exactly one of gatewayId, natGatewayId, networkInterfaceId, \
+                            vpcPeeringConnectionId, egressOnlyInternetGatewayId, vpcEndpointId or instanceId";
+                Err(Refusal::Missing {
+                    text: text.to_owned(),
                 })
             }
-            (Some(id), ..) => Err(Refusal::UnknownGateway { id }),
-            (_, Some(id), _) => Ok(RouteTarget::NatGateway(ids::parse(&id)?)),
-            (.., Some(id)) => Ok(RouteTarget::NetworkInterface(ids::parse(&id)?)),
-            _ => Err(Refusal::NotOffered {
-                what: "This kind of route target",
-            }),
         }
     }
 }
 
-/// The IPv4 block that a route is for.
+/// The member `gatewayId` takes gateways of several kinds.
+fn gateway(id: String) -> Result<RouteTarget, Refusal> {
+    match id.split_once('-').map_or(id.as_str(), |(prefix, _)| prefix) {
+        "igw" => Ok(RouteTarget::InternetGateway(ids::parse(&id)?)),
+        "vpce" => Ok(RouteTarget::VpcEndpoint(ids::parse(&id)?)),
+        "vgw" | "local" => Err(Refusal::NotOffered {
+            what: "This kind of gateway as a route's target",
+        }),
+        _ => Err(Refusal::UnknownGateway { id }),
+    }
+}
+
+/// What a route is for; exactly one is given.
 fn destination(
     ipv4: Option<String>,
     ipv6: Option<String>,
     prefix_list: Option<String>,
-) -> Result<Ipv4Cidr, Refusal> {
-    not_offered(ipv6.is_some(), "IPv6")?;
-    not_offered(prefix_list.is_some(), "A managed prefix list")?;
-    let text = ipv4.ok_or(Refusal::MissingParameter {
-        name: "destinationCidrBlock",
-    })?;
-    ids::block("destinationCidrBlock", &text)
+) -> Result<RouteDestination, Refusal> {
+    match (ipv4, ipv6, prefix_list) {
+        (Some(text), None, None) => {
+            let block = ids::block("destinationCidrBlock", &text)?;
+            Ok(RouteDestination::Block(block.into()))
+        }
+        (None, Some(text), None) => {
+            let block = ids::block_v6("destinationIpv6CidrBlock", &text)?;
+            Ok(RouteDestination::Block(block.into()))
+        }
+        (None, None, Some(id)) => Ok(RouteDestination::PrefixList(ids::parse(&id)?)),
+        (None, None, None) => Err(Refusal::Missing {
+            text: "The request must contain exactly one of destinationCidrBlock, destinationIpv6CidrBlock or \
+                   destinationPrefixListId"
+                .to_owned(),
+        }),
+        _ => Err(Refusal::Combination {
+            text: "Only one of destinationCidrBlock, destinationIpv6CidrBlock and destinationPrefixListId may be specified."
+                .to_owned(),
+        }),
+    }
 }
 
 /// The targets of a request that creates or replaces a route; both have the same members.
@@ -260,16 +305,16 @@ macro_rules! targets {
             gateway_id: $request.gateway_id,
             nat_gateway_id: $request.nat_gateway_id,
             network_interface_id: $request.network_interface_id,
+            egress_only_internet_gateway_id: $request.egress_only_internet_gateway_id,
+            vpc_peering_connection_id: $request.vpc_peering_connection_id,
+            vpc_endpoint_id: $request.vpc_endpoint_id,
             others: [
                 $request.carrier_gateway_id,
                 $request.core_network_arn,
-                $request.egress_only_internet_gateway_id,
                 $request.instance_id,
                 $request.local_gateway_id,
                 $request.odb_network_arn,
                 $request.transit_gateway_id,
-                $request.vpc_endpoint_id,
-                $request.vpc_peering_connection_id,
             ],
         }
     };
@@ -328,17 +373,13 @@ pub fn delete_route(
     request: DeleteRouteRequest,
 ) -> Result<DeleteRouteResponse, ApiError> {
     let table: RouteTableId = ids::parse(&request.route_table_id)?;
-    if let Some(other) = request
-        .destination_ipv6_cidr_block
-        .or(request.destination_prefix_list_id)
-    {
-        // No table here can have one.
-        route_tables::get(&context.snapshot(), &context.scope(), &table)?;
-        return Err(routes::absent(&table, other).into());
-    }
-    let destination = destination(request.destination_cidr_block, None, None)?;
+    let destination = destination(
+        request.destination_cidr_block,
+        request.destination_ipv6_cidr_block,
+        request.destination_prefix_list_id,
+    )?;
     write(context, request.dry_run, |tx| {
-        routes::delete(tx, &context.scope(), &table, destination)
+        routes::delete(tx, &context.scope(), &table, &destination)
     })?;
     Ok(DeleteRouteResponse {})
 }

@@ -2,49 +2,45 @@
 
 use super::filters::Filters;
 use super::query::{PAGE, dry_run, page};
-use super::security_groups::{add_peer, named, permission};
+use super::security_groups::{Reference, grouped, named};
 use super::{tags, write};
 use crate::api::{ApiError, Context};
-use crate::model::vpc::permissions::{block_peer, port_members, traffic};
+use crate::model::vpc::permissions::{block_peer, block_peer_v6, port_members, traffic};
 use crate::model::vpc::security_group_rules::{self, NewRule, Revoked, RuleKey};
-use crate::model::vpc::{Refusal, ids, security_groups};
+use crate::model::vpc::{Refusal, ResourceKind, ids, security_groups};
 use fogbank_types::ec2::{RulePeer, SecurityGroup as GroupRow, SecurityGroupRule as Row};
-use fogbank_types::{SecurityGroupId, SecurityGroupRuleId, Traffic};
+use fogbank_types::{SecurityGroupId, SecurityGroupRuleId, Snapshot, Traffic};
 use fogbank_wire::ec2::*;
 
-/// Whom a caller's permission names.
-enum Peer {
-    Here(RulePeer),
-    /// What no rule of this region has.
-    NotOffered(&'static str),
-}
-
+/// One source or destination of a caller's permission.
+#[derive(Clone)]
 struct Source {
     traffic: Traffic,
-    peer: Peer,
+    peer: RulePeer,
+    /// Whose the group that it names is, if the caller says.
+    owner: Option<String>,
     description: Option<String>,
 }
 
 impl Source {
-    fn into_rule(self) -> Result<NewRule, Refusal> {
-        match self.peer {
-            Peer::Here(peer) => Ok(NewRule {
-                traffic: self.traffic,
-                peer,
-                description: self.description,
-            }),
-            Peer::NotOffered(what) => Err(Refusal::NotOffered { what }),
+    fn into_rule(self, snapshot: &Snapshot, group: &GroupRow) -> Result<NewRule, Refusal> {
+        if let (RulePeer::Group(id), Some(owner)) = (&self.peer, &self.owner)
+            && let Some((named, _)) = security_group_rules::referenced(snapshot, group, id)
+            && named.scope.account != *owner
+        {
+            return Err(Refusal::not_found(ResourceKind::SecurityGroup, id));
         }
+        Ok(NewRule {
+            traffic: self.traffic,
+            peer: self.peer,
+            description: self.description,
+        })
     }
 
     fn into_key(self) -> RuleKey {
-        let peer = match self.peer {
-            Peer::Here(peer) => Some(peer),
-            Peer::NotOffered(_) => None,
-        };
         RuleKey {
             traffic: self.traffic,
-            peer,
+            peer: self.peer,
         }
     }
 }
@@ -69,25 +65,44 @@ impl Plain {
             || self.source_group_name.is_some()
     }
 
-    fn into_permission(self) -> IpPermission {
+    /// A source group by name stands alone and means every port of TCP and UDP, and ICMP.
+    /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AuthorizeSecurityGroupIngress.html>
+    fn into_permissions(self) -> Result<Vec<IpPermission>, Refusal> {
+        let Some(name) = self.source_group_name else {
+            let range = |cidr| IpRange {
+                cidr_ip: Some(cidr),
+                description: None,
+            };
+            return Ok(vec![IpPermission {
+                ip_protocol: self.ip_protocol,
+                from_port: self.from_port,
+                to_port: self.to_port,
+                ip_ranges: self.cidr_ip.map(|cidr| vec![range(cidr)]),
+                ..IpPermission::default()
+            }]);
+        };
+        let ports = self.from_port.is_some() || self.to_port.is_some();
+        if self.ip_protocol.is_some() || ports || self.cidr_ip.is_some() {
+            let text = "The parameter 'sourceSecurityGroupName' may not be used in combination with other permission \
+                        parameters";
+            return Err(Refusal::Combination {
+                text: text.to_owned(),
+            });
+        }
         let pair = UserIdGroupPair {
-            group_name: self.source_group_name.clone(),
+            group_name: Some(name),
             user_id: self.source_group_owner,
             ..UserIdGroupPair::default()
         };
-        IpPermission {
-            ip_protocol: self.ip_protocol,
-            from_port: self.from_port,
-            to_port: self.to_port,
-            ip_ranges: self.cidr_ip.map(|cidr| {
-                vec![IpRange {
-                    cidr_ip: Some(cidr),
-                    description: None,
-                }]
-            }),
-            user_id_group_pairs: self.source_group_name.map(|_| vec![pair]),
+        let full = [("tcp", 0, 65535), ("udp", 0, 65535), ("icmp", -1, -1)];
+        let permission = |(protocol, from, to): (&str, i32, i32)| IpPermission {
+            ip_protocol: Some(protocol.to_owned()),
+            from_port: Some(from),
+            to_port: Some(to),
+            user_id_group_pairs: Some(vec![pair.clone()]),
             ..IpPermission::default()
-        }
+        };
+        Ok(full.map(permission).into())
     }
 }
 
@@ -119,7 +134,7 @@ fn sources(
                 text: text.to_owned(),
             });
         }
-        list.push(plain.into_permission());
+        list.extend(plain.into_permissions()?);
     }
     let mut found = Vec::new();
     for permission in list {
@@ -147,10 +162,11 @@ fn sources_of(
         permission.to_port,
     )?;
     let before = found.len();
-    let mut add = |peer, description| {
+    let mut add = |peer, owner, description| {
         found.push(Source {
             traffic,
             peer,
+            owner,
             description,
         })
     };
@@ -158,23 +174,27 @@ fn sources_of(
         let cidr = range
             .cidr_ip
             .ok_or(Refusal::MissingParameter { name: "cidrIp" })?;
-        add(Peer::Here(block_peer(&cidr)?), range.description);
+        add(block_peer(&cidr)?, None, range.description);
     }
     for range in permission.ipv6_ranges.unwrap_or_default() {
         let cidr = range
             .cidr_ipv6
             .ok_or(Refusal::MissingParameter { name: "cidrIpv6" })?;
-        add(ipv6_peer(&cidr)?, range.description);
+        add(block_peer_v6(&cidr)?, None, range.description);
     }
     for list in permission.prefix_list_ids.unwrap_or_default() {
-        list.prefix_list_id.ok_or(Refusal::MissingParameter {
+        let id = list.prefix_list_id.ok_or(Refusal::MissingParameter {
             name: "prefixListId",
         })?;
-        add(Peer::NotOffered("A managed prefix list"), list.description);
+        add(
+            RulePeer::PrefixList(ids::parse(&id)?),
+            None,
+            list.description,
+        );
     }
     for pair in permission.user_id_group_pairs.unwrap_or_default() {
-        let description = pair.description.clone();
-        add(group_peer(context, pair)?, description);
+        let (owner, description) = (pair.user_id.clone(), pair.description.clone());
+        add(group_peer(context, pair)?, owner, description);
     }
     if found.len() == before {
         let text =
@@ -185,24 +205,10 @@ fn sources_of(
     Ok(())
 }
 
-fn ipv6_peer(text: &str) -> Result<Peer, Refusal> {
-    let good = text.split_once('/').is_some_and(|(address, length)| {
-        address.parse::<std::net::Ipv6Addr>().is_ok()
-            && length.parse::<u8>().is_ok_and(|length| length <= 128)
-    });
-    if good {
-        Ok(Peer::NotOffered("IPv6"))
-    } else {
-        Err(Refusal::value(format!("CIDR block {text} is malformed")))
-    }
-}
-
-fn group_peer(context: &Context, pair: UserIdGroupPair) -> Result<Peer, Refusal> {
-    if pair.vpc_peering_connection_id.is_some() {
-        return Ok(Peer::NotOffered("VPC peering"));
-    }
+/// By id, or by name in the default VPC.
+fn group_peer(context: &Context, pair: UserIdGroupPair) -> Result<RulePeer, Refusal> {
     let id = match (pair.group_id, pair.group_name) {
-        (Some(id), _) => ids::parse::<SecurityGroupId>(&id)?,
+        (Some(id), _) => ids::parse(&id)?,
         (None, Some(name)) => {
             security_groups::by_name(&context.snapshot(), &context.scope(), &name)?
                 .group_id
@@ -210,16 +216,7 @@ fn group_peer(context: &Context, pair: UserIdGroupPair) -> Result<Peer, Refusal>
         }
         (None, None) => return Err(Refusal::MissingParameter { name: "groupId" }),
     };
-    if pair
-        .user_id
-        .is_some_and(|user| user != context.caller.account)
-    {
-        return Err(Refusal::not_found(
-            crate::model::vpc::ResourceKind::SecurityGroup,
-            id,
-        ));
-    }
-    Ok(Peer::Here(RulePeer::Group(id)))
+    Ok(RulePeer::Group(id))
 }
 
 /// A rule's ports in replies that list rules: -1 where there are none.
@@ -228,30 +225,16 @@ fn rule_ports(traffic: Traffic) -> (Option<i32>, Option<i32>) {
     (from.or(Some(-1)), to.or(Some(-1)))
 }
 
-fn render(group: &GroupRow, row: &Row) -> SecurityGroupRule {
+fn render(snapshot: &Snapshot, group: &GroupRow, row: &Row) -> SecurityGroupRule {
     let scope = &group.scope;
     let (from_port, to_port) = rule_ports(row.traffic);
-    let (cidr_ipv4, referenced_group_info) = match &row.peer {
-        RulePeer::Ipv4(block) => (Some(block.to_string()), None),
-        RulePeer::Group(id) => {
-            let referenced = ReferencedSecurityGroup {
-                group_id: Some(id.to_string()),
-                user_id: Some(scope.account.clone()),
-                vpc_id: Some(group.vpc_id.to_string()),
-                ..ReferencedSecurityGroup::default()
-            };
-            (None, Some(referenced))
-        }
-    };
-    SecurityGroupRule {
-        cidr_ipv4,
+    let mut shown = SecurityGroupRule {
         description: row.description.clone(),
         from_port,
         group_id: Some(group.group_id.to_string()),
         group_owner_id: Some(scope.account.clone()),
         ip_protocol: Some(row.traffic.protocol_name()),
         is_egress: Some(row.egress),
-        referenced_group_info,
         security_group_rule_arn: Some(
             scope.arn("ec2", &format!("security-group-rule/{}", row.rule_id)),
         ),
@@ -259,98 +242,55 @@ fn render(group: &GroupRow, row: &Row) -> SecurityGroupRule {
         tags: tags::render(&row.tags),
         to_port,
         ..SecurityGroupRule::default()
+    };
+    match &row.peer {
+        RulePeer::Ipv4(block) => shown.cidr_ipv4 = Some(block.to_string()),
+        RulePeer::Ipv6(block) => shown.cidr_ipv6 = Some(block.to_string()),
+        RulePeer::PrefixList(id) => shown.prefix_list_id = Some(id.to_string()),
+        RulePeer::Group(id) => {
+            shown.referenced_group_info = Some(Reference::of(snapshot, group, id).info());
+        }
     }
+    shown
 }
 
 /// One direction's call, whichever it is.
-struct Authorization {
+struct Call {
     egress: bool,
     group_id: SecurityGroupId,
     list: Option<Vec<IpPermission>>,
     plain: Plain,
+    dry_run: Option<bool>,
+}
+
+fn authorize(
+    context: &Context,
+    call: Call,
     tags: Option<Vec<TagSpecification>>,
-    dry_run: Option<bool>,
-}
-
-fn authorize(context: &Context, call: Authorization) -> Result<Vec<SecurityGroupRule>, ApiError> {
-    let tags = tags::specified(call.tags, "security-group-rule")?;
-    let rules: Result<Vec<NewRule>, Refusal> = sources(context, call.list, call.plain)?
-        .into_iter()
-        .map(Source::into_rule)
-        .collect();
-    let rules = rules?;
+) -> Result<Vec<SecurityGroupRule>, ApiError> {
+    let tags = tags::specified(tags, "security-group-rule")?;
+    let sources = sources(context, call.list, call.plain)?;
+    let (scope, id) = (context.scope(), &call.group_id);
     write(context, call.dry_run, |tx| {
-        let scope = context.scope();
-        let added = security_group_rules::authorize(
-            tx,
-            &scope,
-            &call.group_id,
-            call.egress,
-            rules.clone(),
-            &tags,
-        )?;
-        let group = security_groups::get(tx.snapshot(), &scope, &call.group_id)?;
-        Ok(added.iter().map(|rule| render(group, rule)).collect())
+        let group = security_groups::get(tx.snapshot(), &scope, id)?.clone();
+        let rule = |source: &Source| source.clone().into_rule(tx.snapshot(), &group);
+        let rules = sources.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
+        let added = security_group_rules::authorize(tx, &scope, id, call.egress, rules, &tags)?;
+        let group = security_groups::get(tx.snapshot(), &scope, id)?;
+        Ok(added
+            .iter()
+            .map(|rule| render(tx.snapshot(), group, rule))
+            .collect())
     })
 }
 
-pub fn authorize_ingress(
+fn revoke(
     context: &Context,
-    request: AuthorizeSecurityGroupIngressRequest,
-) -> Result<AuthorizeSecurityGroupIngressResult, ApiError> {
-    let group_id = named(
-        context,
-        request.group_id.as_deref(),
-        request.group_name.as_deref(),
-    )?;
-    let call = Authorization {
-        egress: false,
-        group_id,
-        list: request.ip_permissions,
-        plain: plain!(request),
-        tags: request.tag_specifications,
-        dry_run: request.dry_run,
-    };
-    let rules = authorize(context, call)?;
-    Ok(AuthorizeSecurityGroupIngressResult {
-        r#return: Some(true),
-        security_group_rules: Some(rules),
-    })
-}
-
-pub fn authorize_egress(
-    context: &Context,
-    request: AuthorizeSecurityGroupEgressRequest,
-) -> Result<AuthorizeSecurityGroupEgressResult, ApiError> {
-    let group_id = named(context, Some(&request.group_id), None)?;
-    let call = Authorization {
-        egress: true,
-        group_id,
-        list: request.ip_permissions,
-        plain: plain!(request),
-        tags: request.tag_specifications,
-        dry_run: request.dry_run,
-    };
-    let rules = authorize(context, call)?;
-    Ok(AuthorizeSecurityGroupEgressResult {
-        r#return: Some(true),
-        security_group_rules: Some(rules),
-    })
-}
-
-/// One direction's call, whichever it is.
-struct Revocation {
-    egress: bool,
-    group_id: SecurityGroupId,
-    list: Option<Vec<IpPermission>>,
-    plain: Plain,
+    call: Call,
     rule_ids: Option<Vec<String>>,
-    dry_run: Option<bool>,
-}
-
-fn revoke(context: &Context, call: Revocation) -> Result<Revoked, ApiError> {
+) -> Result<(Vec<RevokedSecurityGroupRule>, Option<Vec<IpPermission>>), ApiError> {
     let scope = context.scope();
-    let rule_ids: Vec<SecurityGroupRuleId> = ids::parse_all(call.rule_ids.as_deref())?;
+    let rule_ids: Vec<SecurityGroupRuleId> = ids::parse_all(rule_ids.as_deref())?;
     let keys: Vec<RuleKey> = sources(context, call.list, call.plain)?
         .into_iter()
         .map(Source::into_key)
@@ -362,92 +302,116 @@ fn revoke(context: &Context, call: Revocation) -> Result<Revoked, ApiError> {
         return Err(Refusal::Combination { text }.into());
     }
     write(context, call.dry_run, |tx| {
-        if rule_ids.is_empty() {
-            security_group_rules::revoke(tx, &scope, &call.group_id, call.egress, &keys)
+        let (id, egress) = (&call.group_id, call.egress);
+        let revoked = if rule_ids.is_empty() {
+            security_group_rules::revoke(tx, &scope, id, egress, &keys)?
         } else {
-            security_group_rules::revoke_by_id(tx, &scope, &call.group_id, call.egress, &rule_ids)
-        }
+            security_group_rules::revoke_by_id(tx, &scope, id, egress, &rule_ids)?
+        };
+        let group = security_groups::get(tx.snapshot(), &scope, id)?;
+        let unknown = unknown_permissions(tx.snapshot(), group, &revoked);
+        Ok((revoked_rules(id, &revoked), unknown))
     })
 }
 
 fn revoked_rules(group_id: &SecurityGroupId, revoked: &Revoked) -> Vec<RevokedSecurityGroupRule> {
     let shown = |rule: &Row| {
         let (from_port, to_port) = rule_ports(rule.traffic);
-        let (cidr_ipv4, referenced_group_id) = match &rule.peer {
-            RulePeer::Ipv4(block) => (Some(block.to_string()), None),
-            RulePeer::Group(id) => (None, Some(id.to_string())),
-        };
-        RevokedSecurityGroupRule {
-            cidr_ipv4,
+        let mut shown = RevokedSecurityGroupRule {
             description: rule.description.clone(),
             from_port,
             group_id: Some(group_id.to_string()),
             ip_protocol: Some(rule.traffic.protocol_name()),
             is_egress: Some(rule.egress),
-            referenced_group_id,
             security_group_rule_id: Some(rule.rule_id.to_string()),
             to_port,
             ..RevokedSecurityGroupRule::default()
+        };
+        match &rule.peer {
+            RulePeer::Ipv4(block) => shown.cidr_ipv4 = Some(block.to_string()),
+            RulePeer::Ipv6(block) => shown.cidr_ipv6 = Some(block.to_string()),
+            RulePeer::PrefixList(id) => shown.prefix_list_id = Some(id.to_string()),
+            RulePeer::Group(id) => shown.referenced_group_id = Some(id.to_string()),
         }
+        shown
     };
     revoked.rules.iter().map(shown).collect()
 }
 
-fn unknown_permissions(context: &Context, revoked: &Revoked) -> Option<Vec<IpPermission>> {
-    let shown = |key: &RuleKey| {
-        let mut unknown = permission(key.traffic);
-        if let Some(peer) = &key.peer {
-            add_peer(&mut unknown, &context.scope(), peer, None);
+fn unknown_permissions(
+    snapshot: &Snapshot,
+    group: &GroupRow,
+    revoked: &Revoked,
+) -> Option<Vec<IpPermission>> {
+    let keys = revoked.unknown.iter();
+    let unknown = grouped(
+        snapshot,
+        group,
+        keys.map(|key| (key.traffic, &key.peer, None)),
+    );
+    (!unknown.is_empty()).then_some(unknown)
+}
+
+/// Authorizing and revoking of one direction. The requests of both have the same members, except that only inbound
+/// ones may name a group of the default VPC.
+macro_rules! direction {
+    (
+        $egress:literal, |$context:ident, $request:ident| $group:expr;
+        $authorize:ident: $authorize_request:ty => $authorize_result:ident;
+        $revoke:ident: $revoke_request:ty => $revoke_result:ident;
+    ) => {
+        pub fn $authorize(
+            $context: &Context,
+            $request: $authorize_request,
+        ) -> Result<$authorize_result, ApiError> {
+            let call = Call {
+                egress: $egress,
+                group_id: $group?,
+                list: $request.ip_permissions,
+                plain: plain!($request),
+                dry_run: $request.dry_run,
+            };
+            let rules = authorize($context, call, $request.tag_specifications)?;
+            Ok($authorize_result {
+                r#return: Some(true),
+                security_group_rules: Some(rules),
+            })
         }
-        unknown
+
+        pub fn $revoke(
+            $context: &Context,
+            $request: $revoke_request,
+        ) -> Result<$revoke_result, ApiError> {
+            let call = Call {
+                egress: $egress,
+                group_id: $group?,
+                list: $request.ip_permissions,
+                plain: plain!($request),
+                dry_run: $request.dry_run,
+            };
+            let (revoked, unknown) = revoke($context, call, $request.security_group_rule_ids)?;
+            Ok($revoke_result {
+                r#return: Some(true),
+                revoked_security_group_rules: Some(revoked),
+                unknown_ip_permissions: unknown,
+            })
+        }
     };
-    (!revoked.unknown.is_empty()).then(|| revoked.unknown.iter().map(shown).collect())
 }
 
-pub fn revoke_ingress(
-    context: &Context,
-    request: RevokeSecurityGroupIngressRequest,
-) -> Result<RevokeSecurityGroupIngressResult, ApiError> {
-    let group_id = named(
-        context,
-        request.group_id.as_deref(),
-        request.group_name.as_deref(),
-    )?;
-    let call = Revocation {
-        egress: false,
-        group_id: group_id.clone(),
-        list: request.ip_permissions,
-        plain: plain!(request),
-        rule_ids: request.security_group_rule_ids,
-        dry_run: request.dry_run,
+direction! {
+    false, |context, request| {
+        let (id, name) = (request.group_id.as_deref(), request.group_name.as_deref());
+        named(context, id, name)
     };
-    let revoked = revoke(context, call)?;
-    Ok(RevokeSecurityGroupIngressResult {
-        r#return: Some(true),
-        revoked_security_group_rules: Some(revoked_rules(&group_id, &revoked)),
-        unknown_ip_permissions: unknown_permissions(context, &revoked),
-    })
+    authorize_ingress: AuthorizeSecurityGroupIngressRequest => AuthorizeSecurityGroupIngressResult;
+    revoke_ingress: RevokeSecurityGroupIngressRequest => RevokeSecurityGroupIngressResult;
 }
 
-pub fn revoke_egress(
-    context: &Context,
-    request: RevokeSecurityGroupEgressRequest,
-) -> Result<RevokeSecurityGroupEgressResult, ApiError> {
-    let group_id = named(context, Some(&request.group_id), None)?;
-    let call = Revocation {
-        egress: true,
-        group_id: group_id.clone(),
-        list: request.ip_permissions,
-        plain: plain!(request),
-        rule_ids: request.security_group_rule_ids,
-        dry_run: request.dry_run,
-    };
-    let revoked = revoke(context, call)?;
-    Ok(RevokeSecurityGroupEgressResult {
-        r#return: Some(true),
-        revoked_security_group_rules: Some(revoked_rules(&group_id, &revoked)),
-        unknown_ip_permissions: unknown_permissions(context, &revoked),
-    })
+direction! {
+    true, |context, request| named(context, Some(&request.group_id), None);
+    authorize_egress: AuthorizeSecurityGroupEgressRequest => AuthorizeSecurityGroupEgressResult;
+    revoke_egress: RevokeSecurityGroupEgressRequest => RevokeSecurityGroupEgressResult;
 }
 
 const FILTERS: &[&str] = &["group-id", "security-group-rule-id"];
@@ -479,11 +443,7 @@ pub fn describe(
         .iter()
         .find(|id| !all().any(|(_, rule)| rule.rule_id == **id))
     {
-        return Err(Refusal::not_found(
-            crate::model::vpc::ResourceKind::SecurityGroupRule,
-            unknown,
-        )
-        .into());
+        return Err(Refusal::not_found(ResourceKind::SecurityGroupRule, unknown).into());
     }
     let mut found: Vec<_> = all()
         .filter(|(_, rule)| wanted.is_empty() || wanted.contains(&rule.rule_id))
@@ -506,7 +466,7 @@ pub fn describe(
     )?;
     let shown = found
         .into_iter()
-        .map(|(group, rule)| render(group, rule))
+        .map(|(group, rule)| render(&snapshot, group, rule))
         .collect();
     Ok(DescribeSecurityGroupRulesResult {
         security_group_rules: Some(shown),
@@ -514,7 +474,7 @@ pub fn describe(
     })
 }
 
-fn updated_rule(context: &Context, request: SecurityGroupRuleRequest) -> Result<NewRule, Refusal> {
+fn updated_rule(request: SecurityGroupRuleRequest) -> Result<NewRule, Refusal> {
     let protocol = protocol_of(request.ip_protocol.as_ref())?;
     let traffic = traffic(protocol, request.from_port, request.to_port)?;
     let given = [
@@ -539,28 +499,22 @@ fn updated_rule(context: &Context, request: SecurityGroupRuleRequest) -> Result<
             });
         }
     }
-    let peer = match (
-        request.cidr_ipv4,
-        request.cidr_ipv6,
-        request.referenced_group_id,
-    ) {
-        (Some(block), ..) => Peer::Here(block_peer(&block)?),
-        (_, Some(block), _) => ipv6_peer(&block)?,
-        (.., Some(group_id)) => group_peer(
-            context,
-            UserIdGroupPair {
-                group_id: Some(group_id),
-                ..UserIdGroupPair::default()
-            },
-        )?,
-        _ => Peer::NotOffered("A managed prefix list"),
+    let peer = if let Some(block) = request.cidr_ipv4 {
+        block_peer(&block)?
+    } else if let Some(block) = request.cidr_ipv6 {
+        block_peer_v6(&block)?
+    } else if let Some(id) = request.prefix_list_id {
+        RulePeer::PrefixList(ids::parse(&id)?)
+    } else {
+        RulePeer::Group(ids::parse(
+            &request.referenced_group_id.unwrap_or_default(),
+        )?)
     };
-    Source {
+    Ok(NewRule {
         traffic,
         peer,
         description: request.description,
-    }
-    .into_rule()
+    })
 }
 
 pub fn modify(
@@ -576,7 +530,7 @@ pub fn modify(
             .ok_or(Refusal::MissingParameter {
                 name: "securityGroupRule",
             })?;
-        updates.push((id, updated_rule(context, rule)?));
+        updates.push((id, updated_rule(rule)?));
     }
     if updates.is_empty() {
         return Err(Refusal::MissingParameter {
@@ -639,40 +593,23 @@ fn set_descriptions(
     }
 }
 
-pub fn describe_ingress(
-    context: &Context,
-    request: UpdateSecurityGroupRuleDescriptionsIngressRequest,
-) -> Result<UpdateSecurityGroupRuleDescriptionsIngressResult, ApiError> {
-    let id = named(
-        context,
-        request.group_id.as_deref(),
-        request.group_name.as_deref(),
-    )?;
-    let (list, by_id) = (
-        request.ip_permissions,
-        request.security_group_rule_descriptions,
-    );
-    set_descriptions(context, false, &id, list, by_id, request.dry_run)?;
-    Ok(UpdateSecurityGroupRuleDescriptionsIngressResult {
-        r#return: Some(true),
-    })
+/// Describing the rules of one direction; the requests of both have the same members.
+macro_rules! description {
+    ($name:ident, $egress:literal, $request:ty => $result:ident) => {
+        pub fn $name(context: &Context, request: $request) -> Result<$result, ApiError> {
+            let (id, name) = (request.group_id.as_deref(), request.group_name.as_deref());
+            let id = named(context, id, name)?;
+            let list = request.ip_permissions;
+            let by_id = request.security_group_rule_descriptions;
+            set_descriptions(context, $egress, &id, list, by_id, request.dry_run)?;
+            Ok($result {
+                r#return: Some(true),
+            })
+        }
+    };
 }
 
-pub fn describe_egress(
-    context: &Context,
-    request: UpdateSecurityGroupRuleDescriptionsEgressRequest,
-) -> Result<UpdateSecurityGroupRuleDescriptionsEgressResult, ApiError> {
-    let id = named(
-        context,
-        request.group_id.as_deref(),
-        request.group_name.as_deref(),
-    )?;
-    let (list, by_id) = (
-        request.ip_permissions,
-        request.security_group_rule_descriptions,
-    );
-    set_descriptions(context, true, &id, list, by_id, request.dry_run)?;
-    Ok(UpdateSecurityGroupRuleDescriptionsEgressResult {
-        r#return: Some(true),
-    })
-}
+description!(describe_ingress, false,
+    UpdateSecurityGroupRuleDescriptionsIngressRequest => UpdateSecurityGroupRuleDescriptionsIngressResult);
+description!(describe_egress, true,
+    UpdateSecurityGroupRuleDescriptionsEgressRequest => UpdateSecurityGroupRuleDescriptionsEgressResult);

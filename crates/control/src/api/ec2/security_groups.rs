@@ -5,9 +5,9 @@ use super::{tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::permissions::port_members;
 use crate::model::vpc::security_groups::{self, NewSecurityGroup};
-use crate::model::vpc::{Refusal, ids};
+use crate::model::vpc::{Refusal, ids, peering, security_group_rules};
 use fogbank_types::ec2::{RulePeer, SecurityGroup as Row};
-use fogbank_types::{Scope, SecurityGroupId, Traffic};
+use fogbank_types::{Scope, SecurityGroupId, Snapshot, Traffic};
 use fogbank_wire::ec2::*;
 
 fn arn(scope: &Scope, id: &SecurityGroupId) -> String {
@@ -15,25 +15,28 @@ fn arn(scope: &Scope, id: &SecurityGroupId) -> String {
 }
 
 /// Rules of one direction with the same traffic make one permission.
-fn permissions(row: &Row, egress: bool) -> Vec<IpPermission> {
+fn permissions(snapshot: &Snapshot, row: &Row, egress: bool) -> Vec<IpPermission> {
+    let rules = row.rules.iter().filter(|rule| rule.egress == egress);
+    let peers = rules.map(|rule| (rule.traffic, &rule.peer, rule.description.clone()));
+    grouped(snapshot, row, peers)
+}
+
+/// Peers by traffic, in the order in which they come.
+pub fn grouped<'a>(
+    snapshot: &Snapshot,
+    group: &Row,
+    peers: impl Iterator<Item = (Traffic, &'a RulePeer, Option<String>)>,
+) -> Vec<IpPermission> {
     let mut shown: Vec<(Traffic, IpPermission)> = Vec::new();
-    for rule in row.rules.iter().filter(|rule| rule.egress == egress) {
-        let at = match shown
-            .iter()
-            .position(|(traffic, _)| *traffic == rule.traffic)
-        {
+    for (traffic, peer, description) in peers {
+        let at = match shown.iter().position(|(other, _)| *other == traffic) {
             Some(at) => at,
             None => {
-                shown.push((rule.traffic, permission(rule.traffic)));
+                shown.push((traffic, permission(traffic)));
                 shown.len() - 1
             }
         };
-        add_peer(
-            &mut shown[at].1,
-            &row.scope,
-            &rule.peer,
-            rule.description.clone(),
-        );
+        add_peer(&mut shown[at].1, snapshot, group, peer, description);
     }
     shown
         .into_iter()
@@ -42,7 +45,7 @@ fn permissions(row: &Row, egress: bool) -> Vec<IpPermission> {
 }
 
 /// A permission without peers yet.
-pub fn permission(traffic: Traffic) -> IpPermission {
+fn permission(traffic: Traffic) -> IpPermission {
     let (from_port, to_port) = port_members(traffic);
     IpPermission {
         from_port,
@@ -55,9 +58,10 @@ pub fn permission(traffic: Traffic) -> IpPermission {
     }
 }
 
-pub fn add_peer(
+fn add_peer(
     permission: &mut IpPermission,
-    scope: &Scope,
+    snapshot: &Snapshot,
+    group: &Row,
     peer: &RulePeer,
     description: Option<String>,
 ) {
@@ -66,27 +70,103 @@ pub fn add_peer(
             cidr_ip: Some(block.to_string()),
             description,
         }),
-        RulePeer::Group(id) => {
+        RulePeer::Ipv6(block) => permission
+            .ipv6_ranges
+            .get_or_insert_default()
+            .push(Ipv6Range {
+                cidr_ipv6: Some(block.to_string()),
+                description,
+            }),
+        RulePeer::PrefixList(id) => {
+            let list = PrefixListId {
+                description,
+                prefix_list_id: Some(id.to_string()),
+            };
             permission
-                .user_id_group_pairs
+                .prefix_list_ids
                 .get_or_insert_default()
-                .push(UserIdGroupPair {
-                    description,
-                    group_id: Some(id.to_string()),
-                    user_id: Some(scope.account.clone()),
-                    ..UserIdGroupPair::default()
-                })
+                .push(list);
+        }
+        RulePeer::Group(id) => {
+            let pairs = permission.user_id_group_pairs.get_or_insert_default();
+            pairs.push(Reference::of(snapshot, group, id).pair(description));
         }
     }
 }
 
-fn render(row: &Row) -> SecurityGroup {
+/// A group that a rule names, as replies tell it.
+pub struct Reference {
+    group_id: SecurityGroupId,
+    owner: Option<String>,
+    vpc_id: Option<String>,
+    /// Id and status, if the group is of another VPC.
+    peering: Option<(String, &'static str)>,
+}
+
+impl Reference {
+    /// One that is stale is found as far as something of it is still there.
+    pub fn of(snapshot: &Snapshot, group: &Row, id: &SecurityGroupId) -> Self {
+        let (named, connection) = match security_group_rules::referenced(snapshot, group, id) {
+            Some((named, connection)) => (Some(named), connection),
+            None => {
+                let ended = peering::seen_by(snapshot, &group.scope).find_map(|connection| {
+                    let (_, other) = connection.sides(&group.scope, &group.vpc_id)?;
+                    let named = snapshot.security_groups.get(&other.scope, id)?;
+                    (named.vpc_id == other.vpc_id).then_some((named, connection))
+                });
+                ended.map_or((None, None), |(named, connection)| {
+                    (Some(named), Some(connection))
+                })
+            }
+        };
+        Self {
+            group_id: id.clone(),
+            owner: named.map(|named| named.scope.account.clone()),
+            vpc_id: named.map(|named| named.vpc_id.to_string()),
+            peering: connection.map(|connection| {
+                let id = connection.peering_id.to_string();
+                (id, peering::code(connection.status))
+            }),
+        }
+    }
+
+    fn pair(self, description: Option<String>) -> UserIdGroupPair {
+        let (peering_id, status) = self.peering.unzip();
+        UserIdGroupPair {
+            description,
+            group_id: Some(self.group_id.to_string()),
+            group_name: None,
+            peering_status: status.map(str::to_owned),
+            user_id: self.owner,
+            // AWS tells the VPC of a peer's group only.
+            vpc_id: self.vpc_id.filter(|_| peering_id.is_some()),
+            vpc_peering_connection_id: peering_id,
+        }
+    }
+
+    pub fn info(self) -> ReferencedSecurityGroup {
+        let (peering_id, status) = self.peering.unzip();
+        ReferencedSecurityGroup {
+            group_id: Some(self.group_id.to_string()),
+            peering_status: status.map(str::to_owned),
+            user_id: self.owner,
+            vpc_id: self.vpc_id,
+            vpc_peering_connection_id: peering_id,
+        }
+    }
+
+    fn owner(self) -> Option<String> {
+        self.owner
+    }
+}
+
+fn render(snapshot: &Snapshot, row: &Row) -> SecurityGroup {
     SecurityGroup {
         description: Some(row.description.clone()),
         group_id: Some(row.group_id.to_string()),
         group_name: Some(row.name.clone()),
-        ip_permissions: Some(permissions(row, false)),
-        ip_permissions_egress: Some(permissions(row, true)),
+        ip_permissions: Some(permissions(snapshot, row, false)),
+        ip_permissions_egress: Some(permissions(snapshot, row, true)),
         owner_id: Some(row.scope.account.clone()),
         security_group_arn: Some(arn(&row.scope, &row.group_id)),
         tags: tags::render(&row.tags),
@@ -149,7 +229,7 @@ const FILTERS: &[&str] = &[
     "vpc-id",
 ];
 
-fn values(row: &Row, name: &str) -> Vec<String> {
+fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
     match name {
         "description" => vec![row.description.clone()],
         "group-id" => vec![row.group_id.to_string()],
@@ -170,8 +250,10 @@ fn values(row: &Row, name: &str) -> Vec<String> {
             rules
                 .filter_map(|rule| match (member, &rule.peer) {
                     ("cidr", RulePeer::Ipv4(block)) => Some(block.to_string()),
+                    ("ipv6-cidr", RulePeer::Ipv6(block)) => Some(block.to_string()),
+                    ("prefix-list-id", RulePeer::PrefixList(id)) => Some(id.to_string()),
                     ("group-id", RulePeer::Group(id)) => Some(id.to_string()),
-                    ("user-id", RulePeer::Group(_)) => Some(row.scope.account.clone()),
+                    ("user-id", RulePeer::Group(id)) => Reference::of(snapshot, row, id).owner(),
                     ("protocol", _) => Some(rule.traffic.protocol_name()),
                     ("from-port", _) => number(port_members(rule.traffic).0),
                     ("to-port", _) => number(port_members(rule.traffic).1),
@@ -202,9 +284,15 @@ pub fn describe(
         next_token: request.next_token,
         dry_run: request.dry_run,
     };
-    let (found, next_token) =
-        rows::<Row, SecurityGroupId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;
-    let shown = found.iter().map(|row| render(row)).collect();
+    let (found, next_token) = rows::<Row, SecurityGroupId>(
+        context,
+        &snapshot,
+        query,
+        FILTERS,
+        |row| &row.tags,
+        |row, name| values(&snapshot, row, name),
+    )?;
+    let shown = found.iter().map(|row| render(&snapshot, row)).collect();
     Ok(DescribeSecurityGroupsResult {
         security_groups: Some(shown),
         next_token,

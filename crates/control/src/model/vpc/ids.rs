@@ -52,11 +52,7 @@ resource_ids! {
     NetworkInsightsAnalysisId = NetworkInsightsAnalysis,
     EgressOnlyInternetGatewayId = EgressOnlyInternetGateway,
     PrefixListId = PrefixList,
-    VpcEndpointId = VpcEndpoint,
     VpcPeeringConnectionId = VpcPeeringConnection,
-    FlowLogId = FlowLog,
-    NetworkInsightsPathId = NetworkInsightsPath,
-    NetworkInsightsAnalysisId = NetworkInsightsAnalysis,
 }
 
 /// A caller's id. One with the right prefix that cannot be an id of ours names nothing, as in AWS
@@ -94,12 +90,6 @@ pub fn block(parameter: &str, text: &str) -> Result<Ipv4Cidr, Refusal> {
 }
 
 /// A caller's IPv6 block; host bits are cleared.
-pub fn block_v6(parameter: &str, text: &str) -> Result<Ipv6Cidr, Refusal> {
-    text.parse()
-        .map_err(|_| Refusal::parameter(parameter, text, "This is not a valid IPv6 CIDR block."))
-}
-
-/// A caller's block of IPv6.
 pub fn block_v6(parameter: &str, text: &str) -> Result<Ipv6Cidr, Refusal> {
     text.parse()
         .map_err(|_| Refusal::parameter(parameter, text, "This is not a valid IPv6 CIDR block."))

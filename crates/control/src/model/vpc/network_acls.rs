@@ -1,7 +1,7 @@
 //! Network ACLs: ordered, stateless rules at a subnet's border.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
 
-use super::{QUOTAS, Refusal, ResourceKind, ids, vpcs};
+use super::{Quotas, Refusal, ResourceKind, ids, vpcs};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -9,6 +9,11 @@ use std::sync::Arc;
 
 /// The entry that ends every ACL and denies the rest (fact ACL-2).
 pub const LAST_ENTRY: i32 = 32767;
+/// The same for IPv6, in a VPC that has it.
+pub const LAST_ENTRY_V6: i32 = 32768;
+
+/// Entries that a default ACL is born with; the second once its VPC has IPv6 (fact ACL-3).
+const DEFAULT_NUMBERS: (u16, u16) = (100, 101);
 
 /// An entry as a caller gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +22,7 @@ pub struct NewEntry {
     pub egress: bool,
     pub allow: bool,
     pub traffic: Traffic,
-    pub cidr_block: Ipv4Cidr,
+    pub cidr_block: IpCidr,
 }
 
 pub fn get<'a>(
@@ -55,16 +60,40 @@ pub(super) fn create_default(tx: &mut Tx, vpc: &Vpc) {
     let id = NetworkAclId::from_bits(tx.random());
     let mut acl = new_acl(tx, &vpc.scope, id, &vpc.vpc_id, Tags::new());
     acl.is_default = true;
-    acl.entries = [true, false]
-        .map(|egress| NetworkAclEntry {
-            number: 100,
-            egress,
-            allow: true,
-            traffic: Traffic::All,
-            cidr_block: Ipv4Cidr::ANY,
-        })
-        .into();
+    acl.entries = default_entries(DEFAULT_NUMBERS.0, Ipv4Cidr::ANY.into());
+    if vpc.ipv6_blocks().next().is_some() {
+        acl.entries
+            .extend(default_entries(DEFAULT_NUMBERS.1, Ipv6Cidr::ANY.into()));
+    }
     tx.put(acl);
+}
+
+fn default_entries(number: u16, cidr_block: IpCidr) -> Vec<NetworkAclEntry> {
+    let entry = |egress| NetworkAclEntry {
+        number,
+        egress,
+        allow: true,
+        traffic: Traffic::All,
+        cidr_block,
+    };
+    [true, false].map(entry).into()
+}
+
+/// A VPC's first IPv6 block opens its default ACL to IPv6, unless somebody changed its entries.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/default-network-acl.html>
+pub fn open_ipv6(tx: &mut Tx, vpc: &Vpc) {
+    let acls = tx.snapshot().network_acls.in_scope(&vpc.scope);
+    let untouched = default_entries(DEFAULT_NUMBERS.0, Ipv4Cidr::ANY.into());
+    let ids: Vec<_> = acls
+        .filter(|acl| acl.is_default && acl.vpc_id == vpc.vpc_id && acl.entries == untouched)
+        .map(|acl| acl.network_acl_id.clone())
+        .collect();
+    for id in ids {
+        tx.update::<NetworkAcl>(&vpc.scope, &id, |acl| {
+            acl.entries
+                .extend(default_entries(DEFAULT_NUMBERS.1, Ipv6Cidr::ANY.into()));
+        });
+    }
 }
 
 /// Without entries of its own it blocks everything. A call with the client token of an earlier one answers that one's.
@@ -93,7 +122,7 @@ pub fn create(
         .in_scope(scope)
         .filter(|row| row.vpc_id == *vpc_id)
         .count()
-        >= QUOTAS.network_acls_per_vpc
+        >= Quotas::of(tx.config()).network_acls_per_vpc
     {
         return Err(Refusal::AclLimit {
             vpc_id: vpc_id.to_string(),
@@ -169,9 +198,11 @@ pub fn create_entry(
     if acl
         .entries
         .iter()
-        .filter(|other| other.egress == entry.egress)
+        .filter(|other| {
+            other.egress == entry.egress && other.cidr_block.is_ipv4() == entry.cidr_block.is_ipv4()
+        })
         .count()
-        >= QUOTAS.acl_entries_per_direction
+        >= Quotas::of(tx.config()).acl_entries_per_direction
     {
         return Err(Refusal::AclEntryLimit);
     }
@@ -275,8 +306,46 @@ mod tests {
             egress,
             allow: true,
             traffic: Traffic::All,
-            cidr_block: Ipv4Cidr::ANY,
+            cidr_block: Ipv4Cidr::ANY.into(),
         }
+    }
+
+    fn entry_v6(number: i32, egress: bool) -> NewEntry {
+        NewEntry {
+            cidr_block: Ipv6Cidr::ANY.into(),
+            ..entry(number, egress)
+        }
+    }
+
+    #[test]
+    fn the_families_share_numbers_and_count_on_their_own() {
+        let (mut tx, _, id) = stage();
+        create_entry(&mut tx, &scope(), &id, entry(1, true)).unwrap();
+        assert_eq!(
+            create_entry(&mut tx, &scope(), &id, entry_v6(1, true)),
+            Err(Refusal::AclEntryExists { number: 1 })
+        );
+        for number in 101..=120 {
+            create_entry(&mut tx, &scope(), &id, entry_v6(number, true)).unwrap();
+        }
+        assert_eq!(
+            create_entry(&mut tx, &scope(), &id, entry_v6(121, true)),
+            Err(Refusal::AclEntryLimit)
+        );
+        create_entry(&mut tx, &scope(), &id, entry(122, true)).unwrap();
+    }
+
+    #[test]
+    fn a_default_acl_that_nobody_changed_opens_to_ipv6() {
+        let (mut tx, vpc, _) = stage();
+        let default = |tx: &Tx| {
+            let mut acls = tx.snapshot().network_acls.in_scope(&scope());
+            NetworkAcl::clone(acls.find(|acl| acl.is_default).unwrap())
+        };
+        open_ipv6(&mut tx, &vpc);
+        assert_eq!(default(&tx).entries.len(), 4);
+        open_ipv6(&mut tx, &vpc);
+        assert_eq!(default(&tx).entries.len(), 4, "once");
     }
 
     #[test]

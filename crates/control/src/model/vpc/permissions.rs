@@ -19,17 +19,22 @@ pub fn traffic(protocol: &str, from: Option<i32>, to: Option<i32>) -> Result<Tra
             (Some(kind), Some(code)) => Ok(Traffic::Icmp(icmp(kind, code)?)),
             _ => Err(both_ports("ICMP")),
         },
-        Some(58) if from.is_some_and(|kind| kind != -1) || to.is_some_and(|code| code != -1) => {
-            Err(Refusal::NotOffered { what: "IPv6" })
-        }
+        // Its type and code may be left out, unlike those of ICMP.
+        Some(58) => match (from, to) {
+            (None, None) => Ok(Traffic::Icmpv6(None)),
+            (Some(kind), code) => Ok(Traffic::Icmpv6(icmp(kind, code.unwrap_or(-1))?)),
+            (None, Some(_)) => Err(both_ports("ICMPv6")),
+        },
         // Other protocols carry no ports; AWS ignores them there.
         Some(number) => Ok(Traffic::Protocol(number)),
     }
 }
 
-/// The traffic of an ACL entry, which has ports and ICMP types in members of their own.
+/// The traffic of an ACL entry, which has ports and ICMP types in members of their own. ICMPv6 has types only in an
+/// entry for an IPv6 block. <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkAclEntry.html>
 pub fn entry_traffic(
     protocol: &str,
+    block: IpCidr,
     port_range_given: Option<(Option<i32>, Option<i32>)>,
     icmp_given: Option<(Option<i32>, Option<i32>)>,
 ) -> Result<Traffic, Refusal> {
@@ -39,8 +44,10 @@ pub fn entry_traffic(
             Some((Some(from), Some(to))) => Ok(with_ports(number, port_range(from, to)?)),
             _ => Err(Refusal::MissingParameter { name: "portRange" }),
         },
-        Some(1) => match icmp_given {
-            Some((Some(kind), Some(code))) => Ok(Traffic::Icmp(icmp(kind, code)?)),
+        Some(58) if block.is_ipv4() => Ok(Traffic::Icmpv6(None)),
+        Some(number @ (1 | 58)) => match icmp_given {
+            Some((Some(kind), Some(code))) if number == 1 => Ok(Traffic::Icmp(icmp(kind, code)?)),
+            Some((Some(kind), Some(code))) => Ok(Traffic::Icmpv6(icmp(kind, code)?)),
             _ => Err(Refusal::MissingParameter {
                 name: "icmpTypeCode",
             }),
@@ -118,14 +125,23 @@ pub fn block_peer(text: &str) -> Result<RulePeer, Refusal> {
         .map_err(|_| Refusal::value(format!("CIDR block {text} is malformed")))
 }
 
+/// The same of IPv6.
+pub fn block_peer_v6(text: &str) -> Result<RulePeer, Refusal> {
+    text.parse()
+        .map(RulePeer::Ipv6)
+        .map_err(|_| Refusal::value(format!("CIDR block {text} is malformed")))
+}
+
 /// `fromPort` and `toPort` of a rule in replies; absent where AWS has none.
 pub fn port_members(traffic: Traffic) -> (Option<i32>, Option<i32>) {
     match traffic {
         Traffic::Tcp(range) | Traffic::Udp(range) => {
             (Some(range.from().into()), Some(range.to().into()))
         }
-        Traffic::Icmp(None) => (Some(-1), Some(-1)),
-        Traffic::Icmp(Some((kind, code))) => (Some(kind.into()), Some(code.map_or(-1, i32::from))),
+        Traffic::Icmp(None) | Traffic::Icmpv6(None) => (Some(-1), Some(-1)),
+        Traffic::Icmp(Some((kind, code))) | Traffic::Icmpv6(Some((kind, code))) => {
+            (Some(kind.into()), Some(code.map_or(-1, i32::from)))
+        }
         Traffic::All | Traffic::Protocol(_) => (None, None),
     }
 }
@@ -165,7 +181,14 @@ mod tests {
             ("1", Some(8), Some(-1), Traffic::Icmp(Some((8, None)))),
             ("icmp", Some(3), Some(4), Traffic::Icmp(Some((3, Some(4))))),
             ("50", None, None, Traffic::Protocol(50)),
-            ("58", Some(-1), Some(-1), Traffic::Protocol(58)),
+            ("58", Some(-1), Some(-1), Traffic::Icmpv6(None)),
+            ("icmpv6", None, None, Traffic::Icmpv6(None)),
+            (
+                "icmpv6",
+                Some(128),
+                Some(0),
+                Traffic::Icmpv6(Some((128, Some(0)))),
+            ),
         ] {
             assert_eq!(
                 traffic(protocol, from, to),
@@ -200,7 +223,8 @@ mod tests {
             ("icmp", Some(256), Some(-1)),
             ("icmp", Some(8), Some(256)),
             ("icmp", Some(-2), Some(-1)),
-            ("icmpv6", Some(128), Some(0)),
+            ("icmpv6", Some(256), Some(0)),
+            ("icmpv6", None, Some(0)),
         ] {
             assert!(
                 traffic(protocol, from, to).is_err(),
@@ -212,15 +236,16 @@ mod tests {
     #[test]
     fn acl_entries_need_their_own_members() {
         let ports = Some((Some(80), Some(80)));
+        let [v4, v6]: [IpCidr; 2] = ["10.0.0.0/8", "::/0"].map(|text| text.parse().unwrap());
         assert_eq!(
-            entry_traffic("6", ports, None),
+            entry_traffic("6", v4, ports, None),
             Ok(Traffic::Tcp(range(80, 80)))
         );
         assert_eq!(
-            entry_traffic("1", None, Some((Some(-1), Some(-1)))),
+            entry_traffic("1", v4, None, Some((Some(-1), Some(-1)))),
             Ok(Traffic::Icmp(None))
         );
-        assert_eq!(entry_traffic("-1", None, None), Ok(Traffic::All));
+        assert_eq!(entry_traffic("-1", v4, None, None), Ok(Traffic::All));
         for (protocol, ports, icmp) in [
             ("6", None, None),
             ("6", Some((Some(80), None)), None),
@@ -229,8 +254,21 @@ mod tests {
             ("6", Some((Some(2), Some(1))), None),
             ("x", None, None),
         ] {
-            assert!(entry_traffic(protocol, ports, icmp).is_err(), "{protocol}");
+            assert!(
+                entry_traffic(protocol, v4, ports, icmp).is_err(),
+                "{protocol}"
+            );
         }
+        let echo = Some((Some(128), Some(-1)));
+        assert_eq!(
+            entry_traffic("58", v6, None, echo),
+            Ok(Traffic::Icmpv6(Some((128, None))))
+        );
+        assert_eq!(
+            entry_traffic("58", v4, None, echo),
+            Ok(Traffic::Icmpv6(None))
+        );
+        assert!(entry_traffic("58", v6, None, None).is_err());
     }
 
     #[test]

@@ -89,6 +89,7 @@ fn run(tx: &mut Tx, command: u8, a: u8, b: u8) -> Result<(), Refusal> {
             let new = NewSubnet {
                 vpc_id: vpc_id(tx, a),
                 cidr_block: block(a, b),
+                ipv6_block: None,
                 zone: None,
                 tags: Tags::new(),
             };
@@ -114,7 +115,7 @@ fn run(tx: &mut Tx, command: u8, a: u8, b: u8) -> Result<(), Refusal> {
                 &s,
                 &table_id(tx, a),
                 Route {
-                    destination: block(b, a),
+                    destination: RouteDestination::Block(block(b, a).into()),
                     target,
                 },
             )
@@ -282,7 +283,7 @@ proptest! {
         let before = security_groups::get(tx.snapshot(), &scope(), &id).unwrap().clone();
         security_group_rules::authorize(&mut tx, &scope(), &id, egress, new.clone(), &Tags::new()).unwrap();
         let keys: Vec<_> =
-            new.into_iter().map(|rule| RuleKey { traffic: rule.traffic, peer: Some(rule.peer) }).collect();
+            new.into_iter().map(|rule| RuleKey { traffic: rule.traffic, peer: rule.peer }).collect();
         security_group_rules::revoke(&mut tx, &scope(), &id, egress, &keys).unwrap();
         let after = security_groups::get(tx.snapshot(), &scope(), &id).unwrap();
         prop_assert_eq!(&**after, &*before);

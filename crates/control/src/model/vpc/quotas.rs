@@ -21,13 +21,14 @@ macro_rules! quotas {
                 if config.quotas.is_empty() {
                     return Self::AWS;
                 }
-                Self {
+                let set = Self {
                     $($name: {
                         let set = config.quotas.get(stringify!($name));
                         $(let set = set.or_else(|| config.quotas.get($code));)?
                         set.map_or($default, |number| *number as usize)
                     },)*
-                }
+                };
+                set.with_room_for_interfaces()
             }
         }
     };
@@ -62,6 +63,15 @@ quotas! {
     tags_per_resource: 50;
 }
 
+impl Quotas {
+    /// The rules of a group times the groups of an interface stay within their product's limit (fact SG-4).
+    fn with_room_for_interfaces(mut self) -> Self {
+        let most = self.rules_per_interface / self.groups_per_interface.max(1);
+        self.rules_per_group_and_direction = self.rules_per_group_and_direction.min(most);
+        self
+    }
+}
+
 /// AWS's quotas, for what has no configuration at hand.
 pub const QUOTAS: Quotas = Quotas::AWS;
 
@@ -79,5 +89,14 @@ mod tests {
         let quotas = Quotas::of(&config);
         assert_eq!((quotas.vpcs, quotas.routes_per_table), (9, 1000));
         assert_eq!(quotas.elastic_ips, 5);
+    }
+
+    #[test]
+    fn rules_times_groups_stay_within_a_thousand() {
+        let mut config = test_config();
+        config.quotas.insert("L-0EA8095F".to_owned(), 200);
+        assert_eq!(Quotas::of(&config).rules_per_group_and_direction, 200);
+        config.quotas.insert("L-2AFB9258".to_owned(), 16);
+        assert_eq!(Quotas::of(&config).rules_per_group_and_direction, 62);
     }
 }

@@ -144,30 +144,10 @@ impl ResourceKind {
                 "InvalidPrefixListId.Malformed",
                 "prefix list ID",
             ),
-            Self::VpcEndpoint => (
-                "InvalidVpcEndpointId.NotFound",
-                "InvalidVpcEndpointId.Malformed",
-                "Vpc Endpoint Id",
-            ),
             Self::VpcPeeringConnection => (
                 "InvalidVpcPeeringConnectionID.NotFound",
                 "InvalidVpcPeeringConnectionId.Malformed",
                 "vpcPeeringConnection ID",
-            ),
-            Self::FlowLog => (
-                "InvalidFlowLogId.NotFound",
-                "InvalidFlowLogId.Malformed",
-                "flow log ID",
-            ),
-            Self::NetworkInsightsPath => (
-                "InvalidNetworkInsightsPathId.NotFound",
-                "InvalidNetworkInsightsPathId.Malformed",
-                "network insights path ID",
-            ),
-            Self::NetworkInsightsAnalysis => (
-                "InvalidNetworkInsightsAnalysisId.NotFound",
-                "InvalidNetworkInsightsAnalysisId.Malformed",
-                "network insights analysis ID",
             ),
         }
     }
@@ -362,6 +342,14 @@ refusals! {
     RuleDuplicate { rule: String } = "InvalidPermission.Duplicate", "the specified rule \"{rule}\" already exists";
     RuleNotFound = "InvalidPermission.NotFound", "The specified rule does not exist in this security group.";
     RuleLimit = "RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached.";
+
+    PeeringExists = "VpcPeeringConnectionAlreadyExists", "A VPC peering connection between the VPCs already exists.";
+    PeeringLimit { vpc_id: String } = "VpcPeeringConnectionsPerVpcLimitExceeded",
+        "The maximum number of VPC peering connections for VPC '{vpc_id}' has been reached.";
+    OutstandingPeeringLimit = "OutstandingVpcPeeringConnectionLimitExceeded",
+        "The maximum number of outstanding VPC peering connection requests has been reached.";
+    PeeringTransition { id: String, from: &'static str, to: &'static str } = "InvalidStateTransition",
+        "Invalid state transition for {id}, attempted to transition from {from} to {to}";
 
     PrefixListLimit = "PrefixListLimitExceeded", "The maximum number of prefix lists has been reached.";
     PrefixListSize { max_entries: u32 } = "PrefixListMaxEntriesExceeded",

@@ -1,7 +1,7 @@
 //! Route tables and whom they serve.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html>
 
-use super::{QUOTAS, Refusal, ResourceKind, ids, subnets, vpcs};
+use super::{Quotas, Refusal, ResourceKind, ids, subnets, vpcs};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -77,7 +77,7 @@ pub fn create(
         .in_scope(scope)
         .filter(|row| row.vpc_id == *vpc_id)
         .count()
-        >= QUOTAS.route_tables_per_vpc
+        >= Quotas::of(tx.config()).route_tables_per_vpc
     {
         return Err(Refusal::RouteTableLimit {
             vpc_id: vpc_id.to_string(),

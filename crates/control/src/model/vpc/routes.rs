@@ -1,10 +1,12 @@
 //! Static routes of a table. <https://docs.aws.amazon.com/vpc/latest/userguide/route-table-options.html>
+//!
+//! Called by `api/ec2/route_tables`. Local routes and those of gateway endpoints are nobody's to write here.
 
-use super::{QUOTAS, Refusal, enis, nat_gateways, route_tables, vpcs};
+use super::{Quotas, Refusal, ResourceKind, enis, nat_gateways, prefix_lists, route_tables, vpcs};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub fn create(
     tx: &mut Tx,
@@ -12,20 +14,19 @@ pub fn create(
     table_id: &RouteTableId,
     route: Route,
 ) -> Result<(), Refusal> {
-    let table = route_tables::get(tx.snapshot(), scope, table_id)?.clone();
-    let vpc = vpcs::get(tx.snapshot(), scope, &table.vpc_id)?;
-    let destination = route.destination;
-    if vpc.blocks().any(|block| block == destination) || position(&table, destination).is_some() {
+    let snapshot = tx.snapshot();
+    let table = route_tables::get(snapshot, scope, table_id)?.clone();
+    let vpc = vpcs::get(snapshot, scope, &table.vpc_id)?;
+    let exists = |other: &Route| other.destination == route.destination;
+    if is_local(vpc, &route.destination) || snapshot.routes_of(&table).iter().any(exists) {
         return Err(Refusal::RouteExists {
-            destination: destination.to_string(),
+            destination: route.destination.to_string(),
         });
     }
-    check(tx.snapshot(), &table, &route)?;
-    if table.routes.len() >= QUOTAS.routes_per_table {
-        return Err(Refusal::RouteLimit {
-            route_table_id: table_id.to_string(),
-        });
-    }
+    check(tx, &table, &route)?;
+    let mut with = snapshot.routes_of(&table);
+    with.push(route.clone());
+    check_count(tx, &table, &with)?;
     tx.update::<RouteTable>(scope, table_id, |table| table.routes.push(route));
     Ok(())
 }
@@ -39,14 +40,13 @@ pub fn replace(
 ) -> Result<(), Refusal> {
     let table = route_tables::get(tx.snapshot(), scope, table_id)?.clone();
     let vpc = vpcs::get(tx.snapshot(), scope, &table.vpc_id)?;
-    if vpc.blocks().any(|block| block == route.destination) {
+    if is_local(vpc, &route.destination) {
         return Err(Refusal::NotOffered {
             what: "Replacing the target of a local route",
         });
     }
-    let at =
-        position(&table, route.destination).ok_or_else(|| absent(table_id, route.destination))?;
-    check(tx.snapshot(), &table, &route)?;
+    let at = own_position(tx.snapshot(), &table, &route.destination)?;
+    check(tx, &table, &route)?;
     tx.update::<RouteTable>(scope, table_id, |table| {
         table.routes[at].target = route.target
     });
@@ -57,67 +57,186 @@ pub fn delete(
     tx: &mut Tx,
     scope: &Scope,
     table_id: &RouteTableId,
-    destination: Ipv4Cidr,
+    destination: &RouteDestination,
 ) -> Result<(), Refusal> {
     let table = route_tables::get(tx.snapshot(), scope, table_id)?;
     let vpc = vpcs::get(tx.snapshot(), scope, &table.vpc_id)?;
-    if vpc.blocks().any(|block| block == destination) {
+    if is_local(vpc, destination) {
         let (destination, route_table_id) = (destination.to_string(), table_id.to_string());
         return Err(Refusal::LocalRoute {
             destination,
             route_table_id,
         });
     }
-    let at = position(table, destination).ok_or_else(|| absent(table_id, destination))?;
+    let at = own_position(tx.snapshot(), table, destination)?;
     tx.update::<RouteTable>(scope, table_id, |table| {
         table.routes.remove(at);
     });
     Ok(())
 }
 
-fn position(table: &RouteTable, destination: Ipv4Cidr) -> Option<usize> {
-    table
-        .routes
-        .iter()
-        .position(|route| route.destination == destination)
+fn is_local(vpc: &Vpc, destination: &RouteDestination) -> bool {
+    let block = destination.block();
+    vpc.all_blocks().any(|local| Some(local) == block)
 }
 
-/// The refusal for a route that is not in the table.
-pub fn absent(table_id: &RouteTableId, destination: impl ToString) -> Refusal {
-    Refusal::RouteNotFound {
-        destination: destination.to_string(),
-        route_table_id: table_id.to_string(),
+/// Where a static route stands in its table. An endpoint's route is managed by the endpoint (fact RTB-11).
+fn own_position(
+    snapshot: &Snapshot,
+    table: &RouteTable,
+    destination: &RouteDestination,
+) -> Result<usize, Refusal> {
+    let is_it = |route: &Route| route.destination == *destination;
+    if let Some(at) = table.routes.iter().position(is_it) {
+        return Ok(at);
     }
+    let (destination, route_table_id) = (destination.to_string(), table.route_table_id.to_string());
+    if snapshot.routes_of(table).iter().any(is_it) {
+        return Err(Refusal::EndpointRoute {
+            destination,
+            route_table_id,
+        });
+    }
+    Err(Refusal::RouteNotFound {
+        destination,
+        route_table_id,
+    })
+}
+
+/// The families count on their own, and a prefix list as many times as it may have entries (facts RTB-4, SG-4).
+pub(super) fn check_count(tx: &Tx, table: &RouteTable, routes: &[Route]) -> Result<(), Refusal> {
+    let (mut ipv4, mut ipv6) = (0, 0);
+    for route in routes {
+        match &route.destination {
+            RouteDestination::Block(IpCidr::V4(_)) => ipv4 += 1,
+            RouteDestination::Block(IpCidr::V6(_)) => ipv6 += 1,
+            RouteDestination::PrefixList(id) => {
+                let weight = prefix_lists::weight(tx.snapshot(), &table.scope, id);
+                ipv4 += weight.ipv4;
+                ipv6 += weight.ipv6;
+            }
+        }
+    }
+    if ipv4.max(ipv6) > Quotas::of(tx.config()).routes_per_table {
+        return Err(Refusal::RouteLimit {
+            route_table_id: table.route_table_id.to_string(),
+        });
+    }
+    Ok(())
 }
 
 /// Whether table and route fit (facts RTB-3, RTB-5).
-fn check(snapshot: &Snapshot, table: &RouteTable, route: &Route) -> Result<(), Refusal> {
-    let reserved =
-        Ipv4Cidr::containing(Ipv4Addr::new(169, 254, 168, 0), 22).expect("22 is a prefix length");
-    if reserved.covers(route.destination) {
-        let why =
-            "Routes to addresses within 169.254.168.0/22 are reserved for use by AWS services.";
-        return Err(Refusal::parameter(
-            "destinationCidrBlock",
-            route.destination,
-            why,
-        ));
+fn check(tx: &Tx, table: &RouteTable, route: &Route) -> Result<(), Refusal> {
+    let blocks = match &route.destination {
+        RouteDestination::Block(block) => {
+            check_inside_vpc(tx.snapshot(), table, *block, &route.target)?;
+            vec![*block]
+        }
+        RouteDestination::PrefixList(id) => {
+            let blocks = tx.snapshot().prefix_list(&table.scope, id, tx.config());
+            blocks.ok_or_else(|| Refusal::not_found(ResourceKind::PrefixList, id))?
+        }
+    };
+    let family = family(tx.snapshot(), &table.scope, &route.destination);
+    for block in blocks {
+        check_reserved(block)?;
     }
-    let vpc = vpcs::get(snapshot, &table.scope, &table.vpc_id)?;
-    if vpc.blocks().any(|block| block.covers(route.destination)) {
-        let whole_subnet = snapshot
-            .subnets
-            .in_scope(&table.scope)
-            .any(|subnet| subnet.vpc_id == table.vpc_id && subnet.cidr_block == route.destination);
-        if !whole_subnet || matches!(route.target, RouteTarget::InternetGateway(_)) {
-            return Err(Refusal::value(format!(
-                "The destination CIDR block {} is equal to or more specific than one of this VPC's CIDR blocks. \
-                 This route can target only a NAT gateway or an interface, and must match a subnet's CIDR block.",
-                route.destination
-            )));
+    check_family(&route.destination, family, &route.target)?;
+    check_target(tx.snapshot(), table, &route.target)
+}
+
+/// Whether a destination is of IPv4, IPv6 or, as AWS's own prefix lists, of both.
+fn family(snapshot: &Snapshot, scope: &Scope, destination: &RouteDestination) -> (bool, bool) {
+    match destination {
+        RouteDestination::Block(block) => (block.is_ipv4(), !block.is_ipv4()),
+        RouteDestination::PrefixList(id) => match snapshot.prefix_lists.get(scope, id) {
+            Some(list) => (list.ipv4, !list.ipv4),
+            None => (true, true),
+        },
+    }
+}
+
+/// NAT gateways know IPv4 only (but for NAT64), egress-only internet gateways IPv6 only.
+fn check_family(
+    destination: &RouteDestination,
+    (ipv4, ipv6): (bool, bool),
+    target: &RouteTarget,
+) -> Result<(), Refusal> {
+    let nat64 = Ipv6Cidr::containing(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96)
+        .expect("96 is a prefix length");
+    match target {
+        RouteTarget::NatGateway(_) if destination.block() == Some(nat64.into()) => {
+            Err(Refusal::NotOffered { what: "NAT64" })
+        }
+        RouteTarget::NatGateway(id) if ipv6 && !ipv4 => Err(Refusal::value(format!(
+            "The destination {destination} is not supported by target {id}: a NAT gateway carries IPv4 traffic, and \
+             IPv6 traffic only to 64:ff9b::/96."
+        ))),
+        RouteTarget::EgressOnlyInternetGateway(id) if ipv4 && !ipv6 => {
+            Err(Refusal::value(format!(
+                "The destination {destination} is not supported by target {id}: an egress-only internet gateway carries \
+                 IPv6 traffic only."
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html#route-table-reserved>
+fn check_reserved(block: IpCidr) -> Result<(), Refusal> {
+    let reserved: [IpCidr; 2] = [
+        Ipv4Cidr::containing(Ipv4Addr::new(169, 254, 168, 0), 22)
+            .expect("22 is a prefix length")
+            .into(),
+        Ipv6Cidr::containing(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32)
+            .expect("32 is a prefix length")
+            .into(),
+    ];
+    match reserved.into_iter().find(|range| range.covers(block)) {
+        None => Ok(()),
+        Some(range) => {
+            let parameter = if block.is_ipv4() {
+                "destinationCidrBlock"
+            } else {
+                "destinationIpv6CidrBlock"
+            };
+            let why =
+                format!("Routes to addresses within {range} are reserved for use by AWS services.");
+            Err(Refusal::parameter(parameter, block, &why))
         }
     }
-    check_target(snapshot, table, &route.target)
+}
+
+/// Inside the VPC's own blocks a route must be for a whole subnet, and lead to something that takes packets in the VPC.
+fn check_inside_vpc(
+    snapshot: &Snapshot,
+    table: &RouteTable,
+    block: IpCidr,
+    target: &RouteTarget,
+) -> Result<(), Refusal> {
+    let vpc = vpcs::get(snapshot, &table.scope, &table.vpc_id)?;
+    if !vpc.all_blocks().any(|local| local.covers(block)) {
+        return Ok(());
+    }
+    let whole_subnet = snapshot
+        .subnets
+        .in_scope(&table.scope)
+        .filter(|subnet| subnet.vpc_id == table.vpc_id)
+        .any(|subnet| match block {
+            IpCidr::V4(block) => subnet.cidr_block == block,
+            IpCidr::V6(block) => subnet.ipv6_block() == Some(block),
+        });
+    let takes_it = matches!(
+        target,
+        RouteTarget::NatGateway(_) | RouteTarget::NetworkInterface(_)
+    );
+    if whole_subnet && takes_it {
+        return Ok(());
+    }
+    Err(Refusal::value(format!(
+        "The destination CIDR block {block} is equal to or more specific than one of this VPC's CIDR blocks. \
+         This route can target only an interface or an instance, and must match a subnet's CIDR block."
+    )))
 }
 
 fn check_target(
@@ -126,15 +245,22 @@ fn check_target(
     target: &RouteTarget,
 ) -> Result<(), Refusal> {
     let scope = &table.scope;
-    let (vpc_id, name) = match target {
+    let unknown_gateway = |id: &str| Refusal::UnknownGateway { id: id.to_owned() };
+    let (same, name) = match target {
         RouteTarget::InternetGateway(id) => {
-            let gateway = snapshot
-                .internet_gateways
-                .get(scope, id)
-                .ok_or_else(|| Refusal::UnknownGateway { id: id.to_string() })?;
+            let gateway = snapshot.internet_gateways.get(scope, id);
+            let gateway = gateway.ok_or_else(|| unknown_gateway(id.as_str()))?;
             (
-                gateway.attached_vpc.as_ref(),
+                gateway.attached_vpc.as_ref() == Some(&table.vpc_id),
                 format!("network gateway {id}"),
+            )
+        }
+        RouteTarget::EgressOnlyInternetGateway(id) => {
+            let gateway = snapshot.egress_only_gateways.get(scope, id);
+            let gateway = gateway.ok_or_else(|| unknown_gateway(id.as_str()))?;
+            (
+                gateway.vpc_id == table.vpc_id,
+                format!("egress only internet gateway {id}"),
             )
         }
         RouteTarget::NatGateway(id) => {
@@ -144,14 +270,42 @@ fn check_target(
                 .ok()
                 .filter(|gateway| is_good(gateway.state))
                 .ok_or_else(|| Refusal::RouteNatGateway { id: id.to_string() })?;
-            (Some(&gateway.vpc_id), format!("NAT gateway {id}"))
+            (gateway.vpc_id == table.vpc_id, format!("NAT gateway {id}"))
         }
         RouteTarget::NetworkInterface(id) => (
-            Some(&enis::get(snapshot, scope, id)?.vpc_id),
+            enis::get(snapshot, scope, id)?.vpc_id == table.vpc_id,
             format!("interface {id}"),
         ),
+        // A pending one makes a blackhole until it is accepted.
+        // <https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-routing.html>
+        RouteTarget::VpcPeeringConnection(id) => {
+            let usable = |peering: &VpcPeeringConnection| {
+                matches!(
+                    peering.status,
+                    PeeringStatus::Active | PeeringStatus::PendingAcceptance
+                ) && [&peering.requester, &peering.accepter]
+                    .iter()
+                    .any(|side| side.scope == *scope)
+            };
+            let peering = snapshot.peering(id).map(|(peering, ..)| peering);
+            let peering = peering.filter(|peering| usable(peering));
+            let peering = peering
+                .ok_or_else(|| Refusal::not_found(ResourceKind::VpcPeeringConnection, id))?;
+            (
+                peering.sides(scope, &table.vpc_id).is_some(),
+                format!("VPC peering connection {id}"),
+            )
+        }
+        RouteTarget::VpcEndpoint(id) => {
+            if !snapshot.vpc_endpoints.contains(scope, id) {
+                return Err(Refusal::not_found(ResourceKind::VpcEndpoint, id));
+            }
+            return Err(Refusal::value(format!(
+                "VPC endpoint {id} cannot be the target of a route: only Gateway Load Balancer endpoints can."
+            )));
+        }
     };
-    if vpc_id != Some(&table.vpc_id) {
+    if !same {
         return Err(Refusal::DifferentNetworks {
             one: format!("route table {}", table.route_table_id),
             other: name,
@@ -196,9 +350,13 @@ mod tests {
 
     fn route(destination: &str, target: RouteTarget) -> Route {
         Route {
-            destination: destination.parse().unwrap(),
+            destination: RouteDestination::Block(destination.parse().unwrap()),
             target,
         }
+    }
+
+    fn anywhere() -> RouteDestination {
+        RouteDestination::Block(Ipv4Cidr::ANY.into())
     }
 
     #[test]
@@ -222,9 +380,9 @@ mod tests {
                 create(&mut tx, &scope(), &table, route(again, target.clone())).unwrap_err();
             assert_eq!(refusal.code(), "RouteAlreadyExists", "{again}");
         }
-        delete(&mut tx, &scope(), &table, Ipv4Cidr::ANY).unwrap();
+        delete(&mut tx, &scope(), &table, &anywhere()).unwrap();
         assert_eq!(
-            delete(&mut tx, &scope(), &table, Ipv4Cidr::ANY)
+            delete(&mut tx, &scope(), &table, &anywhere())
                 .unwrap_err()
                 .code(),
             "InvalidRoute.NotFound"
@@ -241,7 +399,13 @@ mod tests {
             table,
             gateway,
         } = stage();
-        let refusal = delete(&mut tx, &scope(), &table, vpc.cidr_block).unwrap_err();
+        let refusal = delete(
+            &mut tx,
+            &scope(),
+            &table,
+            &RouteDestination::Block(vpc.cidr_block.into()),
+        )
+        .unwrap_err();
         assert_eq!(refusal.code(), "InvalidParameterValue");
         let target = RouteTarget::InternetGateway(gateway);
         assert!(replace(&mut tx, &scope(), &table, route("10.0.0.0/16", target)).is_err());
@@ -338,7 +502,7 @@ mod tests {
             ..
         } = stage();
         let target = RouteTarget::InternetGateway(gateway);
-        for n in 0..QUOTAS.routes_per_table {
+        for n in 0..Quotas::AWS.routes_per_table {
             create(
                 &mut tx,
                 &scope(),

@@ -2,10 +2,11 @@
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>
 
 use super::permissions::check_rule_description;
-use super::{QUOTAS, Refusal, ResourceKind, security_groups};
+use super::{Quotas, Refusal, ResourceKind, peering, prefix_lists, security_groups};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
+use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRule {
@@ -14,19 +15,16 @@ pub struct NewRule {
     pub description: Option<String>,
 }
 
-/// A rule as a caller names it for revoking or describing. `peer: None` is one that no group of this region can have
-/// (an IPv6 block, a prefix list).
+/// A rule as a caller names it for revoking or describing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleKey {
     pub traffic: Traffic,
-    pub peer: Option<RulePeer>,
+    pub peer: RulePeer,
 }
 
 impl RuleKey {
     fn names(&self, egress: bool, rule: &SecurityGroupRule) -> bool {
-        rule.egress == egress
-            && rule.traffic == self.traffic
-            && self.peer.as_ref() == Some(&rule.peer)
+        rule.egress == egress && rule.traffic == self.traffic && self.peer == rule.peer
     }
 }
 
@@ -53,23 +51,8 @@ pub fn authorize(
             name: "ipPermissions",
         });
     }
-    if group
-        .rules
-        .iter()
-        .filter(|rule| rule.egress == egress)
-        .count()
-        + new.len()
-        > QUOTAS.rules_per_group_and_direction
-    {
-        return Err(Refusal::RuleLimit);
-    }
     for (n, rule) in new.iter().enumerate() {
-        check(
-            tx.snapshot(),
-            &group,
-            &rule.peer,
-            rule.description.as_deref(),
-        )?;
+        check(tx, &group, &rule.peer, rule.description.as_deref())?;
         if new[..n]
             .iter()
             .any(|earlier| (earlier.traffic, &earlier.peer) == (rule.traffic, &rule.peer))
@@ -80,7 +63,7 @@ pub fn authorize(
         }
         let key = RuleKey {
             traffic: rule.traffic,
-            peer: Some(rule.peer.clone()),
+            peer: rule.peer.clone(),
         };
         if group
             .rules
@@ -103,33 +86,103 @@ pub fn authorize(
             tags: tags.clone(),
         })
         .collect();
-    tx.update::<SecurityGroup>(scope, group_id, |group| {
-        group.rules.extend(added.iter().cloned())
-    });
+    let mut group = SecurityGroup::clone(&group);
+    group.rules.extend(added.iter().cloned());
+    check_count(tx, &group, egress)?;
+    tx.put(group);
     Ok(added)
 }
 
+/// The families count on their own; a group counts once for each, a prefix list as its greatest size (fact SG-4).
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html#security-group-size>
+pub(super) fn check_count(tx: &Tx, group: &SecurityGroup, egress: bool) -> Result<(), Refusal> {
+    let (mut ipv4, mut ipv6) = (0, 0);
+    for rule in group.rules.iter().filter(|rule| rule.egress == egress) {
+        match &rule.peer {
+            RulePeer::Ipv4(_) => ipv4 += 1,
+            RulePeer::Ipv6(_) => ipv6 += 1,
+            RulePeer::Group(_) => {
+                ipv4 += 1;
+                ipv6 += 1;
+            }
+            RulePeer::PrefixList(id) => {
+                let weight = prefix_lists::weight(tx.snapshot(), &group.scope, id);
+                ipv4 += weight.ipv4;
+                ipv6 += weight.ipv6;
+            }
+        }
+    }
+    if ipv4.max(ipv6) > Quotas::of(tx.config()).rules_per_group_and_direction {
+        return Err(Refusal::RuleLimit);
+    }
+    Ok(())
+}
+
 fn check(
-    snapshot: &Snapshot,
+    tx: &Tx,
     group: &SecurityGroup,
     peer: &RulePeer,
     description: Option<&str>,
 ) -> Result<(), Refusal> {
     check_rule_description(description.unwrap_or_default())?;
     match peer {
-        RulePeer::Ipv4(_) => Ok(()),
-        RulePeer::Group(id) => match security_groups::get(snapshot, &group.scope, id) {
-            Ok(other) if other.vpc_id == group.vpc_id => Ok(()),
-            _ => Err(Refusal::not_found(ResourceKind::SecurityGroup, id)),
+        RulePeer::Ipv4(_) | RulePeer::Ipv6(_) => Ok(()),
+        RulePeer::Group(id) => match referenced(tx.snapshot(), group, id) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::not_found(ResourceKind::SecurityGroup, id)),
         },
+        RulePeer::PrefixList(id) => {
+            let list = tx.snapshot().prefix_list(&group.scope, id, tx.config());
+            match list {
+                Some(_) => Ok(()),
+                None => Err(Refusal::not_found(ResourceKind::PrefixList, id)),
+            }
+        }
     }
+}
+
+/// A group that a rule may name: of the same VPC, or of one that is actively peered in the same region (fact SG-9).
+/// In the latter case with the peering connection.
+pub fn referenced<'a>(
+    snapshot: &'a Snapshot,
+    group: &'a SecurityGroup,
+    id: &SecurityGroupId,
+) -> Option<(
+    &'a Arc<SecurityGroup>,
+    Option<&'a Arc<VpcPeeringConnection>>,
+)> {
+    if let Some(own) = snapshot.security_groups.get(&group.scope, id)
+        && own.vpc_id == group.vpc_id
+    {
+        return Some((own, None));
+    }
+    peering::active_of(snapshot, &group.scope, &group.vpc_id).find_map(|connection| {
+        let (_, other) = connection.sides(&group.scope, &group.vpc_id)?;
+        let named = snapshot.security_groups.get(&other.scope, id)?;
+        (named.vpc_id == other.vpc_id && other.scope.region == group.scope.region)
+            .then_some((named, Some(connection)))
+    })
+}
+
+/// Rules of a group that name a peer's group which is gone or no longer reachable: they match nothing (fact SG-9).
+/// <https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-security-groups.html#vpc-peering-stale-groups>
+pub fn stale<'a>(
+    snapshot: &'a Snapshot,
+    group: &'a SecurityGroup,
+) -> impl Iterator<Item = &'a SecurityGroupRule> {
+    group.rules.iter().filter(|rule| match &rule.peer {
+        RulePeer::Group(id) => referenced(snapshot, group, id).is_none(),
+        _ => false,
+    })
 }
 
 /// The rule in AWS's words, for refusals.
 fn words(traffic: Traffic, peer: &RulePeer) -> String {
     let peer = match peer {
         RulePeer::Ipv4(block) => block.to_string(),
+        RulePeer::Ipv6(block) => block.to_string(),
         RulePeer::Group(id) => id.to_string(),
+        RulePeer::PrefixList(id) => id.to_string(),
     };
     let traffic = match traffic {
         Traffic::All => "ALL".to_owned(),
@@ -138,6 +191,10 @@ fn words(traffic: Traffic, peer: &RulePeer) -> String {
         Traffic::Icmp(None) => "ICMP, type: -1, code: -1".to_owned(),
         Traffic::Icmp(Some((kind, code))) => {
             format!("ICMP, type: {kind}, code: {}", code.map_or(-1, i32::from))
+        }
+        Traffic::Icmpv6(None) => "ICMPv6, type: -1, code: -1".to_owned(),
+        Traffic::Icmpv6(Some((kind, code))) => {
+            format!("ICMPv6, type: {kind}, code: {}", code.map_or(-1, i32::from))
         }
         Traffic::Protocol(number) => format!("protocol: {number}"),
     };
@@ -275,13 +332,13 @@ pub fn modify(
 ) -> Result<(), Refusal> {
     let mut group = SecurityGroup::clone(security_groups::get(tx.snapshot(), scope, group_id)?);
     for (id, new) in updates {
-        check(tx.snapshot(), &group, &new.peer, new.description.as_deref())?;
+        check(tx, &group, &new.peer, new.description.as_deref())?;
         let at = group.rules.iter().position(|rule| rule.rule_id == id);
         let at = at.ok_or_else(|| Refusal::not_found(ResourceKind::SecurityGroupRule, &id))?;
         let egress = group.rules[at].egress;
         let key = RuleKey {
             traffic: new.traffic,
-            peer: Some(new.peer.clone()),
+            peer: new.peer.clone(),
         };
         if group
             .rules
@@ -296,6 +353,9 @@ pub fn modify(
         rule.traffic = new.traffic;
         rule.peer = new.peer;
         rule.description = new.description;
+    }
+    for egress in [false, true] {
+        check_count(tx, &group, egress)?;
     }
     tx.put(group);
     Ok(())
@@ -325,7 +385,7 @@ mod tests {
     fn key(rule: &NewRule) -> RuleKey {
         RuleKey {
             traffic: rule.traffic,
-            peer: Some(rule.peer.clone()),
+            peer: rule.peer.clone(),
         }
     }
 
@@ -400,7 +460,7 @@ mod tests {
         let absent = key(&tcp(82, "0.0.0.0/0"));
         let ipv6 = RuleKey {
             traffic: Traffic::All,
-            peer: None,
+            peer: RulePeer::Ipv6(Ipv6Cidr::ANY),
         };
         for missing in [absent, ipv6] {
             let keys = [key(&tcp(80, "0.0.0.0/0")), missing];

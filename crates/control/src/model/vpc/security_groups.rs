@@ -1,7 +1,7 @@
 //! Security groups; their rules are in `security_group_rules`.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html>
 
-use super::{QUOTAS, Refusal, ResourceKind, vpcs};
+use super::{Quotas, Refusal, ResourceKind, vpcs};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -73,13 +73,42 @@ fn rule(tx: &mut Tx, egress: bool, peer: RulePeer) -> SecurityGroupRule {
     }
 }
 
+/// All out, to IPv6 too if the VPC has it (fact SG-2).
+fn open_egress(tx: &mut Tx, vpc: &Vpc) -> Vec<SecurityGroupRule> {
+    let mut rules = vec![rule(tx, true, RulePeer::Ipv4(Ipv4Cidr::ANY))];
+    if vpc.ipv6_blocks().next().is_some() {
+        rules.push(rule(tx, true, RulePeer::Ipv6(Ipv6Cidr::ANY)));
+    }
+    rules
+}
+
+/// A VPC's first IPv6 block opens its groups outward to IPv6 too, except those whose outbound rules somebody changed.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-migrate-ipv6-sg.html>
+pub fn open_ipv6(tx: &mut Tx, vpc: &Vpc) {
+    let untouched = |group: &SecurityGroup| {
+        let mut egress = group.rules.iter().filter(|rule| rule.egress);
+        let first = egress.next();
+        egress.next().is_none()
+            && first.is_some_and(|rule| {
+                (rule.traffic, &rule.peer) == (Traffic::All, &RulePeer::Ipv4(Ipv4Cidr::ANY))
+            })
+    };
+    let groups = tx.snapshot().security_groups.in_scope(&vpc.scope);
+    let ids: Vec<_> = groups
+        .filter(|group| group.vpc_id == vpc.vpc_id && untouched(group))
+        .map(|group| group.group_id.clone())
+        .collect();
+    for id in ids {
+        let new = rule(tx, true, RulePeer::Ipv6(Ipv6Cidr::ANY));
+        tx.update::<SecurityGroup>(&vpc.scope, &id, |group| group.rules.push(new));
+    }
+}
+
 /// The group that a VPC is born with: all from itself, all out (fact SG-2).
 pub(super) fn create_default(tx: &mut Tx, vpc: &Vpc) {
     let group_id = SecurityGroupId::from_bits(tx.random());
-    let rules = vec![
-        rule(tx, true, RulePeer::Ipv4(Ipv4Cidr::ANY)),
-        rule(tx, false, RulePeer::Group(group_id.clone())),
-    ];
+    let mut rules = open_egress(tx, vpc);
+    rules.push(rule(tx, false, RulePeer::Group(group_id.clone())));
     tx.put(SecurityGroup {
         scope: vpc.scope.clone(),
         group_id,
@@ -103,7 +132,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewSecurityGroup) -> Result<Secur
             "Group names may not be in the format sg-*",
         ));
     }
-    vpcs::get(tx.snapshot(), scope, &new.vpc_id)?;
+    let vpc = vpcs::get(tx.snapshot(), scope, &new.vpc_id)?.clone();
     let groups = tx.snapshot().security_groups.in_scope(scope);
     if groups
         .filter(|row| row.vpc_id == new.vpc_id)
@@ -114,7 +143,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewSecurityGroup) -> Result<Secur
             vpc_id: new.vpc_id.to_string(),
         });
     }
-    if tx.snapshot().security_groups.in_scope(scope).count() >= QUOTAS.security_groups {
+    if tx.snapshot().security_groups.in_scope(scope).count()
+        >= Quotas::of(tx.config()).security_groups
+    {
         return Err(Refusal::GroupLimit);
     }
     let group = SecurityGroup {
@@ -123,7 +154,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewSecurityGroup) -> Result<Secur
         vpc_id: new.vpc_id,
         name: new.name,
         description: new.description,
-        rules: vec![rule(tx, true, RulePeer::Ipv4(Ipv4Cidr::ANY))],
+        rules: open_egress(tx, &vpc),
         created_at: tx.now(),
         tags: new.tags,
     };
@@ -152,7 +183,8 @@ fn check_text(name: &'static str, text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Neither a default group, nor one that an interface is in or that another group's rule names (facts SG-9, SG-15).
+/// Neither a default group, nor one that an interface is in or that a rule of its VPC names (facts SG-9, SG-15).
+/// Rules of a peered VPC that name it become stale.
 pub fn delete(tx: &mut Tx, scope: &Scope, id: &SecurityGroupId) -> Result<(), Refusal> {
     let group = get(tx.snapshot(), scope, id)?;
     if group.name == DEFAULT {
@@ -170,7 +202,8 @@ pub fn delete(tx: &mut Tx, scope: &Scope, id: &SecurityGroupId) -> Result<(), Re
             .snapshot()
             .security_groups
             .in_scope(scope)
-            .any(|row| row.group_id != *id && row.rules.iter().any(named));
+            .filter(|row| row.vpc_id == group.vpc_id && row.group_id != *id)
+            .any(|row| row.rules.iter().any(named));
     if in_use {
         return Err(Refusal::HasDependentObject { id: id.to_string() });
     }
