@@ -31,6 +31,12 @@ pub enum Process {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Doors to AWS's services inside the network
+    #[command(hide = true)]
+    Services {
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// A load balancer node
     #[command(hide = true)]
     Alb {
@@ -63,6 +69,15 @@ pub fn run(process: Process) -> Result<()> {
             crate::logging::start("dns");
             let config = read_config(&config)?;
             drive(async { fogbank_edge::dns::run(config).await.context("dns") })
+        }
+        Process::Services { config } => {
+            crate::logging::start("services");
+            let config = read_config(&config)?;
+            drive(async {
+                fogbank_edge::services::run(config)
+                    .await
+                    .context("services")
+            })
         }
         Process::Alb { config, eni } => {
             crate::logging::start("alb");

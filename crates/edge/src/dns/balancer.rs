@@ -3,19 +3,21 @@
 //! Compiled by `tables` from the load balancers, their interfaces and what their nodes think of the targets.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use fogbank_types::elb::{ActionKind, LoadBalancer, LoadBalancerState, TargetGroup};
 use fogbank_types::status::{Health, TargetHealth};
 use fogbank_types::{EniId, Snapshot};
 
+use super::addresses::Addresses;
 use super::name::Name;
+use super::services::is_dark;
 
 /// Fact ALB-4.
 pub const TTL: u32 = 60;
 
 /// The names of all load balancers and their addresses in answers.
-pub fn compile(snapshot: &Snapshot) -> HashMap<Name, Vec<Ipv4Addr>> {
+pub fn compile(snapshot: &Snapshot) -> HashMap<Name, Addresses> {
     let groups = groups_in_use(snapshot);
     let health = health_by_node(snapshot);
     let mut names = HashMap::new();
@@ -78,13 +80,18 @@ fn forwards<'a>(actions: &'a [fogbank_types::elb::Action], into: &mut BTreeSet<&
 }
 
 /// Public addresses of an internet-facing one, private addresses of an internal one, of the zones that can
-/// serve. If none can, all are given: there is nothing better to try.
+/// serve. If none can, all are given that are not dark, or simply all: there is nothing better to try.
 fn addresses(
     snapshot: &Snapshot,
     balancer: &LoadBalancer,
     used: Option<&BTreeSet<&str>>,
     health: &HealthByNode<'_>,
-) -> Vec<Ipv4Addr> {
+) -> Addresses {
+    let groups: Vec<_> = used
+        .into_iter()
+        .flatten()
+        .filter_map(|arn| snapshot.target_groups.get(&balancer.scope, arn))
+        .collect();
     let nodes: Vec<_> = balancer
         .zones
         .iter()
@@ -95,21 +102,38 @@ fn addresses(
             } else {
                 snapshot.public_ip(eni, eni.private_ip)?
             };
-            let groups: Vec<_> = used
-                .into_iter()
-                .flatten()
-                .filter_map(|arn| snapshot.target_groups.get(&balancer.scope, arn))
-                .collect();
-            let serves = can_serve(&groups, &zone.eni_id, &zone.zone, health);
-            Some((address, serves))
+            let mut all = vec![IpAddr::V4(address)];
+            if balancer.ip_address_type.starts_with("dualstack") {
+                all.extend(eni.ipv6_addresses.iter().copied().map(IpAddr::V6));
+            }
+            let rank = if is_dark(snapshot, &zone.zone) {
+                Rank::Dark
+            } else if can_serve(&groups, &zone.eni_id, &zone.zone, health) {
+                Rank::Serves
+            } else {
+                Rank::Idle
+            };
+            Some((all, rank))
         })
         .collect();
-    let any = nodes.iter().any(|(_, serves)| *serves);
-    nodes
-        .into_iter()
-        .filter(|(_, serves)| *serves || !any)
-        .map(|(address, _)| address)
-        .collect()
+    let best = nodes.iter().map(|(_, rank)| *rank).max();
+    let mut addresses = Addresses::default();
+    for (all, rank) in nodes {
+        if Some(rank) == best {
+            addresses.extend(all);
+        }
+    }
+    addresses
+}
+
+/// How good an answer a node is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Its zone has failed: nobody reaches it (fact REG-6).
+    Dark,
+    /// It sees no healthy target.
+    Idle,
+    Serves,
 }
 
 /// Whether a node sees a healthy target in each group that has targets for it, and in one group at least.

@@ -4,8 +4,9 @@
 //! Compiled by `tables`. A VPC takes part only with both DNS attributes on.
 
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use fogbank_types::ec2::PeeringStatus;
 use fogbank_types::{Snapshot, VpcId, place};
 
 use super::name::Name;
@@ -17,14 +18,20 @@ pub const TTL: u32 = 60;
 #[derive(Debug, Default)]
 pub struct Hosts {
     vpcs: HashMap<VpcId, VpcHosts>,
+    /// Peers whose public names lead to private addresses, by the VPC that asks.
+    peers: HashMap<VpcId, Vec<VpcId>>,
     /// Public address to region.
     public: HashMap<Ipv4Addr, String>,
+    /// Elastic IPs whose owner gave them a name.
+    named: HashMap<Ipv4Addr, Name>,
 }
 
 #[derive(Debug)]
 struct VpcHosts {
     region: String,
     addresses: HashSet<Ipv4Addr>,
+    /// IPv6 address to the interface's primary one, which names it.
+    primary_of: HashMap<Ipv6Addr, Ipv4Addr>,
     /// Public address to private.
     private_of: HashMap<Ipv4Addr, Ipv4Addr>,
 }
@@ -46,6 +53,7 @@ impl Hosts {
                 let entry = VpcHosts {
                     region: vpc.scope.region.clone(),
                     addresses: HashSet::new(),
+                    primary_of: HashMap::new(),
                     private_of: HashMap::new(),
                 };
                 hosts.vpcs.insert(vpc.vpc_id.clone(), entry);
@@ -53,6 +61,10 @@ impl Hosts {
         }
         let mut elastic: HashMap<_, Vec<_>> = HashMap::new();
         for address in snapshot.elastic_ips.all() {
+            let named = address.ptr_record.as_deref().map(Name::parse);
+            if let Some(Ok(name)) = named {
+                hosts.named.insert(address.public_ip, name);
+            }
             if let Some(a) = &address.association {
                 let pair = (a.private_ip, address.public_ip);
                 elastic.entry(&a.eni_id).or_default().push(pair);
@@ -63,6 +75,8 @@ impl Hosts {
                 continue;
             };
             vpc.addresses.extend(eni.addresses());
+            let v6 = eni.ipv6_addresses.iter();
+            vpc.primary_of.extend(v6.map(|v6| (*v6, eni.private_ip)));
             let mut pairs = elastic.remove(&eni.eni_id).unwrap_or_default();
             // An Elastic IP replaces the address that came with the interface (fact EIP-4).
             if let Some(public) = eni.auto_public_ip
@@ -75,16 +89,46 @@ impl Hosts {
                 hosts.public.insert(public, vpc.region.clone());
             }
         }
+        hosts.add_peers(snapshot);
         hosts
+    }
+
+    /// <https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-dns.html>
+    fn add_peers(&mut self, snapshot: &Snapshot) {
+        for peering in snapshot.peerings.all() {
+            if peering.status != PeeringStatus::Active {
+                continue;
+            }
+            let (a, b) = (&peering.requester, &peering.accepter);
+            for (asking, asked) in [(a, b), (b, a)] {
+                if asked.allow_dns_resolution {
+                    let peers = self.peers.entry(asking.vpc_id.clone()).or_default();
+                    peers.push(asked.vpc_id.clone());
+                }
+            }
+        }
+    }
+
+    /// The private address behind a public one, of the VPC itself or of a peer that lets it know.
+    fn private_of(&self, vpc: &VpcId, public: Ipv4Addr) -> Option<(Ipv4Addr, &str)> {
+        // The asking VPC must have names as well.
+        self.vpcs.get(vpc)?;
+        let peers = self.peers.get(vpc).into_iter().flatten();
+        std::iter::once(vpc).chain(peers).find_map(|id| {
+            let hosts = self.vpcs.get(id)?;
+            let private = hosts.private_of.get(&public)?;
+            Some((*private, hosts.region.as_str()))
+        })
     }
 
     /// What a VPC's resolver knows by itself: private names, addresses of its interfaces, and public names
     /// of its interfaces, which lead to the private address.
-    pub fn private(&self, vpc: &VpcId, name: &Name) -> Option<Known> {
-        let vpc = self.vpcs.get(vpc);
+    pub fn private(&self, vpc_id: &VpcId, name: &Name) -> Option<Known> {
+        let vpc = self.vpcs.get(vpc_id);
         if let Some(address) = reverse_address(name) {
-            if let Some(vpc) = vpc.filter(|vpc| vpc.addresses.contains(&address)) {
-                return name_of("ip", address, &private_domain(&vpc.region));
+            let named = vpc.and_then(|vpc| Some((vpc.named_by(address)?, vpc)));
+            if let Some((primary, vpc)) = named {
+                return name_of("ip", primary, &private_domain(&vpc.region));
             }
             // Nobody outside knows them, and nobody outside shall be asked.
             return is_private(address).then_some(Known::Nothing);
@@ -99,20 +143,32 @@ impl Hosts {
             return Some(Known::Nothing);
         }
         let (public, domain) = address_in_label(name, "ec2-")?;
-        let vpc = vpc?;
-        let private = vpc.private_of.get(&public)?;
-        domain_is(&domain, &public_domain(&vpc.region)).then_some(Known::Address(*private))
+        let (private, region) = self.private_of(vpc_id, public)?;
+        domain_is(&domain, &public_domain(region)).then_some(Known::Address(private))
     }
 
     /// What everybody may ask: public names and public addresses.
     pub fn public(&self, name: &Name) -> Option<Known> {
-        if let Some(address) = reverse_address(name) {
+        if let Some(IpAddr::V4(address)) = reverse_address(name) {
+            if let Some(name) = self.named.get(&address) {
+                return Some(Known::Name(name.clone()));
+            }
             let region = self.public.get(&address)?;
             return name_of("ec2", address, &public_domain(region));
         }
         let (address, domain) = address_in_label(name, "ec2-")?;
         let region = self.public.get(&address)?;
         domain_is(&domain, &public_domain(region)).then_some(Known::Address(address))
+    }
+}
+
+impl VpcHosts {
+    /// The address in the name of the interface with this one.
+    fn named_by(&self, address: IpAddr) -> Option<Ipv4Addr> {
+        match address {
+            IpAddr::V4(address) => self.addresses.contains(&address).then_some(address),
+            IpAddr::V6(address) => self.primary_of.get(&address).copied(),
+        }
     }
 }
 
@@ -157,14 +213,27 @@ fn address_in_label(name: &Name, prefix: &str) -> Option<(Ipv4Addr, Name)> {
     Some((address, name.parent()?))
 }
 
-/// `5.1.0.10.in-addr.arpa`
-fn reverse_address(name: &Name) -> Option<Ipv4Addr> {
+/// `5.1.0.10.in-addr.arpa`, or the 32 digits of an IPv6 address under `ip6.arpa`.
+fn reverse_address(name: &Name) -> Option<IpAddr> {
     let labels: Vec<&str> = name
         .labels()
         .map(|label| std::str::from_utf8(label).ok())
         .collect::<Option<_>>()?;
-    let octets = labels.strip_suffix(&["in-addr", "arpa"])?;
-    dotted(octets.iter().rev().copied())
+    if let Some(octets) = labels.strip_suffix(&["in-addr", "arpa"]) {
+        return dotted(octets.iter().rev().copied()).map(IpAddr::V4);
+    }
+    let digits = labels.strip_suffix(&["ip6", "arpa"])?;
+    if digits.len() != 32 {
+        return None;
+    }
+    let bits = digits.iter().rev().try_fold(0u128, |bits, label| {
+        let digit = match label.as_bytes() {
+            [digit] => char::from(*digit).to_digit(16)?,
+            _ => return None,
+        };
+        Some(bits << 4 | u128::from(digit))
+    })?;
+    Some(Ipv6Addr::from_bits(bits).into())
 }
 
 /// Four numbers, written without leading zeros or signs.
@@ -176,7 +245,17 @@ fn dotted<'a>(parts: impl Iterator<Item = &'a str>) -> Option<Ipv4Addr> {
     parts.join(".").parse().ok()
 }
 
-fn is_private(address: Ipv4Addr) -> bool {
-    let [a, b, ..] = address.octets();
-    address.is_private() || address.is_link_local() || (a == 100 && (64..128).contains(&b))
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, ..] = address.octets();
+            address.is_private() || address.is_link_local() || (a == 100 && (64..128).contains(&b))
+        }
+        // The block for benchmarks is where the region's own addresses are from (RFC 5180).
+        IpAddr::V6(address) => {
+            address.is_unique_local()
+                || address.is_unicast_link_local()
+                || address.segments()[..3] == [0x2001, 2, 0]
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fogbank_store::Batch;
 use fogbank_types::route53::HostedZone;
-use fogbank_types::{Row, Snapshot};
+use fogbank_types::{RegionConfig, Row, Snapshot};
 
 use super::tables::Tables;
 use super::zone::Zone;
@@ -21,6 +21,9 @@ const REPORTED: &[&str] = &[
     "eni",
     "elastic-ip",
     "vpc",
+    "vpc-endpoint",
+    "vpc-peering-connection",
+    "zone-fault",
 ];
 /// Kinds that change answers as well, but nobody waits.
 const FOLLOWED: &[&str] = &[
@@ -45,14 +48,22 @@ pub struct Effect {
 }
 
 /// See the module.
-#[derive(Default)]
 pub struct Mirror {
+    config: RegionConfig,
     snapshot: Snapshot,
     /// By key of the zone's row.
     zones: HashMap<String, Arc<Zone>>,
 }
 
 impl Mirror {
+    pub fn new(config: RegionConfig) -> Self {
+        Self {
+            config,
+            snapshot: Snapshot::default(),
+            zones: HashMap::new(),
+        }
+    }
+
     /// Prefixes of the keys to follow; `own` is the key of our report.
     pub fn prefixes(own: &str) -> Vec<String> {
         let kinds = REPORTED.iter().chain(FOLLOWED).chain([&CHANGE]);
@@ -93,7 +104,7 @@ impl Mirror {
 
     pub fn tables(&mut self) -> Tables {
         let (snapshot, zones) = (&self.snapshot, &mut self.zones);
-        Tables::compile_with(snapshot, |row| {
+        Tables::compile_with(snapshot, &self.config, |row| {
             let key = row.key();
             if let Some(zone) = zones.get(&key) {
                 return Some(zone.clone());

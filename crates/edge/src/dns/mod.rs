@@ -4,6 +4,7 @@
 //! Facts DNS-1 to DNS-12, PHZ-1 to PHZ-3, VPC-9 to VPC-13 and ALB-4 are kept in `tables`, `zone`, `hosts`
 //! and `balancer`, all pure.
 
+mod addresses;
 mod balancer;
 mod forward;
 mod hosts;
@@ -17,6 +18,7 @@ mod report;
 mod resolvers;
 mod responder;
 mod server;
+mod services;
 mod tables;
 mod zone;
 

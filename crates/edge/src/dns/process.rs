@@ -79,8 +79,9 @@ async fn serve_counted(
     let own = report::key(&config.host);
     let (applied, reports) = watch::channel(0);
     tasks.spawn(report::report(store.clone(), config.host.clone(), reports));
+    let mirror = Mirror::new(config.clone());
     let resolvers = Resolvers::new(config, tables, forwarder, counters)?;
-    follow(store, own, publish, applied, resolvers).await
+    follow(store, own, mirror, publish, applied, resolvers).await
 }
 
 async fn sockets(address: SocketAddr) -> Result<(UdpSocket, TcpListener), DnsError> {
@@ -93,12 +94,12 @@ async fn sockets(address: SocketAddr) -> Result<(UdpSocket, TcpListener), DnsErr
 async fn follow(
     store: Arc<dyn Store>,
     own: String,
+    mut mirror: Mirror,
     publish: watch::Sender<Arc<Tables>>,
     applied: watch::Sender<Revision>,
     mut resolvers: Resolvers,
 ) -> Result<(), DnsError> {
     let mut follower = Follower::with_prefixes(store, Mirror::prefixes(&own));
-    let mut mirror = Mirror::default();
     let mut reported = None;
     loop {
         let mut effect = Effect::default();

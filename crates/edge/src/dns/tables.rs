@@ -8,12 +8,14 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use fogbank_types::route53::HostedZone;
-use fogbank_types::{Scope, Snapshot, VpcId, place};
+use fogbank_types::{RegionConfig, Scope, Snapshot, VpcId, place};
 
+use super::addresses::Addresses;
 use super::balancer;
 use super::hosts::{self, Hosts, Known};
 use super::kind::Kind;
 use super::name::Name;
+use super::services::{self, Services};
 use super::zone::{Content, Found, Set, Soa, Zone};
 
 /// CNAMEs followed in one answer, and aliases in one record.
@@ -67,7 +69,8 @@ pub struct Answer {
 pub struct Tables {
     public: HashMap<Name, Arc<Zone>>,
     private: HashMap<(String, VpcId), HashMap<Name, Arc<Zone>>>,
-    balancers: HashMap<Name, Vec<Ipv4Addr>>,
+    balancers: HashMap<Name, Addresses>,
+    services: Services,
     hosts: Hosts,
 }
 
@@ -78,8 +81,8 @@ enum Step {
 }
 
 impl Tables {
-    pub fn compile(snapshot: &Snapshot) -> Self {
-        Self::compile_with(snapshot, |row| Self::compile_zone(snapshot, row))
+    pub fn compile(snapshot: &Snapshot, config: &RegionConfig) -> Self {
+        Self::compile_with(snapshot, config, |row| Self::compile_zone(snapshot, row))
     }
 
     /// `None` for a zone that cannot be served.
@@ -97,10 +100,12 @@ impl Tables {
     /// With zones that are made by `zone_of`, which may have kept them.
     pub(super) fn compile_with(
         snapshot: &Snapshot,
+        config: &RegionConfig,
         mut zone_of: impl FnMut(&HostedZone) -> Option<Arc<Zone>>,
     ) -> Self {
         let mut tables = Self {
             balancers: balancer::compile(snapshot),
+            services: Services::compile(snapshot, config),
             hosts: Hosts::compile(snapshot),
             ..Self::default()
         };
@@ -177,7 +182,17 @@ impl Tables {
     fn step(&self, view: &View, name: &Name, kind: Kind) -> Step {
         if let View::Vpc(scope, vpc) = view {
             let zones = self.private.get(&(scope.region.clone(), vpc.clone()));
-            if let Some(zone) = zones.and_then(|zones| most_specific(zones, name, kind)) {
+            let zone = zones.and_then(|zones| most_specific(zones, name, kind));
+            if let Some((origin, addresses)) = self.services.private(vpc, name)
+                && zone.is_none_or(|zone| zone.origin.labels().count() <= origin.labels().count())
+            {
+                return Step::End(match addresses {
+                    Some(addresses) => address_answer(addresses, name, kind, &origin, view),
+                    None if origin == *name => negative(Code::NoError, &origin, &own_soa(), view),
+                    None => negative(Code::NxDomain, &origin, &own_soa(), view),
+                });
+            }
+            if let Some(zone) = zone {
                 return self.in_zone(view, zone, name, kind);
             }
             if let Some(known) = self.hosts.private(vpc, name) {
@@ -188,7 +203,13 @@ impl Tables {
             }
         }
         if let Some(addresses) = self.balancers.get(name.wire()) {
-            return Step::End(balancer_answer(addresses, name, kind, view));
+            let domain = balancer_domain(name).or_else(|| name.parent());
+            let domain = domain.unwrap_or_else(Name::root);
+            return Step::End(address_answer(addresses, name, kind, &domain, view));
+        }
+        if let Some(addresses) = self.services.public(name) {
+            let domain = name.parent().unwrap_or_else(Name::root);
+            return Step::End(address_answer(&addresses, name, kind, &domain, view));
         }
         if let Some(zone) = most_specific(&self.public, name, kind) {
             return self.in_zone(view, zone, name, kind);
@@ -264,12 +285,11 @@ impl Tables {
             Content::Alias { target } => target,
         };
         if let Some(addresses) = self.balancers.get(target.wire()) {
-            let addresses = match set.kind {
-                Kind::A => addresses.as_slice(),
-                _ => &[],
-            };
-            let values = addresses.iter().map(|a| a.octets().as_slice().into());
-            return (balancer::TTL, values.collect());
+            return (balancer::TTL, addresses.values(set.kind).1);
+        }
+        // Interface endpoints are targets of aliases as well.
+        if let Some(addresses) = self.services.public(target) {
+            return (services::TTL, addresses.values(set.kind).1);
         }
         if depth < MAX_CHAIN
             && target.is_within(zone.origin.wire())
@@ -366,15 +386,19 @@ fn own(known: Known, name: &Name, kind: Kind, view: &View) -> Answer {
     }
 }
 
-fn balancer_answer(addresses: &[Ipv4Addr], name: &Name, kind: Kind, view: &View) -> Answer {
-    let asked = matches!(kind, Kind::A | Kind::ANY);
-    if !asked || addresses.is_empty() {
-        let domain = balancer_domain(name).or_else(|| name.parent());
-        let domain = domain.unwrap_or_else(Name::root);
-        return negative(Code::NoError, &domain, &own_soa(), view);
+/// `domain` is where the name's absence is told from.
+fn address_answer(
+    addresses: &Addresses,
+    name: &Name,
+    kind: Kind,
+    domain: &Name,
+    view: &View,
+) -> Answer {
+    let (kind, values) = addresses.values(kind);
+    if values.is_empty() {
+        return negative(Code::NoError, domain, &own_soa(), view);
     }
-    let values = addresses.iter().map(|a| a.octets().as_slice().into());
-    positive(name, Kind::A, balancer::TTL, values.collect(), view)
+    positive(name, kind, services::TTL, values, view)
 }
 
 /// The domain of the load balancers of a region, if the name stands in one.

@@ -82,11 +82,6 @@ impl Authority {
         })
     }
 
-    /// The certificate to trust, in PEM.
-    pub fn certificate(&self) -> &str {
-        &self.certificate
-    }
-
     /// The certificate for a name, with its key.
     fn leaf(&self, server_name: Option<&str>) -> Result<Arc<CertifiedKey>, AuthorityError> {
         let names = names(server_name);
@@ -120,6 +115,17 @@ impl Authority {
         let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
         let chain: Vec<CertificateDer<'static>> = vec![leaf.der().clone()];
         Ok(CertifiedKey::new(chain, key))
+    }
+}
+
+/// The certificate of the authority in `<data>/ca`, in PEM; the authority is made if there is none.
+pub fn certificate(data_dir: &Path) -> Result<String, AuthorityError> {
+    let path = data_dir.join("ca").join(CERTIFICATE);
+    match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(Authority::open(data_dir)?.certificate)
+        }
+        read => read.map_err(|source| AuthorityError::File { path, source }),
     }
 }
 
@@ -234,7 +240,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Authority::open(folder.path()).unwrap();
         let second = Authority::open(folder.path()).unwrap();
-        assert_eq!(first.certificate(), second.certificate());
+        assert_eq!(first.certificate, second.certificate);
         let mode = std::fs::metadata(folder.path().join("ca/key.pem")).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
         let files = std::fs::read_dir(folder.path().join("ca")).unwrap().count();

@@ -14,7 +14,7 @@ mod process;
 mod refusal;
 mod responses;
 
-pub use authority::{Authority, AuthorityError};
+pub use authority::{AuthorityError, certificate};
 pub use process::{ServicesError, run, serve};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The command line. Each command is a file; this one is their list.
 
+mod ca;
 mod down;
 mod http;
 mod image;
@@ -43,6 +44,9 @@ enum Command {
     /// Container images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Print the certificate of the region's own authority, to be trusted by whoever talks TLS to its services
+    #[command(after_help = CA_HELP)]
+    Ca(RegionArguments),
     /// Print the completion script of a shell
     Completions { shell: clap_complete::Shell },
     #[command(flatten)]
@@ -102,6 +106,18 @@ impl RegionArguments {
     }
 }
 
+const CA_HELP: &str = "\
+Inside the network, AWS's services answer at their own names on ports 80 and 443 (through an internet gateway, NAT or
+an interface endpoint). Their certificates are signed by this region's authority alone, so clients must be told:
+  sudo fogbank ca > fogbank-ca.pem
+  in an image     COPY fogbank-ca.pem /etc/ssl/fogbank-ca.pem
+                  ENV AWS_CA_BUNDLE=/etc/ssl/fogbank-ca.pem   (AWS CLI, boto3 and most SDKs)
+                  ENV NODE_EXTRA_CA_CERTS=/etc/ssl/fogbank-ca.pem   (JavaScript)
+  or for all      COPY fogbank-ca.pem /usr/local/share/ca-certificates/fogbank.crt
+                  RUN update-ca-certificates
+  without TLS     AWS_ENDPOINT_URL_LOGS=http://logs.us-east-1.amazonaws.com
+The authority is made with the region's state and lasts as long; its key stays in <data>/ca, readable by root alone.";
+
 #[derive(Args)]
 pub struct StatusArguments {
     #[command(flatten)]
@@ -143,6 +159,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Status(arguments) => status::run(&arguments),
         Command::Image(ImageCommand::Load(arguments)) => image::load(&arguments),
         Command::Image(ImageCommand::Ls(arguments)) => image::list(&arguments),
+        Command::Ca(arguments) => ca::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "fogbank", &mut script);

@@ -1,4 +1,4 @@
-//! The three processes of the region: start, watch, start again, stop.
+//! The four processes of the region: start, watch, start again, stop.
 
 use super::PidFile;
 use anyhow::{Context, Result, anyhow};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
 /// In the order in which they start; they stop in reverse.
-const NAMES: [&str; 3] = ["control", "node", "dns"];
+const NAMES: [&str; 4] = ["control", "node", "dns", "services"];
 
 /// Pause before a process that died young is started again; doubles up to the longest.
 const BACKOFF: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! The supervisor: holds the data folder, starts control, node and dns, starts them again when they die, and takes all
+//! The supervisor: holds the data folder, starts control, node, dns and services, starts them again when they die, and takes all
 //! down in order. It carries no traffic and knows no resource; load balancers and tasks outlive it.
 
 mod children;
@@ -204,6 +204,7 @@ fn lock(dir: &Path) -> Result<File> {
 fn remove_ephemeral(config: &RegionConfig) {
     for name in [
         "blobs",
+        "ca",
         "layers",
         "logs",
         "tasks",

@@ -25,6 +25,10 @@ pub struct Region {
     pub rows: BTreeMap<String, Vec<u8>>,
 }
 
+pub fn config() -> RegionConfig {
+    super::wire::config(([127, 0, 0, 1], 0).into())
+}
+
 pub fn scope() -> Scope {
     Scope::new(ACCOUNT, "us-east-1")
 }
@@ -54,7 +58,7 @@ impl Region {
     }
 
     pub fn tables(&self) -> Tables {
-        Tables::compile(&self.snapshot)
+        Tables::compile(&self.snapshot, &config())
     }
 
     pub fn ask(&self, view: &View, text: &str, kind: Kind) -> Answer {

@@ -30,7 +30,7 @@ fn row() -> impl Strategy<Value = Vec<Op>> {
 proptest! {
     #[test]
     fn kept_zones_are_as_good_as_new_ones(steps in prop::collection::vec((row(), any::<bool>()), 1..20)) {
-        let mut mirror = Mirror::default();
+        let mut mirror = Mirror::new(config());
         for (revision, (ops, delete)) in steps.into_iter().enumerate() {
             let events = ops.into_iter().map(|op| match op {
                 Op::Put { key, value, .. } => Event { key, value: (!delete).then_some(value) },
@@ -40,7 +40,7 @@ proptest! {
             let effect = mirror.apply(&batch, "status-dns/-/-/here");
             prop_assert!(effect.tables && effect.report);
             let tables = mirror.tables();
-            let fresh = Tables::compile(mirror.snapshot());
+            let fresh = Tables::compile(mirror.snapshot(), &config());
             for text in NAMES {
                 for kind in [Kind::A, Kind::NS] {
                     let asked = name(text);
@@ -57,7 +57,7 @@ proptest! {
 #[test]
 fn only_what_callers_wait_for_is_reported() {
     let own = "status-dns/-/-/here";
-    let mut mirror = Mirror::default();
+    let mut mirror = Mirror::new(config());
     let mut one = |key: &str, value: Option<&[u8]>| {
         let event = Event {
             key: key.to_owned(),
