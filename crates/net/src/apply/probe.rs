@@ -54,10 +54,10 @@ fn guarantee(name: &'static str, what: &str, outcome: io::Result<()>) -> Guarant
 
 /// One that a region can do without; `else` says what it then lacks.
 fn extra(name: &'static str, what: &str, outcome: io::Result<()>, without: &str) -> Guarantee {
-    let lacks = outcome
-        .is_err()
-        .then(|| format!("; {without}"))
-        .unwrap_or_default();
+    let lacks = match &outcome {
+        Ok(()) => String::new(),
+        Err(_) => format!("; {without}"),
+    };
     let given = guarantee(name, what, outcome);
     Guarantee {
         needed: false,
