@@ -38,6 +38,7 @@ pub fn reply(
         return None;
     };
     region.replying = true;
+    region.client = (*origin == Origin::Outside).then_some(packet.source);
     let answer = |source| Packet {
         source,
         destination: seen_as,
@@ -55,12 +56,20 @@ pub fn reply(
             Some(region.fate(&Origin::Eni(id.clone()), answer(source)))
         }
         Endpoint::Outside => Some(region.fate(&Origin::Outside, answer(packet.destination))),
-        // They answer by the way that the packet came.
-        Endpoint::Platform(_) | Endpoint::Service(_) => None,
+        Endpoint::Service(address) => Some(region.answer_of_service(answer(*address))),
+        // The platform's answers are not filtered either (fact VPC-11).
+        Endpoint::Platform(_) => None,
     }
 }
 
 type Outcome = Result<(Endpoint, IpAddr), &'static str>;
+
+fn finish(outcome: Outcome) -> Fate {
+    match outcome {
+        Ok((to, seen_as)) => Fate::Delivered { to, seen_as },
+        Err(reason) => Fate::Dropped(reason.to_owned()),
+    }
+}
 
 enum Hop<'a> {
     Local,
@@ -77,6 +86,10 @@ struct Region<'a> {
     config: &'a RegionConfig,
     /// The packet belongs to a connection that was let through.
     replying: bool,
+    /// Who outside the region gets the answer.
+    client: Option<IpAddr>,
+    /// Whose packet a gateway endpoint carried.
+    through_endpoint: Option<&'a Eni>,
     /// What NAT gateways remember: the gateway's interface, and whom it speaks for.
     translations: Vec<(&'a Eni, IpAddr)>,
 }
@@ -87,8 +100,21 @@ impl<'a> Region<'a> {
             snapshot,
             config,
             replying: false,
+            client: None,
+            through_endpoint: None,
             translations: Vec::new(),
         }
+    }
+
+    /// By the way that the packet came: an endpoint, or a gateway to the world.
+    fn answer_of_service(&mut self, packet: Packet) -> Fate {
+        let outcome = match self.through_endpoint {
+            Some(eni) => self
+                .acl_check(eni, packet, false)
+                .and_then(|()| self.arrive(eni, packet, HOPS)),
+            None => self.enter(packet),
+        };
+        finish(outcome)
     }
 
     fn fate(&mut self, origin: &Origin, packet: Packet) -> Fate {
@@ -103,10 +129,7 @@ impl<'a> Region<'a> {
                 None => Err("the interface is not on this host"),
             },
         };
-        match outcome {
-            Ok((to, seen_as)) => Fate::Delivered { to, seen_as },
-            Err(reason) => Fate::Dropped(reason.to_owned()),
-        }
+        finish(outcome)
     }
 
     fn local_enis(&self) -> impl Iterator<Item = &'a Eni> + use<'a> {
@@ -204,6 +227,7 @@ impl<'a> Region<'a> {
                     return Err("a gateway endpoint serves its VPC only");
                 }
                 self.acl_check(eni, packet, true)?;
+                self.through_endpoint = Some(eni);
                 self.serve(packet)
             }
         }
@@ -354,6 +378,9 @@ impl<'a> Region<'a> {
 
     /// Through a gateway to the world: back into the region, or out of it.
     fn leave(&mut self, packet: Packet) -> Outcome {
+        if self.client == Some(packet.destination) {
+            return Ok((Endpoint::Outside, packet.source));
+        }
         let own = match packet.destination {
             IpAddr::V4(to) => self.config.public_cidr.contains(to),
             IpAddr::V6(to) => self.config.public_cidr_v6.contains(to),

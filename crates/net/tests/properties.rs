@@ -83,6 +83,49 @@ fn the_program_does_what_the_reference_says() {
     );
 }
 
+/// Answers pass the groups, and neither the network ACLs nor a lost route.
+#[test]
+fn answers_come_back_as_the_reference_says() {
+    let (mut back, mut lost, mut mismatches) = (0usize, 0usize, 0usize);
+    for seed in seeds(110) {
+        let region = any_region(seed);
+        let config = some_config(seed);
+        let program = compile(&region.snapshot, &config);
+        let mut dice = Dice::new(seed + 4_000_000);
+        for (origin, packet) in packets(&region, seed, PACKETS / 3) {
+            let detail = match (packet.protocol, packet.detail) {
+                (1, 0x0800) => 0x0000,
+                (58, 0x8000) => 0x8100,
+                (1 | 58, _) => continue,
+                _ => dice.pick(&[1024, 40_000, 65_535]),
+            };
+            let right = reference::reply(&region.snapshot, &config, &origin, packet, detail);
+            let Some(right) = right else { continue };
+            let there = eval::walk(&program, &config, &origin, packet, false);
+            let real = eval::walk_back(&program, &there, detail).map(|walked| walked.fate);
+            if real.as_ref().and_then(Fate::delivery) != right.delivery() {
+                mismatches += 1;
+                if mismatches <= 20 {
+                    println!(
+                        "seed {seed} answer to {origin:?} {packet:?}: {real:?}, but {right:?}"
+                    );
+                }
+            }
+            *(if right.delivery().is_some() {
+                &mut back
+            } else {
+                &mut lost
+            }) += 1;
+        }
+    }
+    println!(
+        "property answers: {}, lost: {lost}, mismatches: {mismatches}",
+        back + lost
+    );
+    assert_eq!(mismatches, 0);
+    assert!(back > lost && lost > 0);
+}
+
 /// Where a packet ended, or what stopped it, without names.
 fn end_of(fate: &Fate) -> String {
     match fate {
