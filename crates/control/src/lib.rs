@@ -11,5 +11,6 @@ pub mod reconcile;
 pub mod registry;
 pub mod schedule;
 pub mod server;
+mod zones;
 
 pub use engine::Engine;

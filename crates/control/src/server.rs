@@ -6,6 +6,7 @@ use crate::api::{ApiError, Caller, Context, Handlers};
 use crate::engine::Engine;
 use crate::reconcile::driver;
 use crate::registry;
+use crate::zones;
 use bytes::Bytes;
 use fogbank_store::remote::Server;
 use fogbank_store::{Store, StoreError};
@@ -156,7 +157,7 @@ async fn answer(
             .path()
             .trim_start_matches("/_fogbank")
             .trim_matches('/');
-        return Ok(internal(&shared, &parts.method, path).await);
+        return Ok(internal(&shared, &parts.method, path, &body).await);
     }
     match fogbank_wire::route(&parts, &body) {
         Ok(call) => {
@@ -261,7 +262,24 @@ fn caller(call: &Call, host: String, config: &RegionConfig) -> Caller {
 }
 
 /// Our own paths: for the command line and for test suites.
-async fn internal(shared: &Arc<Shared>, method: &http::Method, path: &str) -> Response<Body> {
+async fn internal(
+    shared: &Arc<Shared>,
+    method: &http::Method,
+    path: &str,
+    body: &Bytes,
+) -> Response<Body> {
+    if let Some(zone) = path.strip_prefix("zones").map(|rest| rest.trim_matches('/')) {
+        let (engine, zone) = (shared.engine.clone(), zone.to_owned());
+        let (method, body) = (method.clone(), body.clone());
+        let (status, text) =
+            tokio::task::spawn_blocking(move || zones::answer(&engine, &method, &zone, &body))
+                .await
+                .unwrap_or_else(|error| {
+                    tracing::error!(%error, "a zone's fault could not be set");
+                    (StatusCode::INTERNAL_SERVER_ERROR, "the region failed\n".to_owned())
+                });
+        return plain(status, text);
+    }
     match (method, path) {
         (&http::Method::GET, "status") => {
             let snapshot = shared.engine.snapshot();

@@ -1,7 +1,8 @@
 //! Where a task goes: pure, the same input gives the same answer.
 //!
 //! Tasks of a group are spread over the zones of their subnets; within a zone the subnet with most free addresses wins
-//! (fact SVC-13). Called by `model::ecs::tasks` for every start. One host carries everything for now.
+//! (fact SVC-13). A failed zone gets nothing (fact REG-6). Called by `model::ecs::tasks` for every start. One host carries
+//! everything for now.
 
 use fogbank_types::SubnetId;
 use std::cmp::Reverse;
@@ -13,9 +14,11 @@ pub struct Candidate {
     pub subnet_id: SubnetId,
     pub zone: String,
     pub free_addresses: usize,
+    /// Nothing can be started in the zone now.
+    pub failed: bool,
 }
 
-/// The candidates, best first. `tasks_by_zone` counts the group's tasks that run or will. Full subnets come last, so
+/// The candidates outside failed zones, best first. `tasks_by_zone` counts the group's tasks that run or will. Full subnets come last, so
 /// that the caller gets AWS's reason if there is no other.
 pub fn order(
     mut candidates: Vec<Candidate>,
@@ -31,6 +34,7 @@ pub fn order(
             c.subnet_id.clone(),
         )
     };
+    candidates.retain(|candidate| !candidate.failed);
     // A zone with room counts once: its best subnet decides its place, not the order they were given in.
     candidates.sort_by_key(key);
     candidates
@@ -46,7 +50,20 @@ mod tests {
             subnet_id: SubnetId::from_bits(number),
             zone: zone.to_owned(),
             free_addresses,
+            failed: false,
         }
+    }
+
+    #[test]
+    fn a_failed_zone_gets_nothing() {
+        let failed = Candidate {
+            failed: true,
+            ..candidate(1, "a", 10)
+        };
+        let all = vec![failed.clone(), candidate(2, "b", 0)];
+        let zones: Vec<_> = order(all, &BTreeMap::new()).into_iter().map(|c| c.zone).collect();
+        assert_eq!(zones, ["b"]);
+        assert!(order(vec![failed], &BTreeMap::new()).is_empty());
     }
 
     #[test]

@@ -2,18 +2,29 @@
 
 mod account;
 mod addresses;
+mod cidr_blocks;
 mod dhcp_options;
+mod egress_only_gateways;
 mod filters;
+mod instances;
+mod interface_addresses;
+mod interface_attributes;
+mod flow_logs;
 mod internet_gateways;
 mod nat_gateways;
 mod network_acls;
+mod network_insights;
+mod network_insights_findings;
 mod network_interfaces;
 mod query;
 mod route_tables;
 mod security_group_rules;
 mod security_groups;
+mod subnet_reservations;
 mod subnets;
 mod tags;
+mod vpc_endpoint_services;
+mod vpc_endpoints;
 mod vpcs;
 
 #[cfg(test)]
@@ -32,6 +43,16 @@ super::handlers! { Ec2:
     write DeleteVpc => vpcs::delete,
     write ModifyVpcAttribute => vpcs::modify_attribute,
     read DescribeVpcAttribute => vpcs::describe_attribute,
+    write ModifyVpcTenancy => vpcs::modify_tenancy,
+    write CreateDefaultVpc => vpcs::create_default,
+    write CreateDefaultSubnet => subnets::create_default,
+    write AssociateVpcCidrBlock => cidr_blocks::associate_with_vpc,
+    write DisassociateVpcCidrBlock => cidr_blocks::disassociate_from_vpc,
+    write AssociateSubnetCidrBlock => cidr_blocks::associate_with_subnet,
+    write DisassociateSubnetCidrBlock => cidr_blocks::disassociate_from_subnet,
+    write CreateSubnetCidrReservation => subnet_reservations::create,
+    write DeleteSubnetCidrReservation => subnet_reservations::delete,
+    read GetSubnetCidrReservations => subnet_reservations::list,
     write CreateSubnet => subnets::create,
     read DescribeSubnets => subnets::describe,
     write ModifySubnetAttribute => subnets::modify_attribute,
@@ -41,6 +62,9 @@ super::handlers! { Ec2:
     write DetachInternetGateway => internet_gateways::detach,
     write DeleteInternetGateway => internet_gateways::delete,
     read DescribeInternetGateways => internet_gateways::describe,
+    write CreateEgressOnlyInternetGateway => egress_only_gateways::create,
+    read DescribeEgressOnlyInternetGateways => egress_only_gateways::describe,
+    write DeleteEgressOnlyInternetGateway => egress_only_gateways::delete,
     write CreateRouteTable => route_tables::create,
     write DeleteRouteTable => route_tables::delete,
     read DescribeRouteTables => route_tables::describe,
@@ -56,6 +80,8 @@ super::handlers! { Ec2:
     write AllocateAddress => addresses::allocate,
     read DescribeAddresses => addresses::describe,
     read DescribeAddressesAttribute => addresses::describe_attribute,
+    write ModifyAddressAttribute => addresses::modify_attribute,
+    write ResetAddressAttribute => addresses::reset_attribute,
     write ReleaseAddress => addresses::release,
     write AssociateAddress => addresses::associate,
     write DisassociateAddress => addresses::disassociate,
@@ -79,7 +105,17 @@ super::handlers! { Ec2:
     write ReplaceNetworkAclAssociation => network_acls::replace_association,
     write CreateNetworkInterface => network_interfaces::create,
     read DescribeNetworkInterfaces => network_interfaces::describe,
-    write ModifyNetworkInterfaceAttribute => network_interfaces::modify_attribute,
+    write ModifyNetworkInterfaceAttribute => interface_attributes::modify,
+    read DescribeNetworkInterfaceAttribute => interface_attributes::describe,
+    write ResetNetworkInterfaceAttribute => interface_attributes::reset,
+    write AttachNetworkInterface => interface_attributes::attach,
+    write DetachNetworkInterface => interface_attributes::detach,
+    write AssignPrivateIpAddresses => interface_addresses::assign,
+    write UnassignPrivateIpAddresses => interface_addresses::unassign,
+    write AssignIpv6Addresses => interface_addresses::assign_ipv6,
+    write UnassignIpv6Addresses => interface_addresses::unassign_ipv6,
+    read DescribeInstances => instances::describe,
+    read DescribeVpnGateways => instances::describe_vpn_gateways,
     write DeleteNetworkInterface => network_interfaces::delete,
     write CreateTags => tags::create,
     write DeleteTags => tags::delete,
@@ -88,6 +124,21 @@ super::handlers! { Ec2:
     read DescribeDhcpOptions => dhcp_options::describe,
     write AssociateDhcpOptions => dhcp_options::associate,
     write DeleteDhcpOptions => dhcp_options::delete,
+    write CreateVpcEndpoint => vpc_endpoints::create,
+    read DescribeVpcEndpoints => vpc_endpoints::describe,
+    write ModifyVpcEndpoint => vpc_endpoints::modify,
+    write DeleteVpcEndpoints => vpc_endpoints::delete,
+    read DescribeVpcEndpointServices => vpc_endpoint_services::describe_services,
+    read DescribePrefixLists => vpc_endpoint_services::describe_prefix_lists,
+    write CreateFlowLogs => flow_logs::create,
+    read DescribeFlowLogs => flow_logs::describe,
+    write DeleteFlowLogs => flow_logs::delete,
+    write CreateNetworkInsightsPath => network_insights::create_path,
+    read DescribeNetworkInsightsPaths => network_insights::describe_paths,
+    write DeleteNetworkInsightsPath => network_insights::delete_path,
+    write StartNetworkInsightsAnalysis => network_insights::start_analysis,
+    read DescribeNetworkInsightsAnalyses => network_insights::describe_analyses,
+    write DeleteNetworkInsightsAnalysis => network_insights::delete_analysis,
 }
 
 /// Commits a command. A dry run is refused after all that would refuse the real one, so that nothing is committed.

@@ -5,6 +5,7 @@
 use super::{Refusal, clusters, fargate, health, invalid, short, tags, task_definitions};
 use crate::model::Tx;
 use crate::model::vpc::enis::{self, NewEni};
+use crate::model::vpc::zone_faults;
 use crate::schedule::{self, Candidate};
 use fogbank_types::ec2::EniOwner;
 use fogbank_types::ecs::{
@@ -141,14 +142,28 @@ pub fn run(
     for _ in 0..count {
         match start(tx, scope, &launch) {
             Ok(task) => tasks.push(task),
-            Err(reason) => failures.push(Failure {
-                arn: scope.arn("ecs", &format!("container-instance/{}", cluster.name)),
-                reason: "RESOURCE:ENI".to_owned(),
-                detail: Some(reason.to_string()),
-            }),
+            Err(reason) => failures.push(failure(&cluster, reason)),
         }
     }
     Ok((tasks, failures))
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html>
+fn failure(cluster: &Cluster, reason: NoPlace) -> Failure {
+    let arn = cluster
+        .scope
+        .arn("ecs", &format!("container-instance/{}", cluster.name));
+    let (reason, detail) = match reason {
+        NoPlace::Capacity => (reason.to_string(), None),
+        NoPlace::Subnets | NoPlace::Interface(_) => {
+            ("RESOURCE:ENI".to_owned(), Some(reason.to_string()))
+        }
+    };
+    Failure {
+        arn,
+        reason,
+        detail,
+    }
 }
 
 /// Texts that stay in a row: one that grows over the store's bounds could never be changed again, not even stopped.
@@ -324,6 +339,9 @@ fn task_size(
 pub enum NoPlace {
     #[error("None of the subnets is there any more.")]
     Subnets,
+    /// Its subnets are all in zones that failed.
+    #[error("Capacity is unavailable at this time. Please try again later or in a different availability zone")]
+    Capacity,
     #[error("{0}")]
     Interface(String),
 }
@@ -332,7 +350,10 @@ pub enum NoPlace {
 pub fn start(tx: &mut Tx, scope: &Scope, launch: &Launch) -> Result<Task, NoPlace> {
     let candidates = candidates(tx.snapshot(), scope, &launch.network.subnets);
     let spread = spread(tx.snapshot(), scope, &launch.cluster, &launch.group);
-    let mut reason = NoPlace::Subnets;
+    let mut reason = match candidates.iter().any(|candidate| candidate.failed) {
+        true => NoPlace::Capacity,
+        false => NoPlace::Subnets,
+    };
     for subnet in schedule::order(candidates, &spread) {
         match start_in(tx, scope, launch, subnet) {
             Ok(task) => return Ok(task),
@@ -419,6 +440,7 @@ fn candidates(snapshot: &Snapshot, scope: &Scope, subnets: &[SubnetId]) -> Vec<C
         zone: subnet.zone.clone(),
         free_addresses: (subnet.cidr_block.size() as usize)
             .saturating_sub(RESERVED_ADDRESSES + used.get(&subnet.subnet_id).copied().unwrap_or(0)),
+        failed: zone_faults::is_failed(snapshot, &subnet.zone),
     })
     .collect()
 }

@@ -37,9 +37,7 @@ pub fn is_failed(snapshot: &Snapshot, zone: &str) -> bool {
 
 /// Gives a zone a fault, or takes it away. The same fault again keeps its time.
 pub fn set(tx: &mut Tx, zone: &str, kind: Option<ZoneFaultKind>) -> Result<(), Refusal> {
-    if !is_zone(zone) {
-        return Err(Refusal::UnknownZone(zone.to_owned()));
-    }
+    check(zone)?;
     match kind {
         None => {
             tx.delete::<ZoneFault>(&scope(), zone);
@@ -57,10 +55,14 @@ pub fn set(tx: &mut Tx, zone: &str, kind: Option<ZoneFaultKind>) -> Result<(), R
     Ok(())
 }
 
-/// Of any region: one endpoint serves all.
-fn is_zone(zone: &str) -> bool {
+/// Whether there is such a zone, in any region: one endpoint serves all.
+pub fn check(zone: &str) -> Result<(), Refusal> {
     let region = zone.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
-    place::zones(region).iter().any(|known| known.name == zone)
+    if place::zones(region).iter().any(|known| known.name == zone) {
+        Ok(())
+    } else {
+        Err(Refusal::UnknownZone(zone.to_owned()))
+    }
 }
 
 #[cfg(test)]
