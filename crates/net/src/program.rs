@@ -8,7 +8,7 @@
 //! in such a namespace that it does not name shall not be there), except for the host's own
 //! namespace, of which it says only what is ours.
 
-use fogbank_types::{EniId, IpCidr, MacAddr, VpcId};
+use fogbank_types::{EniId, IpCidr, Ipv4Cidr, Ipv6Cidr, MacAddr, VpcId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -156,6 +156,34 @@ impl Family {
         match address {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    pub fn of_block(block: IpCidr) -> Self {
+        Self::of(block.base())
+    }
+
+    /// All of it.
+    pub fn any(self) -> IpCidr {
+        match self {
+            Self::V4 => Ipv4Cidr::ANY.into(),
+            Self::V6 => Ipv6Cidr::ANY.into(),
+        }
+    }
+
+    /// Bits of an address.
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+
+    /// IANA's number of the family's ICMP.
+    pub fn icmp(self) -> u8 {
+        match self {
+            Self::V4 => 1,
+            Self::V6 => 58,
         }
     }
 }

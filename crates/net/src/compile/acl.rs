@@ -3,57 +3,34 @@
 //!
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
 //!
-//! An ACL whose first entry allows everything, as the default one's does, compiles to nothing.
+//! An ACL whose first entry of a family allows everything, as the default one's does, compiles to
+//! nothing. Entries are of one family each; what none of a packet's family takes is denied.
 
 use super::Region;
+use super::firewall::{base, drop_rest, log};
+use super::groups::traffic_matches;
 use crate::names;
 use crate::program::{
-    Action, Base, Chain, Direction, End, Hook, Match, Program, Rule, Set, Table, Verdict,
+    Action, Chain, Direction, End, Family, Hook, Match, Program, Rule, Set, Table, Verdict,
 };
+use fogbank_types::Traffic;
 use fogbank_types::ec2::{NetworkAcl, NetworkAclEntry, Subnet};
-use fogbank_types::{Ipv4Cidr, Traffic};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn add(program: &mut Program, table: &mut Table, region: &Region<'_>) {
+/// What the maps of a table say of one subnet's devices.
+#[derive(Default)]
+struct Maps {
     // Leaving a subnet is seen where the packet comes in, entering one where it goes out.
-    let mut leaving = BTreeMap::new();
-    let mut entering = BTreeMap::new();
-    for subnet in &region.subnets {
-        let acl = acl_of(region, subnet);
-        if acl.is_none() {
-            program.alarm(
-                &subnet.subnet_id,
-                "no network ACL: nothing crosses its border",
-            );
-        }
-        let devices: BTreeSet<String> = region
-            .local()
-            .filter(|eni| eni.subnet_id == subnet.subnet_id)
-            .map(|eni| names::eni_device(&eni.eni_id))
-            .collect();
-        if devices.is_empty() {
-            continue;
-        }
-        let mut used = false;
-        for (egress, map) in [(true, &mut leaving), (false, &mut entering)] {
-            let entries = ordered(acl, egress);
-            if lets_all_pass(&entries) {
-                continue;
-            }
-            used = true;
-            let name = format!("{}-{}", subnet.subnet_id, if egress { "out" } else { "in" });
-            let chain = subnet_chain(subnet, &entries, egress);
-            table.chains.insert(name.clone(), chain);
-            for device in &devices {
-                map.insert(device.clone(), Verdict::Jump(name.clone()));
-            }
-        }
-        if used {
-            let set = Set::Devices(devices);
-            table.sets.insert(devices_name(subnet), set);
-        }
+    leaving: BTreeMap<String, Verdict>,
+    entering: BTreeMap<String, Verdict>,
+}
+
+pub(super) fn add(program: &mut Program, table: &mut Table, region: &Region<'_>) {
+    let mut maps = Maps::default();
+    for subnet in region.subnets.values() {
+        add_subnet(program, table, region, subnet, &mut maps);
     }
-    if leaving.is_empty() && entering.is_empty() {
+    if maps.leaving.is_empty() && maps.entering.is_empty() {
         return;
     }
     let verdict_of = |direction, map: &str| {
@@ -64,24 +41,54 @@ pub(super) fn add(program: &mut Program, table: &mut Table, region: &Region<'_>)
         verdict_of(Direction::In, "acl_out"),
         verdict_of(Direction::Out, "acl_in"),
     ];
-    table
-        .sets
-        .insert("acl_out".to_owned(), Set::Verdicts(leaving));
-    table
-        .sets
-        .insert("acl_in".to_owned(), Set::Verdicts(entering));
-    let base = Base {
-        hook: Hook::Forward,
-        nat: false,
-        priority: -10,
-    };
-    table.chains.insert(
-        "acl".to_owned(),
-        Chain {
-            base: Some(base),
-            rules,
-        },
-    );
+    for (name, map) in [("acl_out", maps.leaving), ("acl_in", maps.entering)] {
+        table.sets.insert(name.to_owned(), Set::Verdicts(map));
+    }
+    let chain = base(Hook::Forward, -10, rules);
+    table.chains.insert("acl".to_owned(), chain);
+}
+
+/// One subnet's chains, and its devices in the maps.
+fn add_subnet(
+    program: &mut Program,
+    table: &mut Table,
+    region: &Region<'_>,
+    subnet: &Subnet,
+    maps: &mut Maps,
+) {
+    let acl = acl_of(region, subnet);
+    if acl.is_none() {
+        program.alarm(
+            &subnet.subnet_id,
+            "no network ACL: nothing crosses its border",
+        );
+    }
+    let locals = region.local.iter();
+    let devices: BTreeSet<String> = locals
+        .filter(|eni| eni.subnet_id == subnet.subnet_id)
+        .map(|eni| names::eni_device(&eni.eni_id))
+        .collect();
+    if devices.is_empty() {
+        return;
+    }
+    let mut used = false;
+    for (egress, map) in [(true, &mut maps.leaving), (false, &mut maps.entering)] {
+        let entries = ordered(acl, egress, table.family);
+        if lets_all_pass(&entries) {
+            continue;
+        }
+        used = true;
+        let name = format!("{}-{}", subnet.subnet_id, if egress { "out" } else { "in" });
+        let chain = subnet_chain(region, subnet, &entries, egress, table.family);
+        table.chains.insert(name.clone(), chain);
+        for device in &devices {
+            map.insert(device.clone(), Verdict::Jump(name.clone()));
+        }
+    }
+    if used {
+        let set = Set::Devices(devices);
+        table.sets.insert(devices_name(subnet), set);
+    }
 }
 
 fn devices_name(subnet: &Subnet) -> String {
@@ -102,26 +109,33 @@ fn acl_of<'a>(region: &Region<'a>, subnet: &Subnet) -> Option<&'a NetworkAcl> {
         .copied()
 }
 
-fn ordered(acl: Option<&NetworkAcl>, egress: bool) -> Vec<&NetworkAclEntry> {
+fn ordered(acl: Option<&NetworkAcl>, egress: bool, family: Family) -> Vec<&NetworkAclEntry> {
     let mut entries: Vec<_> = acl
         .map(|acl| acl.entries.iter().filter(|e| e.egress == egress).collect())
         .unwrap_or_default();
+    entries.retain(|entry| Family::of_block(entry.cidr_block) == family);
     entries.sort_by_key(|entry| entry.number);
     entries
 }
 
 fn lets_all_pass(entries: &[&NetworkAclEntry]) -> bool {
     entries.first().is_some_and(|first| {
-        first.allow && first.traffic == Traffic::All && first.cidr_block == Ipv4Cidr::ANY
+        first.allow && first.traffic == Traffic::All && first.cidr_block.is_any()
     })
 }
 
 /// Returns for what may pass and drops the rest; traffic inside the subnet returns at once.
-fn subnet_chain(subnet: &Subnet, entries: &[&NetworkAclEntry], egress: bool) -> Chain {
-    let (other, end) = if egress {
-        (Direction::Out, End::Destination)
+fn subnet_chain(
+    region: &Region<'_>,
+    subnet: &Subnet,
+    entries: &[&NetworkAclEntry],
+    egress: bool,
+    family: Family,
+) -> Chain {
+    let (other, end, prefix) = if egress {
+        (Direction::Out, End::Destination, "acl_out")
     } else {
-        (Direction::In, End::Source)
+        (Direction::In, End::Source, "acl_in")
     };
     let neighbour = Match::DeviceIn {
         direction: other,
@@ -130,22 +144,26 @@ fn subnet_chain(subnet: &Subnet, entries: &[&NetworkAclEntry], egress: bool) -> 
     };
     let mut rules = vec![Rule::new([neighbour], Action::Do(Verdict::Return))];
     for entry in entries {
+        let Some(traffic) = traffic_matches(entry.traffic, family) else {
+            continue;
+        };
         let mut matches = Vec::new();
-        if entry.cidr_block != Ipv4Cidr::ANY {
+        if !entry.cidr_block.is_any() {
             matches.push(Match::Block {
                 end,
                 block: entry.cidr_block,
                 inside: true,
             });
         }
-        matches.extend(super::groups::traffic_matches(entry.traffic));
-        let verdict = if entry.allow {
-            Verdict::Return
+        matches.extend(traffic);
+        if entry.allow {
+            rules.push(Rule::new(matches, Action::Do(Verdict::Return)));
         } else {
-            Verdict::Drop
-        };
-        rules.push(Rule::new(matches, Action::Do(verdict)));
+            rules.extend(log(region, prefix, matches.clone()));
+            rules.push(Rule::new(matches, Action::Do(Verdict::Drop)));
+        }
     }
-    rules.push(Rule::new([], Action::Do(Verdict::Drop)));
+    rules.extend(log(region, prefix, Vec::new()));
+    rules.push(drop_rest());
     Chain { base: None, rules }
 }

@@ -1,21 +1,28 @@
-//! The edge: the namespace between the host and every VPC's internet gateway.
+//! The edge: the namespace between the host, AWS's services and every VPC's gateways.
 //!
-//! It knows public addresses only: one /32 per address towards its VPC, everything else of the pool
-//! a blackhole. The host reaches it through one veth; nothing of the pool, of a VPC or of a link can
-//! reach a real interface, because the host has a blackhole for the pool under the route to us.
+//! It knows public addresses only: one /32 per address of IPv4 and each VPC's blocks of IPv6 towards
+//! its VPC, everything else of the pools a blackhole. AWS's services have their addresses on its
+//! loopback; `fogbank services` listens there. The host reaches it through one veth; nothing of the
+//! pools, of a VPC or of a link can reach a real interface, because the host has a blackhole for
+//! the pools under the route to us. IPv6 never leaves the host: it would have to be a router of it
+//! for all its interfaces.
 
-use super::{Region, claim, routable};
+use super::firewall::{accept, base, device, drop_action, drop_rest, service};
+use super::{Region, claim, endpoint, routable};
 use crate::names;
 use crate::program::{
-    Action, Address, Base, Chain, Direction, End, Family, Hook, MAIN, Match, Namespace, Peer,
-    Program, Role, Route, RouteKey, Rule, Table, Verdict, Veth,
+    Action, Address, Direction, End, Family, Hook, MAIN, Match, Namespace, Peer, Program, Role,
+    Route, RouteKey, Rule, Set, Table, Veth,
 };
-use fogbank_types::{InternetAccess, Ipv4Cidr, RegionConfig};
+use fogbank_types::{InternetAccess, IpCidr, Ipv4Cidr, RegionConfig};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Loses against every other route to the pool.
 pub(crate) const POOL_BLACKHOLE_METRIC: u32 = 2_000_000_000;
+
+/// Ports on which AWS's services answer.
+const SERVICE_PORTS: [u16; 2] = [80, 443];
 
 /// Blocks that no packet may leave the region for: private, shared, link-local, test, multicast, reserved.
 const NEVER_OUTSIDE: &[(Ipv4Addr, u8)] = &[
@@ -30,38 +37,150 @@ const NEVER_OUTSIDE: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
+/// One family's part of the link between host and edge.
+struct Link {
+    family: Family,
+    edge: IpAddr,
+    host: IpAddr,
+    /// Prefix length of the link's own block.
+    length: u8,
+    pool: IpCidr,
+}
+
+fn links(config: &RegionConfig) -> [Link; 2] {
+    let (edge, host) = names::link_addresses(config);
+    let (edge_v6, host_v6) = names::link_addresses_v6(config);
+    [
+        Link {
+            family: Family::V4,
+            edge: edge.into(),
+            host: host.into(),
+            length: 30,
+            pool: config.public_cidr.into(),
+        },
+        Link {
+            family: Family::V6,
+            edge: edge_v6.into(),
+            host: host_v6.into(),
+            length: 126,
+            pool: config.public_cidr_v6.into(),
+        },
+    ]
+}
+
 pub(super) fn add(program: &mut Program, config: &RegionConfig, regions: &[Region<'_>]) {
     program.host = host(config);
-    let mut edge = base(config);
+    let mut edge = base_namespace(config);
     let mut claimed = BTreeSet::new();
-    for region in regions.iter().filter(|r| r.gateway_attached) {
-        let device = names::vpc_device(&region.vpc.vpc_id);
-        let hop = (device.clone(), names::GATEWAY_HOP);
-        edge.neighbours.insert(hop, names::GATEWAY_MAC);
-        for public_ip in region.public.values() {
-            let text = public_ip.to_string();
-            if !routable(config, *public_ip) {
-                program.alarm(&text, "public address outside the pool: not routed");
-                continue;
-            }
-            if !claim(&mut claimed, &text) {
-                program.alarm(
-                    &text,
-                    "public address is mapped twice: the second is not routed",
-                );
-                continue;
-            }
-            let key = main(Ipv4Cidr::host(*public_ip), 0);
-            edge.routes.insert(key, via(names::GATEWAY_HOP, &device));
-            edge.connections.insert(*public_ip, device.clone());
+    for region in regions {
+        if region.has_gateway(Family::V4) {
+            add_public(program, &mut edge, region, &mut claimed);
         }
+        if region.has_gateway(Family::V6) {
+            add_blocks(program, &mut edge, region, &mut claimed);
+        }
+        add_endpoint(&mut edge, region);
+    }
+    let private = regions.iter().filter(|r| r.endpoint_number.is_some());
+    let private: BTreeSet<String> = private
+        .map(|region| names::service_device(&region.vpc.vpc_id))
+        .collect();
+    for table in edge.tables.values_mut() {
+        let set = Set::Devices(private.clone());
+        table.sets.insert("endpoints".to_owned(), set);
     }
     program
         .namespaces
         .insert(names::edge_namespace(config), edge);
 }
 
-fn main(destination: Ipv4Cidr, metric: u32) -> RouteKey {
+/// The next hop on a VPC's link.
+fn add_hop(edge: &mut Namespace, device: &str, family: Family, is_endpoint: bool) {
+    let mac = if is_endpoint {
+        names::ENDPOINT_MAC
+    } else {
+        names::GATEWAY_MAC
+    };
+    let hop = (device.to_owned(), names::gateway_hop(family));
+    edge.neighbours.insert(hop, mac);
+}
+
+/// The public addresses of a VPC's interfaces.
+fn add_public(
+    program: &mut Program,
+    edge: &mut Namespace,
+    region: &Region<'_>,
+    claimed: &mut BTreeSet<String>,
+) {
+    let device = names::vpc_device(&region.vpc.vpc_id);
+    add_hop(edge, &device, Family::V4, false);
+    for public_ip in region.public.values() {
+        let text = public_ip.to_string();
+        if !routable(region.config, *public_ip) {
+            program.alarm(&text, "public address outside the pool: not routed");
+            continue;
+        }
+        if !claim(claimed, &text) {
+            program.alarm(
+                &text,
+                "public address is mapped twice: the second is not routed",
+            );
+            continue;
+        }
+        let public_ip = IpAddr::from(*public_ip);
+        let key = main(IpCidr::host(public_ip), 0);
+        edge.routes
+            .insert(key, via(names::gateway_hop(Family::V4), &device));
+        edge.connections.insert(public_ip, device.clone());
+    }
+}
+
+/// A VPC's blocks of IPv6.
+fn add_blocks(
+    program: &mut Program,
+    edge: &mut Namespace,
+    region: &Region<'_>,
+    claimed: &mut BTreeSet<String>,
+) {
+    let device = names::vpc_device(&region.vpc.vpc_id);
+    add_hop(edge, &device, Family::V6, false);
+    let pool = IpCidr::from(region.config.public_cidr_v6);
+    for block in region.blocks(Family::V6) {
+        let text = block.to_string();
+        if !pool.covers(block) || block.length() <= pool.length() {
+            program.alarm(&text, "block outside the pool: not routed");
+            continue;
+        }
+        if !claim(claimed, &text) {
+            program.alarm(&text, "block of two VPCs: not routed to the second");
+            continue;
+        }
+        let to_vpc = via(names::gateway_hop(Family::V6), &device);
+        edge.routes.insert(main(block, 0), to_vpc);
+    }
+    for eni in &region.local {
+        for address in region.addresses(eni, Family::V6) {
+            edge.connections
+                .insert(address, names::eni_device(&eni.eni_id));
+        }
+    }
+}
+
+/// The way back to a VPC through its gateway endpoints.
+fn add_endpoint(edge: &mut Namespace, region: &Region<'_>) {
+    let Some(number) = region.endpoint_number else {
+        return;
+    };
+    let device = names::service_device(&region.vpc.vpc_id);
+    for family in region.families() {
+        add_hop(edge, &device, family, true);
+        let key = main(IpCidr::host(endpoint::source(number, family)), 0);
+        edge.routes
+            .insert(key, via(names::gateway_hop(family), &device));
+    }
+}
+
+fn main(destination: IpCidr, metric: u32) -> RouteKey {
     RouteKey {
         table: MAIN,
         destination,
@@ -69,7 +188,7 @@ fn main(destination: Ipv4Cidr, metric: u32) -> RouteKey {
     }
 }
 
-fn via(gateway: Ipv4Addr, device: &str) -> Route {
+fn via(gateway: IpAddr, device: &str) -> Route {
     Route::Via {
         gateway,
         device: device.to_owned(),
@@ -80,91 +199,74 @@ fn via(gateway: Ipv4Addr, device: &str) -> Route {
 /// Our things in the host's own namespace.
 fn host(config: &RegionConfig) -> Namespace {
     let device = names::host_device(config);
-    let (edge_ip, host_ip) = names::link_addresses(config);
     let mut host = Namespace::default();
-    host.addresses.insert(Address {
-        device: device.clone(),
-        address: host_ip,
-        length: 30,
-    });
-    host.neighbours
-        .insert((device.clone(), edge_ip), names::UPLINK_MAC);
-    let pool = config.public_cidr;
-    host.routes
-        .insert(main(pool, POOL_BLACKHOLE_METRIC), Route::Blackhole);
-    let to_edge = Route::Via {
-        gateway: edge_ip,
-        device: device.clone(),
-        source: Some(host_ip),
-    };
-    host.routes.insert(main(pool, 0), to_edge);
+    for link in links(config) {
+        host.addresses.insert(Address {
+            device: device.clone(),
+            address: link.host,
+            length: link.length,
+        });
+        host.neighbours
+            .insert((device.clone(), link.edge), names::UPLINK_MAC);
+        host.routes
+            .insert(main(link.pool, POOL_BLACKHOLE_METRIC), Route::Blackhole);
+        let to_edge = Route::Via {
+            gateway: link.edge,
+            device: device.clone(),
+            source: Some(link.host),
+        };
+        host.routes.insert(main(link.pool, 0), to_edge);
+    }
     if config.internet == InternetAccess::Host {
         host.sysctls
             .insert("ipv4/ip_forward".to_owned(), "1".to_owned());
-        host.tables
-            .insert(names::host_table(config), host_table(pool, &device));
+        host.tables.insert(
+            names::host_table(config),
+            host_table(config.public_cidr, &device),
+        );
     }
     host
 }
 
 /// With `--internet host` the host routes and masquerades for tasks, and guards itself against them.
-fn host_table(pool: Ipv4Cidr, device: &str) -> Table {
-    let at = |direction| Match::Device {
-        direction,
-        name: device.to_owned(),
-        equal: true,
-    };
+fn host_table(pool: Ipv4Cidr, host_device: &str) -> Table {
     let mut table = Table::new(Family::V4);
     let guard = |direction| {
         vec![
-            Rule::new([Match::Established], Action::Do(Verdict::Accept)),
-            Rule::new([at(direction)], Action::Do(Verdict::Drop)),
+            Rule::new([Match::Established], accept()),
+            Rule::new([device(direction, host_device)], drop_action()),
         ]
     };
-    table.chains.insert(
-        "input".to_owned(),
-        filter(Hook::Input, -10, guard(Direction::In)),
-    );
-    table.chains.insert(
-        "forward".to_owned(),
-        filter(Hook::Forward, -10, guard(Direction::Out)),
-    );
     let away = Match::Device {
         direction: Direction::Out,
-        name: device.to_owned(),
+        name: host_device.to_owned(),
         equal: false,
     };
     let ours = Match::Block {
         end: End::Source,
-        block: pool,
+        block: pool.into(),
         inside: true,
     };
     let masquerade = Rule::new([ours, away], Action::Masquerade);
-    table.chains.insert(
-        "postrouting".to_owned(),
-        super::firewall::nat(Hook::Postrouting, vec![masquerade]),
-    );
+    for (name, chain) in [
+        ("input", base(Hook::Input, -10, guard(Direction::In))),
+        ("forward", base(Hook::Forward, -10, guard(Direction::Out))),
+        (
+            "postrouting",
+            super::firewall::nat(Hook::Postrouting, vec![masquerade]),
+        ),
+    ] {
+        table.chains.insert(name.to_owned(), chain);
+    }
     table
 }
 
-fn filter(hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
-    Chain {
-        base: Some(Base {
-            hook,
-            nat: false,
-            priority,
-        }),
-        rules,
-    }
-}
-
 /// The edge without any VPC.
-fn base(config: &RegionConfig) -> Namespace {
-    let (edge_ip, host_ip) = names::link_addresses(config);
+fn base_namespace(config: &RegionConfig) -> Namespace {
     let uplink = names::UPLINK_DEVICE;
     let mut edge = Namespace {
         role: Role::Edge,
-        sysctls: super::vpc::router_sysctls(),
+        sysctls: super::vpc::router_sysctls(true),
         ..Namespace::default()
     };
     edge.veths.insert(
@@ -178,82 +280,117 @@ fn base(config: &RegionConfig) -> Namespace {
                 mac: names::HOST_MAC,
             },
             proxy_arp: false,
+            delay_ms: 0,
         },
     );
-    edge.addresses.insert(Address {
-        device: uplink.to_owned(),
-        address: edge_ip,
-        length: 30,
-    });
-    edge.neighbours
-        .insert((uplink.to_owned(), host_ip), names::HOST_MAC);
-    let blackhole = |edge: &mut Namespace, block| {
-        edge.routes.insert(main(block, 0), Route::Blackhole);
-    };
-    blackhole(&mut edge, config.public_cidr);
-    match config.internet {
-        InternetAccess::None => blackhole(&mut edge, Ipv4Cidr::ANY),
-        InternetAccess::Host => {
-            for (base, length) in NEVER_OUTSIDE {
-                let block = Ipv4Cidr::containing(*base, *length).expect("lengths are below 32");
-                if block != config.public_cidr {
-                    blackhole(&mut edge, block);
-                }
-            }
-            let default = via(host_ip, uplink);
-            edge.routes.insert(main(Ipv4Cidr::ANY, 0), default);
+    for link in links(config) {
+        edge.addresses.insert(Address {
+            device: uplink.to_owned(),
+            address: link.edge,
+            length: link.length,
+        });
+        edge.neighbours
+            .insert((uplink.to_owned(), link.host), names::HOST_MAC);
+        edge.routes.insert(main(link.pool, 0), Route::Blackhole);
+        for address in endpoint::services(config, link.family) {
+            edge.addresses.insert(Address {
+                device: "lo".to_owned(),
+                address,
+                length: link.family.bits(),
+            });
         }
+        outside(&mut edge, config, &link);
+        edge.tables
+            .insert(names::table(link.family).to_owned(), table(config, &link));
     }
-    edge.tables
-        .insert(names::TABLE.to_owned(), table(config, host_ip));
-    edge.tables
-        .insert(names::TABLE_V6.to_owned(), super::firewall::closed_v6());
     edge
 }
 
-/// Between VPCs anything goes (their own gates decide); from the host only what the host itself
-/// sends, so that nobody can use the host as a router into the region.
-fn table(config: &RegionConfig, host_ip: Ipv4Addr) -> Table {
-    let uplink = |direction, equal| Match::Device {
+/// What is beyond the region.
+fn outside(edge: &mut Namespace, config: &RegionConfig, link: &Link) {
+    let leaves = link.family == Family::V4 && config.internet == InternetAccess::Host;
+    if !leaves {
+        edge.routes
+            .insert(main(link.family.any(), 0), Route::Blackhole);
+        return;
+    }
+    for (base, length) in NEVER_OUTSIDE {
+        let block = IpCidr::containing((*base).into(), *length).expect("lengths are below 32");
+        if block != link.pool {
+            edge.routes.insert(main(block, 0), Route::Blackhole);
+        }
+    }
+    let default = via(link.host, names::UPLINK_DEVICE);
+    edge.routes.insert(main(link.family.any(), 0), default);
+}
+
+fn uplink(direction: Direction, equal: bool) -> Match {
+    Match::Device {
         direction,
         name: names::UPLINK_DEVICE.to_owned(),
         equal,
-    };
-    let accept = Action::Do(Verdict::Accept);
-    let from_host = Match::Block {
+    }
+}
+
+/// Between VPCs anything goes (their own gates decide); from the host only what the host itself
+/// sends, so that nobody can use the host as a router into the region. What comes for a gateway
+/// endpoint goes nowhere but to AWS's services.
+fn table(config: &RegionConfig, link: &Link) -> Table {
+    let from_host = |inside| Match::Block {
         end: End::Source,
-        block: Ipv4Cidr::host(host_ip),
-        inside: true,
+        block: IpCidr::host(link.host),
+        inside,
     };
-    let mut rules = vec![
-        Rule::new([Match::Established], accept.clone()),
-        Rule::new([Match::Invalid], Action::Do(Verdict::Drop)),
-        Rule::new([uplink(Direction::In, true), from_host], accept.clone()),
+    let from_endpoint = Match::DeviceIn {
+        direction: Direction::In,
+        set: "endpoints".to_owned(),
+        member: true,
+    };
+    let mut forward = vec![
+        Rule::new([from_endpoint], drop_action()),
+        Rule::new([Match::Established], accept()),
+        Rule::new([Match::Invalid], drop_action()),
+        Rule::new([uplink(Direction::In, true), from_host(true)], accept()),
         Rule::new(
             [uplink(Direction::In, false), uplink(Direction::Out, false)],
-            accept.clone(),
+            accept(),
         ),
     ];
-    if config.internet == InternetAccess::Host {
+    if link.family == Family::V4 && config.internet == InternetAccess::Host {
         let not_the_host = Match::Block {
             end: End::Destination,
-            block: config.public_cidr,
+            block: link.pool,
             inside: false,
         };
-        rules.push(Rule::new(
+        forward.push(Rule::new(
             [
                 uplink(Direction::In, false),
                 uplink(Direction::Out, true),
                 not_the_host,
             ],
-            accept,
+            accept(),
         ));
     }
-    rules.push(Rule::new([], Action::Do(Verdict::Drop)));
-    let mut table = Table::new(Family::V4);
-    table
-        .chains
-        .insert("forward".to_owned(), filter(Hook::Forward, 0, rules));
-    super::firewall::close_own_sockets(&mut table);
+    forward.push(drop_rest());
+    let mut input = vec![
+        Rule::new([device(Direction::In, "lo")], accept()),
+        Rule::new(
+            [uplink(Direction::In, true), from_host(false)],
+            drop_action(),
+        ),
+        Rule::new([Match::Established], accept()),
+    ];
+    input.extend(SERVICE_PORTS.map(|port| service("services", 6, port)));
+    input.push(drop_rest());
+    let mut table = Table::new(link.family);
+    let services = Set::Addresses(endpoint::services(config, link.family));
+    table.sets.insert("services".to_owned(), services);
+    for (name, chain) in [
+        ("forward", base(Hook::Forward, 0, forward)),
+        ("input", base(Hook::Input, 0, input)),
+    ] {
+        table.chains.insert(name.to_owned(), chain);
+    }
+    super::firewall::own_errors(&mut table);
     table
 }

@@ -1,13 +1,14 @@
 //! An interface's namespace: what a task, a load balancer node or a NAT gateway sees.
 
 use super::Region;
+use super::firewall::{accept, base, drop_action, drop_rest};
 use crate::names;
 use crate::program::{
-    Action, Address, Base, Chain, Direction, End, Family, Hook, MAIN, Match, Namespace, Program,
-    Role, Route, RouteKey, Rule, Table, Verdict,
+    Action, Address, Direction, End, Family, Hook, MAIN, Match, Namespace, Program, Role, Route,
+    RouteKey, Rule, Table,
 };
-use fogbank_types::Ipv4Cidr;
-use fogbank_types::ec2::{Eni, EniOwner};
+use fogbank_types::ec2::{Eni, EniOwner, Subnet};
+use std::net::IpAddr;
 
 pub(super) fn add(program: &mut Program, region: &Region<'_>, eni: &Eni) {
     let name = region.config.namespace(eni.eni_id.tail());
@@ -23,49 +24,80 @@ pub(super) fn add(program: &mut Program, region: &Region<'_>, eni: &Eni) {
         role: Role::Eni(eni.eni_id.clone()),
         ..Namespace::default()
     };
+    let is_nat_gateway = matches!(eni.owner, EniOwner::NatGateway(_));
+    settings(&mut namespace);
+    add_family(&mut namespace, region, eni, subnet, Family::V4);
+    if region.has(Family::V6) && !is_nat_gateway {
+        add_family(&mut namespace, region, eni, subnet, Family::V6);
+    }
+    if is_nat_gateway {
+        make_nat_gateway(&mut namespace, region, eni);
+    }
+    program.namespaces.insert(name, namespace);
+}
+
+fn settings(namespace: &mut Namespace) {
     for (path, value) in [
         // Any user of a container may open port 80 and ping, as on Fargate.
         ("ipv4/ip_unprivileged_port_start", "0"),
         ("ipv4/ping_group_range", "0\t2147483647"),
         ("ipv4/conf/all/accept_redirects", "0"),
         ("ipv4/conf/default/accept_redirects", "0"),
-        // The loopback keeps ::1; the interface has no IPv6 until it is built.
+        // The loopback keeps ::1; the interface has no IPv6 until it has an address of it.
         ("ipv6/conf/default/disable_ipv6", "1"),
     ] {
         namespace.sysctls.insert(path.to_owned(), value.to_owned());
     }
-    for address in eni.addresses() {
+}
+
+/// The interface's addresses of a family, and the way out by the subnet's router.
+fn add_family(
+    namespace: &mut Namespace,
+    region: &Region<'_>,
+    eni: &Eni,
+    subnet: &Subnet,
+    family: Family,
+) {
+    let addresses: Vec<IpAddr> = region.addresses(eni, family).collect();
+    let Some(first) = addresses.first().copied() else {
+        return;
+    };
+    let (router, length): (IpAddr, u8) = match family {
+        Family::V4 => (subnet.router().into(), subnet.cidr_block.length()),
+        Family::V6 => (names::ROUTER_V6.into(), 128),
+    };
+    for address in addresses {
         namespace.addresses.insert(Address {
             device: names::ENI_DEVICE.to_owned(),
             address,
-            length: subnet.cidr_block.length(),
+            length,
         });
     }
     // Permanent, because the kernel's limit on learnt neighbours (1,024) is one for all namespaces.
-    let router = (names::ENI_DEVICE.to_owned(), subnet.router());
-    namespace.neighbours.insert(router, names::ROUTER_MAC);
+    let hop = (names::ENI_DEVICE.to_owned(), router);
+    namespace.neighbours.insert(hop, names::ROUTER_MAC);
     let default = RouteKey {
         table: MAIN,
-        destination: Ipv4Cidr::ANY,
+        destination: family.any(),
         metric: 0,
     };
-    let router = Route::Via {
-        gateway: subnet.router(),
+    let to_router = Route::Via {
+        gateway: router,
         device: names::ENI_DEVICE.to_owned(),
-        source: Some(eni.private_ip),
+        source: Some(first),
     };
-    namespace.routes.insert(default, router);
-    if matches!(eni.owner, EniOwner::NatGateway(_)) {
-        make_nat_gateway(&mut namespace, region, eni);
+    namespace.routes.insert(default, to_router);
+    if family == Family::V6 {
+        let settings = super::vpc::quiet_v6(true);
+        namespace.sysctls.extend(settings);
     }
-    program.namespaces.insert(name, namespace);
 }
 
 /// Forwards what comes from the VPC under its own address; facts NAT-5 to NAT-7.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html>
 fn make_nat_gateway(namespace: &mut Namespace, region: &Region<'_>, eni: &Eni) {
-    namespace.sysctls.extend(super::vpc::router_sysctls());
+    namespace.sysctls.extend(super::vpc::router_sysctls(false));
     let idle_s = (region.config.scaled_ms(350_000) / 1000).max(1).to_string();
     for timeout in [
         "tcp_timeout_established",
@@ -83,25 +115,16 @@ fn make_nat_gateway(namespace: &mut Namespace, region: &Region<'_>, eni: &Eni) {
         "0".to_owned(),
     );
     let mut table = Table::new(Family::V4);
-    let chain = |hook, nat, priority, rules| Chain {
-        base: Some(Base {
-            hook,
-            nat,
-            priority,
-        }),
-        rules,
-    };
-    let accept = || Action::Do(Verdict::Accept);
     let tcp = Match::Protocol {
         number: 6,
         equal: true,
     };
     let mut forward = vec![
         Rule::new([Match::Established], accept()),
-        Rule::new([Match::Invalid, tcp.clone()], Action::ResetTcp),
-        Rule::new([Match::Invalid], Action::Do(Verdict::Drop)),
+        Rule::new([Match::Invalid, tcp], Action::ResetTcp),
+        Rule::new([Match::Invalid], drop_action()),
     ];
-    for block in region.vpc.blocks() {
+    for block in region.blocks(Family::V4) {
         for number in [6, 17, 1] {
             let protocol = Match::Protocol {
                 number,
@@ -115,23 +138,26 @@ fn make_nat_gateway(namespace: &mut Namespace, region: &Region<'_>, eni: &Eni) {
             forward.push(Rule::new([inside, protocol], accept()));
         }
     }
-    forward.push(Rule::new([], Action::Do(Verdict::Drop)));
-    let forward = chain(Hook::Forward, false, 0, forward);
-    table.chains.insert("forward".to_owned(), forward);
+    forward.push(drop_rest());
     let translate = Rule::new(
         [Match::Device {
             direction: Direction::Out,
             name: names::ENI_DEVICE.to_owned(),
             equal: true,
         }],
-        Action::SourceNatTo(eni.private_ip),
+        Action::SourceNatTo(eni.private_ip.into()),
     );
-    let postrouting = super::firewall::nat(Hook::Postrouting, vec![translate]);
-    table.chains.insert("postrouting".to_owned(), postrouting);
-    // It answers nobody, not even a ping; resets of forgotten connections are all that it says itself.
-    let closed = vec![Rule::new([], Action::Do(Verdict::Drop))];
-    let input = chain(Hook::Input, false, 0, closed);
-    table.chains.insert("input".to_owned(), input);
+    for (name, chain) in [
+        ("forward", base(Hook::Forward, 0, forward)),
+        (
+            "postrouting",
+            super::firewall::nat(Hook::Postrouting, vec![translate]),
+        ),
+        // It answers nobody, not even a ping; resets of forgotten connections are all that it says itself.
+        ("input", base(Hook::Input, 0, vec![drop_rest()])),
+    ] {
+        table.chains.insert(name.to_owned(), chain);
+    }
     namespace.tables.insert(names::TABLE.to_owned(), table);
     namespace
         .tables

@@ -1,19 +1,21 @@
 //! Security groups as sets: one lookup instead of a walk over sixty rules.
 //!
-//! Rules with a CIDR become elements of at most three sets a group and direction (ports, ICMP,
-//! whole protocols); rules that name a group stay rules, with the group's members as a set. So an
+//! Each family has its own sets, from the rules that can match it. Rules with a CIDR or a prefix
+//! list become elements of at most three sets a group and direction (ports, ICMP, whole
+//! protocols); rules that name a group stay rules, with the group's members as a set. So an
 //! authorised rule, or a task that joins, is one element in one transaction.
 //!
 //! The kernel's range sets refuse elements that overlap, and users' rules often do (443 from
 //! anywhere and 443 from the office), so ranges are first made disjoint, which changes no verdict.
 
-use super::Region;
+use super::{Region, hash};
 use crate::program::{
-    Action, Chain, End, Match, Program, Range, Rule, Set, Table, TrafficKind, Verdict,
+    Action, Chain, End, Family, Match, Program, Range, Rule, Set, Table, TrafficKind, Verdict,
 };
-use fogbank_types::ec2::{RulePeer, SecurityGroup};
-use fogbank_types::{Ipv4Cidr, PortRange, SecurityGroupId, Traffic};
+use fogbank_types::ec2::{RulePeer, SecurityGroup, SecurityGroupRule};
+use fogbank_types::{IpCidr, PortRange, SecurityGroupId, Traffic};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 const PROTOCOLS: Range = Range { from: 0, to: 255 };
 
@@ -38,15 +40,6 @@ pub(super) fn list_chains(table: &mut Table, groups: &[&str]) -> Option<(String,
             Some((out, into))
         }
     }
-}
-
-/// FNV-1a: stable across versions of the compiler, unlike the standard library's hasher.
-pub(super) fn hash(parts: &[&str]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for byte in parts.join(",").bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash
 }
 
 fn suffix(egress: bool) -> &'static str {
@@ -78,29 +71,31 @@ pub(super) fn add<'a>(
         }
     }
     for group in referenced {
-        // Private addresses of all interfaces now in the group, wherever they run (fact SG-9).
-        let members = region
-            .enis
-            .iter()
-            .filter(|eni| eni.groups.contains(group))
-            .flat_map(|eni| eni.addresses())
-            .collect();
-        table
-            .sets
-            .insert(members_name(group), Set::Addresses(members));
+        let set = Set::Addresses(members(region, group, table.family));
+        table.sets.insert(members_name(group), set);
     }
+}
+
+/// Private addresses of all interfaces now in the group, wherever they run (fact SG-9).
+fn members(region: &Region<'_>, group: &SecurityGroupId, family: Family) -> BTreeSet<IpAddr> {
+    let members = region.members.get(group.as_str()).into_iter().flatten();
+    members
+        .flat_map(|eni| eni.all_addresses())
+        .filter(|address| Family::of(*address) == family)
+        .collect()
 }
 
 /// Disjoint boxes under construction: what each set's elements will cover.
 #[derive(Default)]
 struct Boxes {
-    ports: BTreeMap<u8, Vec<(Ipv4Cidr, Range)>>,
-    icmp: Vec<(Ipv4Cidr, Range)>,
-    protocols: Vec<(Ipv4Cidr, Range)>,
+    ports: BTreeMap<u8, Vec<(IpCidr, Range)>>,
+    icmp: Vec<(IpCidr, Range)>,
+    protocols: Vec<(IpCidr, Range)>,
 }
 
 impl Boxes {
-    fn add(&mut self, peer: Ipv4Cidr, traffic: Traffic) {
+    /// A family's ICMP says nothing about the other's packets.
+    fn add(&mut self, peer: IpCidr, traffic: Traffic) {
         let whole = |number: u8| Range {
             from: u16::from(number),
             to: u16::from(number),
@@ -109,13 +104,31 @@ impl Boxes {
             Traffic::All => self.protocols.push((peer, PROTOCOLS)),
             Traffic::Tcp(ports) => self.ports.entry(6).or_default().push((peer, range(ports))),
             Traffic::Udp(ports) => self.ports.entry(17).or_default().push((peer, range(ports))),
-            Traffic::Icmp(kind) => self.icmp.push((peer, icmp_range(kind))),
+            Traffic::Icmp(kind) if peer.is_ipv4() => self.icmp.push((peer, icmp_range(kind))),
+            Traffic::Icmpv6(kind) if !peer.is_ipv4() => self.icmp.push((peer, icmp_range(kind))),
+            Traffic::Icmp(_) | Traffic::Icmpv6(_) => {}
             Traffic::Protocol(number) => self.protocols.push((peer, whole(number))),
         }
     }
 }
 
-fn range(ports: PortRange) -> Range {
+/// The blocks of a rule's peer in either family; none for a group. `Err` says why it has none.
+pub(super) fn peer_blocks(
+    region: &Region<'_>,
+    rule: &SecurityGroupRule,
+) -> Result<Vec<IpCidr>, String> {
+    match &rule.peer {
+        RulePeer::Ipv4(block) => Ok(vec![(*block).into()]),
+        RulePeer::Ipv6(block) => Ok(vec![(*block).into()]),
+        RulePeer::Group(_) => Ok(Vec::new()),
+        RulePeer::PrefixList(id) => region
+            .snapshot
+            .prefix_list(&region.vpc.scope, id, region.config)
+            .ok_or_else(|| format!("prefix list {id} is unknown")),
+    }
+}
+
+pub(super) fn range(ports: PortRange) -> Range {
     Range {
         from: ports.from(),
         to: ports.to(),
@@ -123,7 +136,7 @@ fn range(ports: PortRange) -> Range {
 }
 
 /// ICMP type and code as one number; a type without a code is all its codes (fact SG-8).
-pub(super) fn icmp_range(kind: Option<(u8, Option<u8>)>) -> Range {
+fn icmp_range(kind: Option<(u8, Option<u8>)>) -> Range {
     match kind {
         None => Range::ALL,
         Some((kind, code)) => {
@@ -153,27 +166,33 @@ fn group_rules<'a>(
     let mut boxes = Boxes::default();
     let mut by_group = BTreeSet::new();
     for rule in group.rules.iter().filter(|rule| rule.egress == egress) {
-        match &rule.peer {
-            RulePeer::Ipv4(block) => boxes.add(*block, rule.traffic),
-            RulePeer::Group(peer) if region.groups.contains_key(peer.as_str()) => {
-                referenced.insert(peer);
-                by_group.insert((peer, rule.traffic));
-            }
-            RulePeer::Group(peer) => program.alarm(
-                &rule.rule_id,
-                format!("security group {peer} is not one of the VPC's"),
-            ),
+        match peer_blocks(region, rule) {
+            Ok(blocks) => blocks
+                .into_iter()
+                .filter(|block| Family::of_block(*block) == table.family)
+                .for_each(|block| boxes.add(block, rule.traffic)),
+            Err(reason) => program.alarm(&rule.rule_id, reason),
+        }
+        // One that is not there, or no longer of a peer, is stale: it matches nothing (fact SG-9).
+        if let RulePeer::Group(peer) = &rule.peer
+            && region.members.contains_key(peer.as_str())
+        {
+            referenced.insert(peer);
+            by_group.insert((peer, rule.traffic));
         }
     }
     let name = chain_name(group.group_id.as_str(), egress);
     let mut rules = set_rules(table, &name, end, boxes);
     for (peer, traffic) in by_group {
+        let Some(traffic) = traffic_matches(traffic, table.family) else {
+            continue;
+        };
         let mut matches = vec![Match::AddressIn {
             end,
             set: members_name(peer),
             member: true,
         }];
-        matches.extend(traffic_matches(traffic));
+        matches.extend(traffic);
         rules.push(Rule::new(matches, Action::Do(Verdict::Accept)));
     }
     rules
@@ -212,7 +231,7 @@ fn set_rules(table: &mut Table, name: &str, end: End, boxes: Boxes) -> Vec<Rule>
         if kind == TrafficKind::Icmp {
             // Other protocols have something else where ICMP has type and code.
             matches.push(Match::Protocol {
-                number: 1,
+                number: table.family.icmp(),
                 equal: true,
             });
         }
@@ -226,19 +245,23 @@ fn set_rules(table: &mut Table, name: &str, end: End, boxes: Boxes) -> Vec<Rule>
     rules
 }
 
-/// The same traffic as plain matches.
-pub(super) fn traffic_matches(traffic: Traffic) -> Vec<Match> {
+/// The same traffic as plain matches; `None`: no packet of that family is meant.
+pub(super) fn traffic_matches(traffic: Traffic, family: Family) -> Option<Vec<Match>> {
     let protocol = |number| Match::Protocol {
         number,
         equal: true,
     };
     match traffic {
-        Traffic::All => Vec::new(),
-        Traffic::Tcp(ports) => vec![protocol(6), Match::Ports(range(ports))],
-        Traffic::Udp(ports) => vec![protocol(17), Match::Ports(range(ports))],
-        Traffic::Icmp(None) => vec![protocol(1)],
-        Traffic::Icmp(kind) => vec![protocol(1), Match::Icmp(icmp_range(kind))],
-        Traffic::Protocol(number) => vec![protocol(number)],
+        Traffic::All => Some(Vec::new()),
+        Traffic::Tcp(ports) => Some(vec![protocol(6), Match::Ports(range(ports))]),
+        Traffic::Udp(ports) => Some(vec![protocol(17), Match::Ports(range(ports))]),
+        Traffic::Icmp(_) if family != Family::V4 => None,
+        Traffic::Icmpv6(_) if family != Family::V6 => None,
+        Traffic::Icmp(None) | Traffic::Icmpv6(None) => Some(vec![protocol(family.icmp())]),
+        Traffic::Icmp(kind) | Traffic::Icmpv6(kind) => {
+            Some(vec![protocol(family.icmp()), Match::Icmp(icmp_range(kind))])
+        }
+        Traffic::Protocol(number) => Some(vec![protocol(number)]),
     }
 }
 
@@ -246,8 +269,8 @@ pub(super) fn traffic_matches(traffic: Traffic) -> Vec<Match> {
 ///
 /// Blocks nest or are disjoint. So each block keeps those ranges that no block around it covers,
 /// joined where they touch; a box of one block can then meet no box of another.
-fn disjoint(boxes: Vec<(Ipv4Cidr, Range)>) -> BTreeSet<(Ipv4Cidr, Range)> {
-    let mut by_block: BTreeMap<Ipv4Cidr, Vec<Range>> = BTreeMap::new();
+fn disjoint(boxes: Vec<(IpCidr, Range)>) -> BTreeSet<(IpCidr, Range)> {
+    let mut by_block: BTreeMap<IpCidr, Vec<Range>> = BTreeMap::new();
     for (block, range) in boxes {
         by_block.entry(block).or_default().push(range);
     }
@@ -266,7 +289,7 @@ fn disjoint(boxes: Vec<(Ipv4Cidr, Range)>) -> BTreeSet<(Ipv4Cidr, Range)> {
 }
 
 /// Sorted, with overlapping and touching ranges as one.
-fn join(mut ranges: Vec<Range>) -> Vec<Range> {
+pub(super) fn join(mut ranges: Vec<Range>) -> Vec<Range> {
     ranges.sort_unstable();
     let mut joined: Vec<Range> = Vec::new();
     for range in ranges {
@@ -318,15 +341,15 @@ mod tests {
 
     #[test]
     fn a_rule_inside_a_wider_one_needs_no_element() {
-        let wide = (Ipv4Cidr::ANY, range(443, 443));
+        let wide = (Family::V4.any(), range(443, 443));
         let narrow = ("10.0.0.0/8".parse().unwrap(), range(443, 443));
         assert_eq!(disjoint(vec![wide, narrow]), [wide].into());
     }
 
     #[test]
     fn the_rest_of_a_wider_range_stays() {
-        let wide = (Ipv4Cidr::ANY, range(80, 80));
-        let block: Ipv4Cidr = "10.0.0.0/8".parse().unwrap();
+        let wide = (Family::V4.any(), range(80, 80));
+        let block: IpCidr = "10.0.0.0/8".parse().unwrap();
         let got = disjoint(vec![wide, (block, range(0, 65535))]);
         let expected = [wide, (block, range(0, 79)), (block, range(81, 65535))];
         assert_eq!(got, expected.into());
@@ -338,11 +361,11 @@ mod tests {
         assert_eq!(joined, [Range::ALL]);
     }
 
-    fn any_box() -> impl Strategy<Value = (Ipv4Cidr, Range)> {
+    fn any_box() -> impl Strategy<Value = (IpCidr, Range)> {
         let block = (0u32..8, prop::sample::select(vec![0u8, 8, 29, 30, 31, 32]));
         (block, 0u16..12, 0u16..12).prop_map(|((low, length), a, b)| {
-            let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 | low);
-            let block = Ipv4Cidr::containing(address, length).unwrap();
+            let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 | low).into();
+            let block = IpCidr::containing(address, length).unwrap();
             (block, range(a.min(b), a.max(b)))
         })
     }
@@ -352,9 +375,9 @@ mod tests {
         fn disjoint_boxes_cover_the_same_and_never_meet(boxes in prop::collection::vec(any_box(), 0..12)) {
             let split = disjoint(boxes.clone());
             for low in 0u32..9 {
-                let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 | low);
+                let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 | low).into();
                 for value in 0u16..14 {
-                    let hit = |(block, range): &&(Ipv4Cidr, Range)| block.contains(address) && range.contains(value);
+                    let hit = |(block, range): &&(IpCidr, Range)| block.contains(address) && range.contains(value);
                     let times = split.iter().filter(hit).count();
                     prop_assert_eq!(times, usize::from(boxes.iter().any(|b| hit(&b))));
                 }

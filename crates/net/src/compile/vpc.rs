@@ -1,14 +1,15 @@
 //! A VPC's namespace: the router that every interface of the VPC hangs on.
 
-use super::Region;
+use super::{Region, zone};
 use crate::names;
-use crate::program::{Address, Namespace, Peer, Program, Role, Veth};
+use crate::program::{Address, Family, Namespace, Peer, Program, Role, Veth};
 use fogbank_types::ec2::Eni;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-/// Inside a VPC; 1500 through the internet gateway (fact VPC-18).
-const MTU: u32 = 9001;
-const GATEWAY_MTU: u32 = 1500;
+/// Inside a VPC and between peers; 1500 through the internet gateway (fact VPC-18).
+pub(super) const MTU: u32 = 9001;
+pub(super) const GATEWAY_MTU: u32 = 1500;
 
 pub(super) fn add(program: &mut Program, region: &Region<'_>) {
     let config = region.config;
@@ -19,42 +20,54 @@ pub(super) fn add(program: &mut Program, region: &Region<'_>) {
     }
     let mut router = Namespace {
         role: Role::Vpc(region.vpc.vpc_id.clone()),
-        sysctls: router_sysctls(),
+        sysctls: sysctls(region),
         ..Namespace::default()
     };
+    local_addresses(&mut router, region);
+    super::gateway::link(&mut router, region);
+    super::endpoint::link(&mut router, region);
+    super::peering::link(&mut router, region);
+    for eni in &region.local {
+        link(&mut router, region, eni);
+        super::untracked::add(&mut router, region, eni);
+    }
+    for family in region.families() {
+        super::routes::add(program, &mut router, region, family);
+    }
+    for family in [Family::V4, Family::V6] {
+        let table = super::firewall::table(program, region, family);
+        router.tables.insert(names::table(family).to_owned(), table);
+    }
+    program.namespaces.insert(name, router);
+}
+
+fn sysctls(region: &Region<'_>) -> BTreeMap<String, String> {
+    let mut sysctls = router_sysctls(region.has(Family::V6));
+    let mut set = |path: &str, value: String| sysctls.insert(path.to_owned(), value);
     // Fact SG-13; the kernel's own default is 120 s.
-    let stream_s = (config.scaled_ms(180_000) / 1000).max(1);
-    router.sysctls.insert(
-        "netfilter/nf_conntrack_udp_timeout_stream".to_owned(),
+    let stream_s = (region.config.scaled_ms(180_000) / 1000).max(1);
+    set(
+        "netfilter/nf_conntrack_udp_timeout_stream",
         stream_s.to_string(),
     );
     // "Too big" about a packet of a NAT gateway comes back through the gateway's namespace with our
     // own address as its source. The source gate, which is before routing, keeps forgeries out.
-    router
-        .sysctls
-        .insert("ipv4/conf/all/accept_local".to_owned(), "1".to_owned());
-    local_addresses(&mut router, region);
-    if region.gateway_attached {
-        super::gateway::link(&mut router, region);
-    }
-    for eni in region.local() {
-        link(&mut router, region, eni);
-    }
-    super::routes::add(&mut router, region);
-    let table = super::firewall::table(program, region);
-    router.tables.insert(names::TABLE.to_owned(), table);
-    router
-        .tables
-        .insert(names::TABLE_V6.to_owned(), super::firewall::closed_v6());
-    program.namespaces.insert(name, router);
+    set("ipv4/conf/all/accept_local", "1".to_owned());
+    let logged = u8::from(region.is_logged).to_string();
+    set("netfilter/nf_conntrack_acct", logged.clone());
+    set("netfilter/nf_conntrack_timestamp", logged);
+    sysctls
 }
 
-/// Settings of every namespace that forwards packets.
+/// Settings of every namespace that forwards packets, with IPv6 on or off.
 ///
 /// `proxy_arp` is switched on per device: it must never be on for a link to the edge. Sources are
 /// checked by the firewall's bindings, not by `rp_filter`, which contradicts per-subnet routes.
-pub(super) fn router_sysctls() -> BTreeMap<String, String> {
-    [
+pub(super) fn router_sysctls(with_v6: bool) -> BTreeMap<String, String> {
+    let mut sysctls = quiet_v6(with_v6);
+    let forwarding = u8::from(with_v6).to_string();
+    sysctls.insert("ipv6/conf/all/forwarding".to_owned(), forwarding);
+    for (path, value) in [
         ("ipv4/conf/all/accept_redirects", "0"),
         ("ipv4/conf/all/rp_filter", "0"),
         ("ipv4/conf/all/send_redirects", "0"),
@@ -63,37 +76,56 @@ pub(super) fn router_sysctls() -> BTreeMap<String, String> {
         ("ipv4/conf/default/rp_filter", "0"),
         ("ipv4/conf/default/send_redirects", "0"),
         ("ipv4/ip_forward", "1"),
-        ("ipv6/conf/all/disable_ipv6", "1"),
-        ("ipv6/conf/default/disable_ipv6", "1"),
+    ] {
+        sysctls.insert(path.to_owned(), value.to_owned());
+    }
+    sysctls
+}
+
+/// IPv6 without a word of its own: no link-local addresses, no search for neighbours' duplicates,
+/// no router's advice; every neighbour is permanent. Written in the order of their paths, so that
+/// devices are quiet before they are switched on.
+pub(super) fn quiet_v6(is_on: bool) -> BTreeMap<String, String> {
+    let off = if is_on { "0" } else { "1" };
+    [
+        ("ipv6/conf/all/accept_redirects", "0"),
+        ("ipv6/conf/all/addr_gen_mode", "1"),
+        ("ipv6/conf/all/disable_ipv6", off),
+        ("ipv6/conf/default/accept_dad", "0"),
+        ("ipv6/conf/default/accept_ra", "0"),
+        ("ipv6/conf/default/accept_redirects", "0"),
+        ("ipv6/conf/default/addr_gen_mode", "1"),
+        ("ipv6/conf/default/autoconf", "0"),
+        ("ipv6/conf/default/disable_ipv6", off),
     ]
     .map(|(path, value)| (path.to_owned(), value.to_owned()))
     .into()
 }
 
 /// The router of each subnet, the resolver and the endpoints are addresses of the router itself.
+/// (The router of IPv6 is only a neighbour of each interface, nobody's address.)
 fn local_addresses(router: &mut Namespace, region: &Region<'_>) {
-    let platform = [
-        names::RESOLVER,
-        names::METADATA,
-        names::TASK_METADATA,
-        region.vpc.resolver(),
-    ];
-    let routers = region.subnets.iter().map(|subnet| subnet.router());
-    for address in platform.into_iter().chain(routers) {
+    let routers = region.subnets.values().map(|s| IpAddr::from(s.router()));
+    let platform = region
+        .families()
+        .flat_map(|family| super::firewall::platform(region, family));
+    for address in platform.chain(routers) {
         router.addresses.insert(Address {
             device: "lo".to_owned(),
             address,
-            length: 32,
+            length: Family::of(address).bits(),
         });
     }
 }
 
-/// An interface's pair and its neighbour entry.
+/// An interface's pair and its neighbour entries.
 fn link(router: &mut Namespace, region: &Region<'_>, eni: &Eni) {
     let device = names::eni_device(&eni.eni_id);
-    for address in eni.addresses() {
-        router.neighbours.insert((device.clone(), address), eni.mac);
-        router.connections.insert(address, device.clone());
+    for family in region.families() {
+        for address in region.addresses(eni, family) {
+            router.neighbours.insert((device.clone(), address), eni.mac);
+            router.connections.insert(address, device.clone());
+        }
     }
     router.veths.insert(
         device,
@@ -106,20 +138,7 @@ fn link(router: &mut Namespace, region: &Region<'_>, eni: &Eni) {
                 mac: eni.mac,
             },
             proxy_arp: true,
+            delay_ms: zone::delay_ms(region, eni),
         },
     );
-}
-
-/// The link to the edge.
-pub(super) fn gateway_veth(region: &Region<'_>) -> Veth {
-    Veth {
-        mac: names::GATEWAY_MAC,
-        mtu: GATEWAY_MTU,
-        peer: Peer {
-            namespace: Some(names::edge_namespace(region.config)),
-            device: names::vpc_device(&region.vpc.vpc_id),
-            mac: names::EDGE_MAC,
-        },
-        proxy_arp: false,
-    }
 }
