@@ -6,6 +6,7 @@ mod http;
 mod image;
 mod region;
 mod status;
+mod zone;
 
 use crate::{processes, up};
 use anyhow::{Context, Result};
@@ -44,6 +45,9 @@ enum Command {
     /// Container images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Let availability zones fail, and heal them
+    #[command(subcommand)]
+    Zone(zone::ZoneCommand),
     /// Print the certificate of the region's own authority, to be trusted by whoever talks TLS to its services
     #[command(after_help = CA_HELP)]
     Ca(RegionArguments),
@@ -160,6 +164,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Image(ImageCommand::Load(arguments)) => image::load(&arguments),
         Command::Image(ImageCommand::Ls(arguments)) => image::list(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),
+        Command::Zone(command) => zone::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "fogbank", &mut script);
