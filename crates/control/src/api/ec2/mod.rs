@@ -11,13 +11,16 @@ mod interface_addresses;
 mod interface_attributes;
 mod flow_logs;
 mod internet_gateways;
+mod managed_prefix_lists;
 mod nat_gateways;
 mod network_acls;
 mod network_insights;
 mod network_insights_findings;
 mod network_interfaces;
+mod peering;
 mod query;
 mod route_tables;
+mod security_group_references;
 mod security_group_rules;
 mod security_groups;
 mod subnet_reservations;
@@ -96,6 +99,22 @@ super::handlers! { Ec2:
     write ModifySecurityGroupRules => security_group_rules::modify,
     write UpdateSecurityGroupRuleDescriptionsIngress => security_group_rules::describe_ingress,
     write UpdateSecurityGroupRuleDescriptionsEgress => security_group_rules::describe_egress,
+    read DescribeSecurityGroupReferences => security_group_references::references,
+    read DescribeStaleSecurityGroups => security_group_references::stale,
+    read GetSecurityGroupsForVpc => security_group_references::for_vpc,
+    write CreateManagedPrefixList => managed_prefix_lists::create,
+    read DescribeManagedPrefixLists => managed_prefix_lists::describe,
+    read GetManagedPrefixListEntries => managed_prefix_lists::entries_of,
+    write ModifyManagedPrefixList => managed_prefix_lists::modify,
+    write DeleteManagedPrefixList => managed_prefix_lists::delete,
+    read GetManagedPrefixListAssociations => managed_prefix_lists::associations,
+    write RestoreManagedPrefixListVersion => managed_prefix_lists::restore,
+    write CreateVpcPeeringConnection => peering::create,
+    write AcceptVpcPeeringConnection => peering::accept,
+    write RejectVpcPeeringConnection => peering::reject,
+    read DescribeVpcPeeringConnections => peering::describe,
+    write ModifyVpcPeeringConnectionOptions => peering::modify_options,
+    write DeleteVpcPeeringConnection => peering::delete,
     write CreateNetworkAcl => network_acls::create,
     read DescribeNetworkAcls => network_acls::describe,
     write DeleteNetworkAcl => network_acls::delete,

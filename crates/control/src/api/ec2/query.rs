@@ -31,7 +31,7 @@ pub fn dry_run(asked: Option<bool>) -> Result<(), Refusal> {
 }
 
 impl Query {
-    fn check(&self) -> Result<(), Refusal> {
+    pub fn check(&self) -> Result<(), Refusal> {
         let ids = self.ids.as_ref().is_some_and(|ids| !ids.is_empty());
         if ids && self.max_results.is_some() {
             let text = "The parameter maxResults cannot be used with a list of IDs.".to_owned();

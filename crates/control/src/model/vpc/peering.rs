@@ -68,6 +68,22 @@ pub fn tags_of<'a>(connection: &'a VpcPeeringConnection, scope: &Scope) -> &'a T
     }
 }
 
+/// Sets those of one side.
+pub(super) fn set_tags(tx: &mut Tx, scope: &Scope, id: &str, tags: Tags) {
+    let all = tx.snapshot().peerings.all();
+    let found = all
+        .filter(|connection| &connection.peering_id == id)
+        .map(|connection| VpcPeeringConnection::clone(connection))
+        .next();
+    let Some(mut connection) = found else { return };
+    if connection.requester.scope == *scope {
+        connection.tags = tags;
+    } else {
+        connection.accepter_tags = tags;
+    }
+    tx.put(connection);
+}
+
 /// The active connections of a VPC.
 pub fn active_of<'a>(
     snapshot: &'a Snapshot,

@@ -1,7 +1,7 @@
 //! Tags: what may be one, and giving them to and taking them from anything.
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>
 
-use super::{QUOTAS, Refusal, dhcp_options};
+use super::{Quotas, Refusal, dhcp_options, peering};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -44,7 +44,7 @@ fn check_key(key: &str) -> Result<(), Refusal> {
 }
 
 fn check_count(tags: &Tags) -> Result<(), Refusal> {
-    if tags.len() > QUOTAS.tags_per_resource {
+    if tags.len() > Quotas::AWS.tags_per_resource {
         Err(Refusal::TagLimit)
     } else {
         Ok(())
@@ -131,7 +131,7 @@ macro_rules! taggable {
     ($($kind:ident: $row:ty, $id:ident, $table:ident, $name:literal;)*) => {
         /// What can carry tags.
         #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-        pub enum Taggable { $($kind,)* SecurityGroupRule }
+        pub enum Taggable { $($kind,)* SecurityGroupRule, PeeringConnection }
 
         impl Taggable {
             /// The resource type in tag specifications and DescribeTags.
@@ -139,6 +139,7 @@ macro_rules! taggable {
                 match self {
                     $(Self::$kind => $name,)*
                     Self::SecurityGroupRule => "security-group-rule",
+                    Self::PeeringConnection => "vpc-peering-connection",
                 }
             }
 
@@ -147,6 +148,7 @@ macro_rules! taggable {
                 match self {
                     $(Self::$kind => $id::KIND,)*
                     Self::SecurityGroupRule => SecurityGroupRuleId::KIND,
+                    Self::PeeringConnection => VpcPeeringConnectionId::KIND,
                 }
             }
 
@@ -154,6 +156,7 @@ macro_rules! taggable {
                 match self {
                     $(Self::$kind => super::ids::parse::<$id>(id).map(drop),)*
                     Self::SecurityGroupRule => super::ids::parse::<SecurityGroupRuleId>(id).map(drop),
+                    Self::PeeringConnection => super::ids::parse::<VpcPeeringConnectionId>(id).map(drop),
                 }
             }
         }
@@ -163,6 +166,7 @@ macro_rules! taggable {
             match prefix {
                 $($id::PREFIX => Some(Taggable::$kind),)*
                 SecurityGroupRuleId::PREFIX => Some(Taggable::SecurityGroupRule),
+                VpcPeeringConnectionId::PREFIX => Some(Taggable::PeeringConnection),
                 _ => None,
             }
         }
@@ -170,7 +174,7 @@ macro_rules! taggable {
         fn row_tags(snapshot: &Snapshot, scope: &Scope, id: &str, kind: Taggable) -> Option<Tags> {
             match kind {
                 $(Taggable::$kind => snapshot.$table.get(scope, id).map(|row| row.tags.clone()),)*
-                Taggable::SecurityGroupRule => None,
+                Taggable::SecurityGroupRule | Taggable::PeeringConnection => None,
             }
         }
 
@@ -179,7 +183,7 @@ macro_rules! taggable {
                 $(Taggable::$kind => {
                     tx.update::<$row>(scope, id, |row| row.tags = tags);
                 })*
-                Taggable::SecurityGroupRule => {}
+                Taggable::SecurityGroupRule | Taggable::PeeringConnection => {}
             }
         }
 
@@ -194,6 +198,13 @@ macro_rules! taggable {
             for group in snapshot.security_groups.in_scope(scope) {
                 for rule in group.rules.iter().filter(|rule| !rule.tags.is_empty()) {
                     found.push((rule.rule_id.to_string(), Taggable::SecurityGroupRule.name(), rule.tags.clone()));
+                }
+            }
+            for connection in peering::seen_by(snapshot, scope) {
+                let tags = peering::tags_of(connection, scope);
+                if !tags.is_empty() {
+                    let id = connection.peering_id.to_string();
+                    found.push((id, Taggable::PeeringConnection.name(), tags.clone()));
                 }
             }
             found
@@ -240,6 +251,11 @@ fn tags_of(snapshot: &Snapshot, scope: &Scope, id: &str) -> Option<Tags> {
                 .find(|rule| &rule.rule_id == id)
                 .map(|rule| rule.tags.clone())
         }
+        Taggable::PeeringConnection => {
+            let mut seen = peering::seen_by(snapshot, scope);
+            let connection = seen.find(|connection| &connection.peering_id == id)?;
+            Some(peering::tags_of(connection, scope).clone())
+        }
         Taggable::DhcpOptions => {
             dhcp_options::find(snapshot, scope, id).map(|options| options.tags)
         }
@@ -259,6 +275,7 @@ fn write(tx: &mut Tx, scope: &Scope, id: &str, tags: Tags) {
                 }
             });
         }
+        Some(Taggable::PeeringConnection) => peering::set_tags(tx, scope, id, tags),
         Some(Taggable::DhcpOptions) => {
             // The default set has no row until something about it is the caller's own.
             if let Some(mut options) = dhcp_options::find(tx.snapshot(), scope, id) {
@@ -365,6 +382,30 @@ mod tests {
             let refusal = create(&mut tx, &scope(), &[id.to_owned()], &Tags::new()).unwrap_err();
             assert_eq!(refusal.code(), code, "{id}");
         }
+    }
+
+    #[test]
+    fn each_side_of_a_peering_has_tags_of_its_own() {
+        let mut tx = Tx::for_test();
+        let other = Scope::new("111111111111", "us-east-1");
+        let ours = vpc(&mut tx, "10.0.0.0/16").vpc_id;
+        let theirs = super::super::vpcs::create(&mut tx, &other, new_vpc("10.1.0.0/16")).unwrap();
+        let new = peering::NewPeering {
+            vpc_id: ours,
+            peer: other.clone(),
+            peer_vpc_id: theirs.vpc_id,
+            tags: Tags::new(),
+        };
+        let connection = peering::create(&mut tx, &scope(), new).unwrap();
+        let ids = [connection.peering_id.to_string()];
+        for (side, value) in [(&scope(), "ours"), (&other, "theirs")] {
+            let tags = parse(&pairs(&[("a", value)])).unwrap();
+            create(&mut tx, side, &ids, &tags).unwrap();
+            assert_eq!(tags_of(tx.snapshot(), side, &ids[0]), Some(tags));
+        }
+        let tags = tags_of(tx.snapshot(), &scope(), &ids[0]).unwrap();
+        assert_eq!(tags["a"], "ours");
+        assert_eq!(all(tx.snapshot(), &other)[0].1, "vpc-peering-connection");
     }
 
     #[test]
