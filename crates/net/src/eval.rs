@@ -16,8 +16,9 @@
 //!
 //! `walk(.., established: true)` is a packet of which every connection tracker knows the
 //! connection, but nothing of its translation; it is for "would an open connection go on?".
-//! `walk_back` sends the reply to a delivered packet, with the translations of the way there undone,
-//! as connection tracking does.
+//! `walk_back` sends the reply to a delivered packet. A namespace that the packet crossed on its way
+//! there knows the connection and undoes its translation, as connection tracking does; to another
+//! the reply is something new, or, as TCP's answers open nothing, `Match::Invalid`.
 
 use crate::packet::{Endpoint, Fate, Origin, Packet};
 use crate::plan::Place;
@@ -33,7 +34,7 @@ const TIME_TO_LIVE: usize = 64;
 
 /// What becomes of the packet.
 pub fn fate(program: &Program, config: &RegionConfig, origin: &Origin, packet: Packet) -> Fate {
-    Walk::new(program, packet, false).finish(start_of(config, origin))
+    Walk::new(program, packet, State::New).finish(start_of(config, origin))
 }
 
 /// What becomes of the packet, and by which way.
@@ -44,7 +45,12 @@ pub fn walk(
     packet: Packet,
     established: bool,
 ) -> Walked {
-    let mut walk = Walk::new(program, packet, established);
+    let state = if established {
+        State::Established
+    } else {
+        State::New
+    };
+    let mut walk = Walk::new(program, packet, state);
     walk.steps = Some(Vec::new());
     walk.walked(start_of(config, origin))
 }
@@ -61,7 +67,7 @@ pub fn walk_back(program: &Program, there: &Walked, detail: u16) -> Option<Walke
         protocol: there.packet.protocol,
         detail,
     };
-    let mut walk = Walk::new(program, reply, true);
+    let mut walk = Walk::new(program, reply, State::Established);
     walk.steps = Some(Vec::new());
     walk.undo = Some(&there.crossings);
     Some(walk.walked(there.end.clone()))
@@ -181,13 +187,22 @@ enum Ending {
 struct Walk<'a> {
     program: &'a Program,
     packet: Packet,
-    established: bool,
+    /// What the tracker of the namespace that it is in thinks of it.
+    state: State,
     /// `None`: nobody asks for the way.
     steps: Option<Vec<Step>>,
     crossings: Vec<Crossing>,
     /// Of the way there, if this is a reply.
     undo: Option<&'a [Crossing]>,
     place: Place,
+}
+
+/// As connection tracking has them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Established,
+    Invalid,
 }
 
 /// The devices that a packet came by and will leave by.
@@ -209,11 +224,11 @@ struct Spot<'a> {
 type Hop = (String, IpAddr);
 
 impl<'a> Walk<'a> {
-    fn new(program: &'a Program, packet: Packet, established: bool) -> Self {
+    fn new(program: &'a Program, packet: Packet, state: State) -> Self {
         Self {
             program,
             packet,
-            established,
+            state,
             steps: None,
             crossings: Vec::new(),
             undo: None,
@@ -328,13 +343,19 @@ impl<'a> Walk<'a> {
     }
 
     /// The packet of the way there to which this one is the reply, as it came into this namespace.
-    fn undone(&self) -> Option<Packet> {
+    /// Gives the tracker's opinion of a reply, too.
+    fn undone(&mut self) -> Option<Packet> {
         let crossing = self.undo?.iter().find(|crossing| {
             crossing.place == self.place
                 && crossing.after.source == self.packet.destination
                 && crossing.after.destination == self.packet.source
-        })?;
-        Some(crossing.before)
+        });
+        self.state = match (crossing, self.packet.protocol) {
+            (Some(_), _) => State::Established,
+            (None, 6) => State::Invalid,
+            (None, _) => State::New,
+        };
+        crossing.map(|crossing| crossing.before)
     }
 
     fn leave_mark(&mut self, before: Packet) {
@@ -388,7 +409,7 @@ impl<'a> Walk<'a> {
                 destination: gateway,
                 ..self.packet
             };
-            let mut question = Walk::new(self.program, question, false);
+            let mut question = Walk::new(self.program, question, State::New);
             let answer = question.route(other, Some(arrival));
             proxy && gateway.is_ipv4() && answer.is_some_and(|(away, _)| away != arrival)
         };
@@ -496,8 +517,8 @@ impl<'a> Walk<'a> {
                 if let Some(base) = chain.base
                     && table.family == family
                     && base.hook == hook
-                    // The tracker translates replies itself, by what it remembers.
-                    && !(base.nat && self.undo.is_some())
+                    // The tracker translates replies itself, by what it remembers, and never what is invalid.
+                    && !(base.nat && self.undo.is_some() && self.state != State::New)
                 {
                     chains.push((spot, name, chain, base.priority));
                 }
@@ -606,8 +627,8 @@ impl<'a> Walk<'a> {
     fn matches(&self, table: &Table, part: &Match, devices: Devices<'_>) -> bool {
         let packet = &self.packet;
         match part {
-            Match::Established => self.established,
-            Match::Invalid => false,
+            Match::Established => self.state == State::Established,
+            Match::Invalid => self.state == State::Invalid,
             Match::Device {
                 direction,
                 name,

@@ -53,7 +53,7 @@ use fogbank_types::{RegionConfig, Snapshot};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-pub(self) use region::Region;
+use region::Region;
 
 /// What `compile` must know of the host besides the snapshot.
 pub type HostView = RegionConfig;
@@ -117,7 +117,5 @@ impl Program {
 
 /// Whether this address of the public pool can be given a route: inside the pool, not the link's own.
 fn routable(config: &RegionConfig, public_ip: Ipv4Addr) -> bool {
-    config.public_cidr.contains(public_ip)
-        && !crate::names::is_link_address(config, public_ip)
-        && !config.service_addresses().any(|own| own == public_ip)
+    config.public_cidr.contains(public_ip) && !crate::names::is_link_address(config, public_ip)
 }
