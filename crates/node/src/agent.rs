@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::balancers::{self, Balancers};
+use crate::flow_logs::FlowLogs;
 use crate::ledger::{Ledger, LedgerError};
 use crate::oci::{LayerError, LayerStore, Limits};
 use crate::report::Reporter;
@@ -77,6 +78,7 @@ struct Agent {
     reporter: Reporter,
     tasks: Tasks,
     balancers: Balancers,
+    flow_logs: FlowLogs,
     /// What the network could not be made to hold; tasks wait on it.
     failed: watch::Sender<Vec<String>>,
     alarms: Vec<String>,
@@ -114,10 +116,12 @@ pub async fn run(config: RegionConfig) -> Result<(), NodeError> {
             () = tokio::time::sleep(RETRY), if retry => {
                 agent.turn(Touched { network: true, ..Touched::default() }).await?;
             }
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
         }
     }
+    agent.flow_logs.finish().await;
+    Ok(())
 }
 
 async fn next_at_once(follower: &mut Follower) -> Option<Batch> {
@@ -159,6 +163,7 @@ impl Agent {
         Ok(Self {
             balancers: Balancers::new(Arc::clone(&config), store),
             tasks: Tasks::new(Arc::new(host)),
+            flow_logs: FlowLogs::new(Arc::clone(&config)),
             config,
             applier,
             snapshot: Snapshot::default(),
@@ -219,6 +224,8 @@ impl Agent {
             self.tasks.update(&self.snapshot);
             self.balancers.update(&self.snapshot);
         }
+        // After the network: what the kernel said until now is of interfaces as they were.
+        self.flow_logs.update(&self.snapshot);
         await_ends(ends).await;
         // Also for rows that the network isn't made of: a reset waits for the host whatever it deleted.
         if touched.network || touched.rows || touched.told || first {

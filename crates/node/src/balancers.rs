@@ -526,6 +526,8 @@ mod tests {
             dns: ([127, 0, 0, 1], 0).into(),
             account: "000000000000".to_owned(),
             public_cidr: "198.18.0.0/16".parse().unwrap(),
+            public_cidr_v6: "2001:2::/48".parse().unwrap(),
+            quotas: Default::default(),
             internet: fogbank_types::InternetAccess::None,
             speed: 1.0,
             ephemeral: true,

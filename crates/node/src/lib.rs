@@ -5,6 +5,7 @@
 
 mod agent;
 pub mod balancers;
+mod flow_logs;
 pub mod ledger;
 pub mod oci;
 pub mod pid_file;
