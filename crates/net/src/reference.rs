@@ -45,7 +45,7 @@ pub fn reply(
         detail,
         ..packet
     };
-    match &to {
+    let answer = match &to {
         Endpoint::Eni(id) => {
             let eni = region.local_enis().find(|eni| eni.eni_id == *id)?;
             let mut own = eni.all_addresses();
@@ -59,7 +59,8 @@ pub fn reply(
         Endpoint::Service(address) => Some(region.answer_of_service(answer(*address))),
         // The platform's answers are not filtered either (fact VPC-11).
         Endpoint::Platform(_) => None,
-    }
+    };
+    answer.filter(|_| !region.astray)
 }
 
 type Outcome = Result<(Endpoint, IpAddr), &'static str>;
@@ -88,6 +89,8 @@ struct Region<'a> {
     replying: bool,
     /// Who outside the region gets the answer.
     client: Option<IpAddr>,
+    /// The answer went where the packet did not come from, and AWS does not say what happens.
+    astray: bool,
     /// Whose packet a gateway endpoint carried.
     through_endpoint: Option<&'a Eni>,
     /// What NAT gateways remember: the gateway's interface, and whom it speaks for.
@@ -101,6 +104,7 @@ impl<'a> Region<'a> {
             config,
             replying: false,
             client: None,
+            astray: false,
             through_endpoint: None,
             translations: Vec::new(),
         }
@@ -112,7 +116,7 @@ impl<'a> Region<'a> {
             Some(eni) => self
                 .acl_check(eni, packet, false)
                 .and_then(|()| self.arrive(eni, packet, HOPS)),
-            None => self.enter(packet),
+            None => self.leave(packet),
         };
         finish(outcome)
     }
@@ -352,7 +356,10 @@ impl<'a> Region<'a> {
                     };
                     self.send(eni, packet, hops - 1)
                 }
-                _ => Err("a NAT gateway answers nobody"),
+                _ => {
+                    self.astray = self.replying;
+                    Err("a NAT gateway answers nobody")
+                }
             };
         }
         self.group_check(eni, packet, false)?;
@@ -362,6 +369,10 @@ impl<'a> Region<'a> {
     /// Facts NAT-5, NAT-7. NAT64 is not served.
     fn translate(&mut self, nat: &'a Eni, packet: Packet, hops: u8) -> Outcome {
         self.zone_check(nat)?;
+        if self.replying {
+            self.astray = true;
+            return Err("the middle of a connection that the NAT gateway has not seen begin");
+        }
         if owns(nat, packet.destination) {
             return Err("a NAT gateway answers nobody");
         }
@@ -399,10 +410,10 @@ impl<'a> Region<'a> {
             "198.18.0.0/15",
             "224.0.0.0/3",
         ];
-        let unicast = packet.destination.is_ipv4() || in_any(&["2000::/3"], packet.destination);
+        // The host lends the region its IPv4 address; it has no IPv6 network to lend.
         if self.config.internet == InternetAccess::None
+            || packet.destination.is_ipv6()
             || in_any(&never, packet.destination)
-            || !unicast
         {
             return Err("not routed on the internet");
         }

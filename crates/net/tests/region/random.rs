@@ -256,7 +256,7 @@ fn any_interfaces(region: &mut Region, dice: &mut Dice, vpc: &Vpc) {
     let groups = of_vpc(region, |g: &SecurityGroup| g.vpc_id == vpc.vpc_id);
     let subnets = of_vpc(region, |s: &Subnet| s.vpc_id == vpc.vpc_id);
     // VPCs are made one after the other, so this is the same for the same VPC.
-    let third = region.snapshot.enis.len() % 250;
+    let third = 1 + region.snapshot.enis.len() % 250;
     for (index, subnet) in subnets.iter().enumerate() {
         for n in 0..1 + dice.below(3) as u64 {
             let eni = any_eni(region, dice, subnet, 10 + n, &groups);
