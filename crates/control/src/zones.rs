@@ -67,7 +67,10 @@ pub fn answer(engine: &Engine, method: &Method, zone: &str, body: &[u8]) -> (Sta
                     since: Some(fault.since.0),
                 })
                 .collect();
-            (StatusCode::OK, serde_json::json!({ "zones": shown }).to_string())
+            (
+                StatusCode::OK,
+                serde_json::json!({ "zones": shown }).to_string(),
+            )
         }
         (&Method::GET, zone) => match zone_faults::check(zone) {
             Ok(()) => (StatusCode::OK, show(&engine.snapshot(), zone)),
@@ -77,10 +80,14 @@ pub fn answer(engine: &Engine, method: &Method, zone: &str, body: &[u8]) -> (Sta
             Ok(change) => set(engine, zone, change.fault.map(Into::into)),
             Err(_) => (
                 StatusCode::BAD_REQUEST,
-                "the body must be {\"fault\": \"fail\"}, \"isolate\", {\"slow_ms\": n} or null\n".to_owned(),
+                "the body must be {\"fault\": \"fail\"}, \"isolate\", {\"slow_ms\": n} or null\n"
+                    .to_owned(),
             ),
         },
-        _ => (StatusCode::METHOD_NOT_ALLOWED, "GET zones, or POST zones/<zone>\n".to_owned()),
+        _ => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "GET zones, or POST zones/<zone>\n".to_owned(),
+        ),
     }
 }
 
@@ -91,7 +98,9 @@ fn set(engine: &Engine, zone: &str, kind: Option<ZoneFaultKind>) -> (StatusCode,
         Ok::<_, ApiError>(())
     });
     match (refused, written) {
-        (Some(refusal @ zone_faults::Refusal::UnknownZone(_)), _) => (StatusCode::NOT_FOUND, format!("{refusal}\n")),
+        (Some(refusal @ zone_faults::Refusal::UnknownZone(_)), _) => {
+            (StatusCode::NOT_FOUND, format!("{refusal}\n"))
+        }
         (Some(refusal), _) => (StatusCode::BAD_REQUEST, format!("{refusal}\n")),
         (None, Err(_)) => (
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -124,7 +133,9 @@ mod tests {
     use std::sync::Arc;
 
     async fn ask(requests: Vec<(Method, &'static str, &'static str)>) -> Vec<(u16, String)> {
-        let engine = Engine::start(Arc::new(Memory::new()), test_config()).await.unwrap();
+        let engine = Engine::start(Arc::new(Memory::new()), test_config())
+            .await
+            .unwrap();
         tokio::task::spawn_blocking(move || {
             let one = |(method, zone, body): (Method, &str, &str)| {
                 let (status, text) = answer(&engine, &method, zone, body.as_bytes());
@@ -146,12 +157,18 @@ mod tests {
             (Method::GET, "us-east-1a", ""),
         ])
         .await;
-        assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+        assert!(
+            answers.iter().all(|(status, _)| *status == 200),
+            "{answers:?}"
+        );
         let list: serde_json::Value = serde_json::from_str(&answers[2].1).unwrap();
         assert_eq!(list["zones"][0]["fault"], "fail");
         assert_eq!(list["zones"][1]["fault"]["slow_ms"], 20);
         let healed: serde_json::Value = serde_json::from_str(&answers[4].1).unwrap();
-        assert_eq!((&healed["zone"], &healed["fault"]), (&"us-east-1a".into(), &serde_json::Value::Null));
+        assert_eq!(
+            (&healed["zone"], &healed["fault"]),
+            (&"us-east-1a".into(), &serde_json::Value::Null)
+        );
     }
 
     #[tokio::test]

@@ -31,7 +31,10 @@ mod tests {
     fn every_covered_interface_has_its_stream_once() {
         let mut tx = Tx::for_test();
         let vpc = vpc(&mut tx, "10.0.0.0/16");
-        let (one, other) = (subnet(&mut tx, &vpc, "10.0.0.0/24"), subnet(&mut tx, &vpc, "10.0.1.0/24"));
+        let (one, other) = (
+            subnet(&mut tx, &vpc, "10.0.0.0/24"),
+            subnet(&mut tx, &vpc, "10.0.1.0/24"),
+        );
         let covered = interface(&mut tx, &one).eni_id;
         interface(&mut tx, &other);
         let new = NewFlowLogs {
@@ -46,10 +49,14 @@ mod tests {
         };
         flow_logs::create(&mut tx, &scope(), new).unwrap();
         reconcile(&mut tx);
-        let streams = |tx: &Tx| -> Vec<Arc<LogStream>> { tx.snapshot().log_streams.all().cloned().collect() };
+        let streams =
+            |tx: &Tx| -> Vec<Arc<LogStream>> { tx.snapshot().log_streams.all().cloned().collect() };
         let first = streams(&tx);
         assert_eq!(first.len(), 1);
-        assert_eq!((first[0].group.as_str(), first[0].name.clone()), ("/flows", format!("{covered}-reject")));
+        assert_eq!(
+            (first[0].group.as_str(), first[0].name.clone()),
+            ("/flows", format!("{covered}-reject"))
+        );
         reconcile(&mut tx);
         assert_eq!(streams(&tx), first, "it converges");
         interface(&mut tx, &one);

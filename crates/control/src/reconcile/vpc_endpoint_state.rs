@@ -33,7 +33,10 @@ fn one(tx: &mut Tx, endpoint: &Arc<VpcEndpoint>) {
             tx.put(row);
         }
         (VpcEndpointKind::Interface { eni_ids, .. }, VpcEndpointState::Pending) => {
-            if eni_ids.iter().all(|eni| is_carried(tx.snapshot(), scope, eni)) {
+            if eni_ids
+                .iter()
+                .all(|eni| is_carried(tx.snapshot(), scope, eni))
+            {
                 tx.update::<VpcEndpoint>(scope, id, |row| row.state = VpcEndpointState::Available);
             }
         }
@@ -95,7 +98,9 @@ mod tests {
             let result = change(&mut tx);
             let revision = self.snapshot.revision + 1;
             for change in tx.into_changes() {
-                self.snapshot.apply(&change.key, change.after.as_deref(), revision).unwrap();
+                self.snapshot
+                    .apply(&change.key, change.after.as_deref(), revision)
+                    .unwrap();
             }
             self.snapshot.revision = revision;
             result
@@ -132,21 +137,35 @@ mod tests {
             let vpc = vpc(tx, "10.0.0.0/16");
             let subnet = subnet(tx, &vpc, "10.0.0.0/24");
             let kind = NewKind::Interface {
-                subnets: vec![EndpointSubnet { subnet_id: subnet.subnet_id, private_ip: None }],
+                subnets: vec![EndpointSubnet {
+                    subnet_id: subnet.subnet_id,
+                    private_ip: None,
+                }],
                 group_ids: Vec::new(),
-                private_dns: PrivateDns { enabled: Some(false), only_for_inbound_resolver: None },
+                private_dns: PrivateDns {
+                    enabled: Some(false),
+                    only_for_inbound_resolver: None,
+                },
                 ip_address_type: None,
             };
             endpoints::create(tx, &scope(), new(&vpc, kind)).unwrap()
         });
         let id = endpoint.vpc_endpoint_id;
-        let state = |region: &Region| region.snapshot.vpc_endpoints.get(&scope(), &id).map(|row| row.state);
+        let state = |region: &Region| {
+            region
+                .snapshot
+                .vpc_endpoints
+                .get(&scope(), &id)
+                .map(|row| row.state)
+        };
         region.commit(reconcile);
         assert_eq!(state(&region), Some(VpcEndpointState::Pending));
         region.host_applies();
         region.commit(reconcile);
         assert_eq!(state(&region), Some(VpcEndpointState::Available));
-        region.commit(|tx| endpoints::delete(tx, &scope(), &id)).unwrap();
+        region
+            .commit(|tx| endpoints::delete(tx, &scope(), &id))
+            .unwrap();
         region.commit(reconcile);
         assert_eq!(state(&region), Some(VpcEndpointState::Deleting));
         region.host_applies();
@@ -159,13 +178,23 @@ mod tests {
         let mut region = Region::default();
         region.commit(|tx| {
             let vpc = vpc(tx, "10.0.0.0/16");
-            let table = route_tables::create(tx, &scope(), &vpc.vpc_id, Tags::new()).unwrap();
+            let table = route_tables::create(tx, &scope(), &vpc.vpc_id, Tags::new(), None).unwrap();
             let route_table_ids = vec![table.route_table_id.clone()];
-            endpoints::create(tx, &scope(), new(&vpc, NewKind::Gateway { route_table_ids })).unwrap();
+            endpoints::create(
+                tx,
+                &scope(),
+                new(&vpc, NewKind::Gateway { route_table_ids }),
+            )
+            .unwrap();
             tx.delete::<fogbank_types::ec2::RouteTable>(&scope(), &table.route_table_id);
         });
         region.commit(reconcile);
         let row = region.snapshot.vpc_endpoints.all().next().unwrap().clone();
-        assert_eq!(row.kind, VpcEndpointKind::Gateway { route_table_ids: Vec::new() });
+        assert_eq!(
+            row.kind,
+            VpcEndpointKind::Gateway {
+                route_table_ids: Vec::new()
+            }
+        );
     }
 }

@@ -61,7 +61,10 @@ mod tests {
             ..candidate(1, "a", 10)
         };
         let all = vec![failed.clone(), candidate(2, "b", 0)];
-        let zones: Vec<_> = order(all, &BTreeMap::new()).into_iter().map(|c| c.zone).collect();
+        let zones: Vec<_> = order(all, &BTreeMap::new())
+            .into_iter()
+            .map(|c| c.zone)
+            .collect();
         assert_eq!(zones, ["b"]);
         assert!(order(vec![failed], &BTreeMap::new()).is_empty());
     }

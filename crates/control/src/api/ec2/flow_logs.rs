@@ -25,7 +25,11 @@ fn traffic_name(traffic: FlowLogTraffic) -> &'static str {
 }
 
 fn status_name(snapshot: &Snapshot, row: &Row) -> &'static str {
-    if flow_logs::is_delivered(snapshot, row) { "SUCCESS" } else { "FAILED" }
+    if flow_logs::is_delivered(snapshot, row) {
+        "SUCCESS"
+    } else {
+        "FAILED"
+    }
 }
 
 fn render(snapshot: &Snapshot, row: &Row) -> FlowLog {
@@ -56,7 +60,9 @@ fn resources(kind: &str, given: &[String]) -> Result<Vec<FlowLogResource>, Refus
             "Subnet" => FlowLogResource::Subnet(ids::parse(id)?),
             "NetworkInterface" => FlowLogResource::NetworkInterface(ids::parse(id)?),
             "TransitGateway" | "TransitGatewayAttachment" | "RegionalNatGateway" => {
-                return Err(Refusal::NotOffered { what: "A flow log of that type of resource" });
+                return Err(Refusal::NotOffered {
+                    what: "A flow log of that type of resource",
+                });
             }
             other => return Err(Refusal::parameter("ResourceType", other, "")),
         })
@@ -72,12 +78,16 @@ fn log_group(
 ) -> Result<String, Refusal> {
     let arn = match (name, destination) {
         (Some(_), Some(_)) => {
-            return Err(parameter("Please only provide LogGroupName or only provide LogDestination."));
+            return Err(parameter(
+                "Please only provide LogGroupName or only provide LogDestination.",
+            ));
         }
         (Some(name), None) => return Ok(name),
         (None, Some(arn)) => arn,
         (None, None) => {
-            return Err(parameter("LogDestination can't be empty if LogGroupName is not provided."));
+            return Err(parameter(
+                "LogDestination can't be empty if LogGroupName is not provided.",
+            ));
         }
     };
     let group = arn.strip_prefix(&scope.arn("logs", "log-group:"));
@@ -85,19 +95,28 @@ fn log_group(
     group
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
-        .ok_or_else(|| parameter(format!("LogDestination {arn} is not the ARN of a log group of this account and region.")))
+        .ok_or_else(|| {
+            parameter(format!(
+                "LogDestination {arn} is not the ARN of a log group of this account and region."
+            ))
+        })
 }
 
 fn check_role(arn: Option<String>) -> Result<String, Refusal> {
     let arn = arn.filter(|arn| !arn.is_empty()).ok_or_else(|| {
-        parameter("DeliverLogsPermissionArn can't be empty if LogDestinationType is cloud-watch-logs.")
+        parameter(
+            "DeliverLogsPermissionArn can't be empty if LogDestinationType is cloud-watch-logs.",
+        )
     })?;
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    let is_role = matches!(parts.as_slice(), ["arn", _, "iam", "", _, role] if role.starts_with("role/"));
+    let is_role =
+        matches!(parts.as_slice(), ["arn", _, "iam", "", _, role] if role.starts_with("role/"));
     if is_role {
         Ok(arn)
     } else {
-        Err(parameter(format!("Invalid DeliverLogsPermissionArn: {arn}")))
+        Err(parameter(format!(
+            "Invalid DeliverLogsPermissionArn: {arn}"
+        )))
     }
 }
 
@@ -111,7 +130,10 @@ pub fn create(
         Some("kinesis-data-firehose") => not_offered(true, "A flow log to Amazon Data Firehose")?,
         Some(other) => return Err(Refusal::parameter("LogDestinationType", other, "").into()),
     }
-    not_offered(request.deliver_cross_account_role.is_some(), "Delivery of flow logs to another account")?;
+    not_offered(
+        request.deliver_cross_account_role.is_some(),
+        "Delivery of flow logs to another account",
+    )?;
     if request.destination_options.is_some() {
         return Err(parameter("DestinationOptions are only supported for s3 delivery.").into());
     }
@@ -120,12 +142,21 @@ pub fn create(
         Some("REJECT") => FlowLogTraffic::Reject,
         Some("ALL") => FlowLogTraffic::All,
         Some(other) => return Err(Refusal::parameter("TrafficType", other, "").into()),
-        None => return Err(Refusal::MissingParameter { name: "TrafficType" }.into()),
+        None => {
+            return Err(Refusal::MissingParameter {
+                name: "TrafficType",
+            }
+            .into());
+        }
     };
     let new = NewFlowLogs {
         resources: resources(&request.resource_type, &request.resource_ids)?,
         traffic,
-        log_group: log_group(&context.scope(), request.log_group_name, request.log_destination)?,
+        log_group: log_group(
+            &context.scope(),
+            request.log_group_name,
+            request.log_destination,
+        )?,
         deliver_role_arn: check_role(request.deliver_logs_permission_arn)?,
         log_format: request.log_format.filter(|text| !text.trim().is_empty()),
         max_aggregation_interval_s: request.max_aggregation_interval,
@@ -142,7 +173,13 @@ pub fn create(
     let refused = created.refused.iter();
     Ok(CreateFlowLogsResult {
         client_token: request.client_token,
-        flow_log_ids: Some(created.made.iter().map(|row| row.flow_log_id.to_string()).collect()),
+        flow_log_ids: Some(
+            created
+                .made
+                .iter()
+                .map(|row| row.flow_log_id.to_string())
+                .collect(),
+        ),
         unsuccessful: Some(
             refused
                 .map(|(id, refusal)| vpc_endpoints::unsuccessful(id, refusal.code(), refusal))
@@ -198,6 +235,10 @@ pub fn delete(
     if ids.is_empty() {
         return Err(Refusal::MissingParameter { name: "FlowLogId" }.into());
     }
-    write(context, request.dry_run, |tx| flow_logs::delete(tx, &context.scope(), &ids))?;
-    Ok(DeleteFlowLogsResult { unsuccessful: Some(Vec::new()) })
+    write(context, request.dry_run, |tx| {
+        flow_logs::delete(tx, &context.scope(), &ids)
+    })?;
+    Ok(DeleteFlowLogsResult {
+        unsuccessful: Some(Vec::new()),
+    })
 }

@@ -25,7 +25,10 @@ fn render_path(row: &PathRow) -> NetworkInsightsPath {
     let arn = |end: &str| insights::end_arn(&row.scope, end);
     NetworkInsightsPath {
         created_date: Some(row.created_at),
-        destination: row.destination.as_deref().map(|end| insights::end_id(end).to_owned()),
+        destination: row
+            .destination
+            .as_deref()
+            .map(|end| insights::end_id(end).to_owned()),
         destination_arn: row.destination.as_deref().and_then(arn),
         destination_ip: row.destination_ip.map(|ip| ip.to_string()),
         destination_port: row.destination_port.map(i32::from),
@@ -64,7 +67,14 @@ pub fn create_path(
     })
 }
 
-const PATH_FILTERS: &[&str] = &["destination", "destination-ip", "destination-port", "protocol", "source", "source-ip"];
+const PATH_FILTERS: &[&str] = &[
+    "destination",
+    "destination-ip",
+    "destination-port",
+    "protocol",
+    "source",
+    "source-ip",
+];
 
 fn path_values(row: &PathRow, name: &str) -> Vec<String> {
     match name {
@@ -108,7 +118,9 @@ pub fn delete_path(
     request: DeleteNetworkInsightsPathRequest,
 ) -> Result<DeleteNetworkInsightsPathResult, ApiError> {
     let id = ids::parse(&request.network_insights_path_id)?;
-    write(context, request.dry_run, |tx| insights::delete_path(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        insights::delete_path(tx, &context.scope(), &id)
+    })?;
     Ok(DeleteNetworkInsightsPathResult {
         network_insights_path_id: Some(id.to_string()),
     })
@@ -151,9 +163,18 @@ pub fn start_analysis(
     request: StartNetworkInsightsAnalysisRequest,
 ) -> Result<StartNetworkInsightsAnalysisResult, ApiError> {
     let given = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    not_offered(given(&request.filter_in_arns), "An analysis of paths through given resources")?;
-    not_offered(given(&request.filter_out_arns), "An analysis of paths around given resources")?;
-    not_offered(given(&request.additional_accounts), "An analysis across accounts")?;
+    not_offered(
+        given(&request.filter_in_arns),
+        "An analysis of paths through given resources",
+    )?;
+    not_offered(
+        given(&request.filter_out_arns),
+        "An analysis of paths around given resources",
+    )?;
+    not_offered(
+        given(&request.additional_accounts),
+        "An analysis across accounts",
+    )?;
     let path_id = ids::parse(&request.network_insights_path_id)?;
     let tags = tags::specified(request.tag_specifications, "network-insights-analysis")?;
     let token = Some(request.client_token.as_str()).filter(|token| !token.is_empty());
@@ -171,8 +192,11 @@ pub fn describe_analyses(
     context: &Context,
     request: DescribeNetworkInsightsAnalysesRequest,
 ) -> Result<DescribeNetworkInsightsAnalysesResult, ApiError> {
-    let path_id: Option<NetworkInsightsPathId> =
-        request.network_insights_path_id.as_deref().map(ids::parse).transpose()?;
+    let path_id: Option<NetworkInsightsPathId> = request
+        .network_insights_path_id
+        .as_deref()
+        .map(ids::parse)
+        .transpose()?;
     let (from, to) = (request.analysis_start_time, request.analysis_end_time);
     let query = Query {
         ids: request.network_insights_analysis_ids,
@@ -200,7 +224,12 @@ pub fn describe_analyses(
             && to.is_none_or(|to| row.started_at <= to)
     });
     Ok(DescribeNetworkInsightsAnalysesResult {
-        network_insights_analyses: Some(found.iter().map(|row| render_analysis(&snapshot, row)).collect()),
+        network_insights_analyses: Some(
+            found
+                .iter()
+                .map(|row| render_analysis(&snapshot, row))
+                .collect(),
+        ),
         next_token,
     })
 }
@@ -210,7 +239,9 @@ pub fn delete_analysis(
     request: DeleteNetworkInsightsAnalysisRequest,
 ) -> Result<DeleteNetworkInsightsAnalysisResult, ApiError> {
     let id = ids::parse(&request.network_insights_analysis_id)?;
-    write(context, request.dry_run, |tx| insights::delete_analysis(tx, &context.scope(), &id))?;
+    write(context, request.dry_run, |tx| {
+        insights::delete_analysis(tx, &context.scope(), &id)
+    })?;
     Ok(DeleteNetworkInsightsAnalysisResult {
         network_insights_analysis_id: Some(id.to_string()),
     })

@@ -72,10 +72,12 @@ fn group_rule(
     egress: bool,
 ) -> AnalysisSecurityGroupRule {
     // A group of a peered VPC may be another account's.
-    let group = snapshot
-        .security_groups
-        .get(scope, group_id)
-        .or_else(|| snapshot.security_groups.all().find(|group| group.group_id == *group_id));
+    let group = snapshot.security_groups.get(scope, group_id).or_else(|| {
+        snapshot
+            .security_groups
+            .all()
+            .find(|group| group.group_id == *group_id)
+    });
     let rule: Option<&SecurityGroupRule> =
         group.and_then(|group| group.rules.iter().find(|rule| rule.rule_id == *rule_id));
     let mut shown = AnalysisSecurityGroupRule {
@@ -87,7 +89,9 @@ fn group_rule(
         return shown;
     };
     shown.port_range = port_range(rule.traffic);
-    shown.protocol = Some(rule.traffic.protocol_name()).filter(|name| name != "-1").or_else(|| Some("all".to_owned()));
+    shown.protocol = Some(rule.traffic.protocol_name())
+        .filter(|name| name != "-1")
+        .or_else(|| Some("all".to_owned()));
     match &rule.peer {
         RulePeer::Ipv4(block) => shown.cidr = Some(block.to_string()),
         RulePeer::Ipv6(block) => shown.cidr = Some(block.to_string()),
@@ -104,17 +108,31 @@ fn acl_rule(
     egress: bool,
     allow: bool,
 ) -> AnalysisAclRule {
-    let acl = snapshot.network_acls.all().find(|acl| acl.network_acl_id == *network_acl_id);
+    let acl = snapshot
+        .network_acls
+        .all()
+        .find(|acl| acl.network_acl_id == *network_acl_id);
     let entry: Option<&NetworkAclEntry> = acl.and_then(|acl| {
-        acl.entries.iter().find(|entry| entry.number == number && entry.egress == egress)
+        acl.entries
+            .iter()
+            .find(|entry| entry.number == number && entry.egress == egress)
     });
-    let protocol = entry.map_or(Traffic::All, |entry| entry.traffic).protocol_name();
+    let protocol = entry
+        .map_or(Traffic::All, |entry| entry.traffic)
+        .protocol_name();
     AnalysisAclRule {
         // The last entry, which denies all, is not stored.
-        cidr: Some(entry.map_or_else(|| "0.0.0.0/0".to_owned(), |entry| entry.cidr_block.to_string())),
+        cidr: Some(entry.map_or_else(
+            || "0.0.0.0/0".to_owned(),
+            |entry| entry.cidr_block.to_string(),
+        )),
         egress: Some(egress),
         port_range: entry.and_then(|entry| port_range(entry.traffic)),
-        protocol: Some(if protocol == "-1" { "all".to_owned() } else { protocol }),
+        protocol: Some(if protocol == "-1" {
+            "all".to_owned()
+        } else {
+            protocol
+        }),
         rule_action: Some(if allow { "allow" } else { "deny" }.to_owned()),
         rule_number: Some(i32::from(number)),
     }
@@ -123,7 +141,14 @@ fn acl_rule(
 /// A route as the decision tells of it; its target goes into the member of its kind.
 fn route(destination: &str, target: &str) -> AnalysisRouteTableRoute {
     let mut shown = AnalysisRouteTableRoute {
-        origin: Some(if target == "local" { "createroutetable" } else { "createroute" }.to_owned()),
+        origin: Some(
+            if target == "local" {
+                "createroutetable"
+            } else {
+                "createroute"
+            }
+            .to_owned(),
+        ),
         state: Some("active".to_owned()),
         ..AnalysisRouteTableRoute::default()
     };
@@ -155,13 +180,26 @@ struct Rules {
 fn rules(snapshot: &Snapshot, scope: &Scope, decision: Option<&Decision>) -> Rules {
     let mut rules = Rules::default();
     match decision {
-        Some(Decision::GroupRule { group_id, rule_id, egress }) => {
+        Some(Decision::GroupRule {
+            group_id,
+            rule_id,
+            egress,
+        }) => {
             rules.group = Some(group_rule(snapshot, scope, group_id, rule_id, *egress));
         }
-        Some(Decision::AclEntry { network_acl_id, number, egress, allow }) => {
+        Some(Decision::AclEntry {
+            network_acl_id,
+            number,
+            egress,
+            allow,
+        }) => {
             rules.acl = Some(acl_rule(snapshot, network_acl_id, *number, *egress, *allow));
         }
-        Some(Decision::Route { destination, target, .. }) => {
+        Some(Decision::Route {
+            destination,
+            target,
+            ..
+        }) => {
             rules.route = Some(route(destination, target));
         }
         Some(Decision::Established) | None => {}
@@ -195,7 +233,9 @@ pub fn hops(snapshot: &Snapshot, scope: &Scope, hops: &[PathHop]) -> Vec<PathCom
 /// Why the path is not there, by AWS's codes. The text for a person and the remedy have no member of AWS's; they are
 /// told by `fogbank reach`.
 pub fn explanations(snapshot: &Snapshot, scope: &Scope, all: &[Why]) -> Vec<Explanation> {
-    all.iter().map(|why| explanation(snapshot, scope, why)).collect()
+    all.iter()
+        .map(|why| explanation(snapshot, scope, why))
+        .collect()
 }
 
 fn explanation(snapshot: &Snapshot, scope: &Scope, why: &Why) -> Explanation {
@@ -268,8 +308,16 @@ mod tests {
     }
 
     fn hop(id: &str, decided_by: Option<Decision>) -> PathHop {
-        let component = Component { id: id.to_owned(), vpc_id: None, subnet_id: None };
-        PathHop { component, packet: packet(443), decided_by }
+        let component = Component {
+            id: id.to_owned(),
+            vpc_id: None,
+            subnet_id: None,
+        };
+        PathHop {
+            component,
+            packet: packet(443),
+            decided_by,
+        }
     }
 
     #[test]
@@ -280,13 +328,22 @@ mod tests {
             destination: "pl-12345678".to_owned(),
             target: "vpce-12345678".to_owned(),
         };
-        let path = [hop("eni-12345678", None), hop(table.as_str(), Some(decided))];
+        let path = [
+            hop("eni-12345678", None),
+            hop(table.as_str(), Some(decided)),
+        ];
         let shown = hops(&Snapshot::default(), &scope(), &path);
-        assert_eq!(shown.iter().map(|c| c.sequence_number).collect::<Vec<_>>(), [Some(1), Some(2)]);
+        assert_eq!(
+            shown.iter().map(|c| c.sequence_number).collect::<Vec<_>>(),
+            [Some(1), Some(2)]
+        );
         assert!(shown[0].inbound_header.is_none());
         assert_eq!(shown[1].inbound_header, shown[0].outbound_header);
         let route = shown[1].route_table_route.clone().unwrap();
-        assert_eq!(route.destination_prefix_list_id.as_deref(), Some("pl-12345678"));
+        assert_eq!(
+            route.destination_prefix_list_id.as_deref(),
+            Some("pl-12345678")
+        );
         assert_eq!(route.gateway_id.as_deref(), Some("vpce-12345678"));
         assert_eq!(
             shown[0].component.clone().unwrap().arn.unwrap(),
@@ -313,11 +370,20 @@ mod tests {
             packet: Some(packet(443)),
         };
         let shown = explanations(&Snapshot::default(), &scope(), &[why]).remove(0);
-        assert_eq!(shown.explanation_code.as_deref(), Some("SUBNET_ACL_RESTRICTION"));
+        assert_eq!(
+            shown.explanation_code.as_deref(),
+            Some("SUBNET_ACL_RESTRICTION")
+        );
         assert_eq!(shown.acl.unwrap().id.unwrap(), acl.as_str());
         let rule = shown.acl_rule.unwrap();
-        assert_eq!((rule.rule_number, rule.rule_action.as_deref()), (Some(32767), Some("deny")));
-        assert_eq!((shown.direction.as_deref(), shown.port), (Some("ingress"), Some(443)));
+        assert_eq!(
+            (rule.rule_number, rule.rule_action.as_deref()),
+            (Some(32767), Some("deny"))
+        );
+        assert_eq!(
+            (shown.direction.as_deref(), shown.port),
+            (Some("ingress"), Some(443))
+        );
         assert!(shown.network_interface.is_some());
     }
 }

@@ -48,7 +48,12 @@ fn zone_id(scope: &Scope, name: &str) -> String {
 
 /// The endpoint's own names, those of its zones, and the service's own if they lead here.
 fn dns_entries(snapshot: &Snapshot, row: &Row, service: &AwsService) -> Vec<DnsEntry> {
-    let VpcEndpointKind::Interface { subnet_ids, private_dns_enabled, .. } = &row.kind else {
+    let VpcEndpointKind::Interface {
+        subnet_ids,
+        private_dns_enabled,
+        ..
+    } = &row.kind
+    else {
         return Vec::new();
     };
     let entry = |name: String, zone: String| DnsEntry {
@@ -57,8 +62,15 @@ fn dns_entries(snapshot: &Snapshot, row: &Row, service: &AwsService) -> Vec<DnsE
     };
     let region = &row.scope.region;
     let own = own_zone_id(region);
-    let mut entries: Vec<DnsEntry> = row.own_name(None).into_iter().map(|name| entry(name, own.clone())).collect();
-    for subnet in subnet_ids.iter().filter_map(|id| snapshot.subnets.get(&row.scope, id)) {
+    let mut entries: Vec<DnsEntry> = row
+        .own_name(None)
+        .into_iter()
+        .map(|name| entry(name, own.clone()))
+        .collect();
+    for subnet in subnet_ids
+        .iter()
+        .filter_map(|id| snapshot.subnets.get(&row.scope, id))
+    {
         let name = row.own_name(Some(&subnet.zone));
         entries.extend(name.map(|name| entry(name, own.clone())));
     }
@@ -103,16 +115,26 @@ fn render(snapshot: &Snapshot, row: &Row) -> VpcEndpoint {
             ..common
         },
         VpcEndpointKind::Interface {
-            subnet_ids, eni_ids, group_ids, private_dns_enabled, ip_address_type, ..
+            subnet_ids,
+            eni_ids,
+            group_ids,
+            private_dns_enabled,
+            ip_address_type,
+            ..
         } => {
             let group = |id: &fogbank_types::SecurityGroupId| SecurityGroupIdentifier {
                 group_id: Some(id.to_string()),
-                group_name: snapshot.security_groups.get(&row.scope, id).map(|group| group.name.clone()),
+                group_name: snapshot
+                    .security_groups
+                    .get(&row.scope, id)
+                    .map(|group| group.name.clone()),
             };
             let service = aws_service::by_service_name(&row.scope.region, &row.service_name);
             let both = service.is_some_and(|service| service.gateway);
             VpcEndpoint {
-                dns_entries: Some(service.map_or_else(Vec::new, |service| dns_entries(snapshot, row, service))),
+                dns_entries: Some(
+                    service.map_or_else(Vec::new, |service| dns_entries(snapshot, row, service)),
+                ),
                 dns_options: Some(DnsOptions {
                     dns_record_ip_type: Some(ip_address_type.clone()),
                     private_dns_only_for_inbound_resolver_endpoint: both.then_some(false),
@@ -139,18 +161,34 @@ fn subnets(
     for id in subnet_ids.unwrap_or_default() {
         let subnet_id = ids::parse(&id)?;
         if !found.iter().any(|subnet| subnet.subnet_id == subnet_id) {
-            found.push(EndpointSubnet { subnet_id, private_ip: None });
+            found.push(EndpointSubnet {
+                subnet_id,
+                private_ip: None,
+            });
         }
     }
     for configuration in configurations.unwrap_or_default() {
-        not_offered(configuration.ipv6.is_some(), "An endpoint with an IPv6 address")?;
-        let id = configuration.subnet_id.ok_or(Refusal::MissingParameter { name: "SubnetId" })?;
+        not_offered(
+            configuration.ipv6.is_some(),
+            "An endpoint with an IPv6 address",
+        )?;
+        let id = configuration
+            .subnet_id
+            .ok_or(Refusal::MissingParameter { name: "SubnetId" })?;
         let subnet_id = ids::parse(&id)?;
-        let private_ip =
-            configuration.ipv4.map(|text| ids::address("Ipv4", &text)).transpose()?;
-        match found.iter_mut().find(|subnet| subnet.subnet_id == subnet_id) {
+        let private_ip = configuration
+            .ipv4
+            .map(|text| ids::address("Ipv4", &text))
+            .transpose()?;
+        match found
+            .iter_mut()
+            .find(|subnet| subnet.subnet_id == subnet_id)
+        {
             Some(subnet) => subnet.private_ip = private_ip,
-            None => found.push(EndpointSubnet { subnet_id, private_ip }),
+            None => found.push(EndpointSubnet {
+                subnet_id,
+                private_ip,
+            }),
         }
     }
     Ok(found)
@@ -166,11 +204,16 @@ fn private_dns(
         && kind != ip_address_type.unwrap_or("ipv4")
     {
         return Err(Refusal::Parameter {
-            text: format!("The DNS record IP type {kind} does not fit the IP address type of the endpoint."),
+            text: format!(
+                "The DNS record IP type {kind} does not fit the IP address type of the endpoint."
+            ),
         });
     }
     let only_for_inbound_resolver = options.private_dns_only_for_inbound_resolver_endpoint;
-    Ok(PrivateDns { enabled, only_for_inbound_resolver })
+    Ok(PrivateDns {
+        enabled,
+        only_for_inbound_resolver,
+    })
 }
 
 fn new_kind(request: &CreateVpcEndpointRequest) -> Result<NewKind, Refusal> {
@@ -178,7 +221,10 @@ fn new_kind(request: &CreateVpcEndpointRequest) -> Result<NewKind, Refusal> {
     match request.vpc_endpoint_type.as_deref() {
         None | Some("Gateway") => {
             let subnets = has(&request.subnet_ids)
-                || request.subnet_configurations.as_ref().is_some_and(|list| !list.is_empty());
+                || request
+                    .subnet_configurations
+                    .as_ref()
+                    .is_some_and(|list| !list.is_empty());
             let foreign = [
                 (subnets, "Subnet IDs are"),
                 (has(&request.security_group_ids), "Security groups are"),
@@ -186,13 +232,21 @@ fn new_kind(request: &CreateVpcEndpointRequest) -> Result<NewKind, Refusal> {
                 (request.dns_options.is_some(), "DNS options are"),
             ];
             endpoints::refuse_foreign(&foreign, "Interface")?;
-            Ok(NewKind::Gateway { route_table_ids: ids::parse_all(request.route_table_ids.as_deref())? })
+            Ok(NewKind::Gateway {
+                route_table_ids: ids::parse_all(request.route_table_ids.as_deref())?,
+            })
         }
         Some("Interface") => {
-            endpoints::refuse_foreign(&[(has(&request.route_table_ids), "Route table IDs are")], "Gateway")?;
+            endpoints::refuse_foreign(
+                &[(has(&request.route_table_ids), "Route table IDs are")],
+                "Gateway",
+            )?;
             let ip_address_type = request.ip_address_type.clone();
             Ok(NewKind::Interface {
-                subnets: subnets(request.subnet_ids.clone(), request.subnet_configurations.clone())?,
+                subnets: subnets(
+                    request.subnet_ids.clone(),
+                    request.subnet_configurations.clone(),
+                )?,
                 group_ids: ids::parse_all(request.security_group_ids.as_deref())?,
                 private_dns: private_dns(
                     request.private_dns_enabled,
@@ -202,9 +256,9 @@ fn new_kind(request: &CreateVpcEndpointRequest) -> Result<NewKind, Refusal> {
                 ip_address_type,
             })
         }
-        Some("GatewayLoadBalancer" | "Resource" | "ServiceNetwork") => {
-            Err(Refusal::NotOffered { what: "A VPC endpoint of that type" })
-        }
+        Some("GatewayLoadBalancer" | "Resource" | "ServiceNetwork") => Err(Refusal::NotOffered {
+            what: "A VPC endpoint of that type",
+        }),
         Some(other) => Err(Refusal::parameter("VpcEndpointType", other, "")),
     }
 }
@@ -213,14 +267,20 @@ pub fn create(
     context: &Context,
     request: CreateVpcEndpointRequest,
 ) -> Result<CreateVpcEndpointResult, ApiError> {
-    let elsewhere = request.service_region.as_ref().is_some_and(|region| *region != context.caller.region);
+    let elsewhere = request
+        .service_region
+        .as_ref()
+        .is_some_and(|region| *region != context.caller.region);
     not_offered(elsewhere, "An endpoint to a service of another region")?;
-    let foreign = request.resource_configuration_arn.is_some() || request.service_network_arn.is_some();
+    let foreign =
+        request.resource_configuration_arn.is_some() || request.service_network_arn.is_some();
     not_offered(foreign, "An endpoint to a VPC Lattice resource")?;
     let kind = new_kind(&request)?;
     let new = NewEndpoint {
         vpc_id: ids::parse(&request.vpc_id)?,
-        service_name: request.service_name.ok_or(Refusal::MissingParameter { name: "ServiceName" })?,
+        service_name: request.service_name.ok_or(Refusal::MissingParameter {
+            name: "ServiceName",
+        })?,
         kind,
         policy_document: request.policy_document.filter(|text| !text.is_empty()),
         client_token: request.client_token.clone(),
@@ -249,7 +309,9 @@ const FILTERS: &[&str] = &[
 fn values(row: &Row, name: &str) -> Vec<String> {
     vec![match name {
         "ip-address-type" => match &row.kind {
-            VpcEndpointKind::Interface { ip_address_type, .. } => ip_address_type.clone(),
+            VpcEndpointKind::Interface {
+                ip_address_type, ..
+            } => ip_address_type.clone(),
             VpcEndpointKind::Gateway { .. } => return Vec::new(),
         },
         "service-name" => row.service_name.clone(),
@@ -305,7 +367,9 @@ pub fn modify(
     write(context, request.dry_run, |tx| {
         endpoints::modify(tx, &context.scope(), &id, change.clone())
     })?;
-    Ok(ModifyVpcEndpointResult { r#return: Some(true) })
+    Ok(ModifyVpcEndpointResult {
+        r#return: Some(true),
+    })
 }
 
 /// Each on its own: those that cannot be deleted are told of.
@@ -315,7 +379,10 @@ pub fn delete(
 ) -> Result<DeleteVpcEndpointsResult, ApiError> {
     let ids = ids::parse_all::<VpcEndpointId>(Some(&request.vpc_endpoint_ids))?;
     if ids.is_empty() {
-        return Err(Refusal::MissingParameter { name: "VpcEndpointId" }.into());
+        return Err(Refusal::MissingParameter {
+            name: "VpcEndpointId",
+        }
+        .into());
     }
     let unsuccessful = write(context, request.dry_run, |tx| {
         let mut refused = Vec::new();
@@ -331,7 +398,9 @@ pub fn delete(
         }
         Ok(refused)
     })?;
-    Ok(DeleteVpcEndpointsResult { unsuccessful: Some(unsuccessful) })
+    Ok(DeleteVpcEndpointsResult {
+        unsuccessful: Some(unsuccessful),
+    })
 }
 
 /// A resource that a call about many left out.

@@ -6,7 +6,9 @@
 //! What must stay true: an interface endpoint has one interface in each of its subnets, in the order of the subnets, at
 //! most one in a zone, all in the endpoint's groups; a private name leads to one endpoint of a VPC at most.
 
-use super::{NewEni, Quotas, Refusal, ResourceKind, enis, route_tables, security_groups, subnets, vpcs};
+use super::{
+    NewEni, Quotas, Refusal, ResourceKind, enis, route_tables, security_groups, subnets, vpcs,
+};
 use crate::model::Tx;
 use fogbank_types::aws_service::{self, AwsService};
 use fogbank_types::ec2::*;
@@ -98,11 +100,12 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewEndpoint) -> Result<VpcEndpoin
     if let Some(earlier) = same_token(tx.snapshot(), scope, &new)? {
         return Ok(earlier);
     }
-    let service = aws_service::by_service_name(&scope.region, &new.service_name).ok_or_else(|| {
-        Refusal::ServiceName {
-            name: new.service_name.clone(),
-        }
-    })?;
+    let service =
+        aws_service::by_service_name(&scope.region, &new.service_name).ok_or_else(|| {
+            Refusal::ServiceName {
+                name: new.service_name.clone(),
+            }
+        })?;
     check_kind(service, &new.kind)?;
     let vpc = vpcs::get(tx.snapshot(), scope, &new.vpc_id)?.clone();
     check_quota(tx, &vpc, &new.kind)?;
@@ -110,7 +113,11 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewEndpoint) -> Result<VpcEndpoin
         check_policy(text)?;
     }
     let gateway = matches!(new.kind, NewKind::Gateway { .. });
-    let default = if gateway { DEFAULT_GATEWAY_POLICY } else { DEFAULT_POLICY };
+    let default = if gateway {
+        DEFAULT_GATEWAY_POLICY
+    } else {
+        DEFAULT_POLICY
+    };
     let policy_document = new.policy_document.unwrap_or_else(|| default.to_owned());
     let id = VpcEndpointId::from_bits(tx.random());
     let kind = match new.kind {
@@ -118,8 +125,18 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewEndpoint) -> Result<VpcEndpoin
             let route_table_ids = checked_tables(tx.snapshot(), &vpc, service, route_table_ids)?;
             VpcEndpointKind::Gateway { route_table_ids }
         }
-        NewKind::Interface { subnets, group_ids, private_dns, ip_address_type } => {
-            let wanted = Interfaces { subnets, group_ids, private_dns, ip_address_type };
+        NewKind::Interface {
+            subnets,
+            group_ids,
+            private_dns,
+            ip_address_type,
+        } => {
+            let wanted = Interfaces {
+                subnets,
+                group_ids,
+                private_dns,
+                ip_address_type,
+            };
             interface_kind(tx, &vpc, service, &id, wanted)?
         }
     };
@@ -129,7 +146,11 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewEndpoint) -> Result<VpcEndpoin
         vpc_id: vpc.vpc_id.clone(),
         service_name: new.service_name,
         kind,
-        state: if gateway { VpcEndpointState::Available } else { VpcEndpointState::Pending },
+        state: if gateway {
+            VpcEndpointState::Available
+        } else {
+            VpcEndpointState::Pending
+        },
         policy_document,
         client_token: new.client_token,
         created_at: tx.now(),
@@ -174,7 +195,11 @@ fn check_kind(service: &AwsService, kind: &NewKind) -> Result<(), Refusal> {
     if offered {
         return Ok(());
     }
-    let others = if service.gateway { "Gateway" } else { "Interface" };
+    let others = if service.gateway {
+        "Gateway"
+    } else {
+        "Interface"
+    };
     Err(parameter(format!(
         "Endpoint type ({asked}) does not match available service types ([{others}])."
     )))
@@ -191,24 +216,38 @@ fn check_quota(tx: &Tx, vpc: &Vpc, kind: &NewKind) -> Result<(), Refusal> {
     let rows = || tx.snapshot().vpc_endpoints.in_scope(&vpc.scope);
     let (count, most) = match kind {
         NewKind::Gateway { .. } => {
-            let is_gateway = |row: &&Arc<VpcEndpoint>| matches!(row.kind, VpcEndpointKind::Gateway { .. });
+            let is_gateway =
+                |row: &&Arc<VpcEndpoint>| matches!(row.kind, VpcEndpointKind::Gateway { .. });
             (rows().filter(is_gateway).count(), quotas.gateway_endpoints)
         }
         NewKind::Interface { .. } => {
             let is_interface = |row: &&Arc<VpcEndpoint>| {
                 row.vpc_id == vpc.vpc_id && matches!(row.kind, VpcEndpointKind::Interface { .. })
             };
-            (rows().filter(is_interface).count(), quotas.interface_endpoints_per_vpc)
+            (
+                rows().filter(is_interface).count(),
+                quotas.interface_endpoints_per_vpc,
+            )
         }
     };
-    if count >= most { Err(Refusal::EndpointLimit) } else { Ok(()) }
+    if count >= most {
+        Err(Refusal::EndpointLimit)
+    } else {
+        Ok(())
+    }
 }
 
 /// A JSON object of bounded length; its statements are IAM's matter.
 fn check_policy(text: &str) -> Result<(), Refusal> {
-    let refuse = |why: &str| Err(Refusal::PolicyDocument { text: why.to_owned() });
+    let refuse = |why: &str| {
+        Err(Refusal::PolicyDocument {
+            text: why.to_owned(),
+        })
+    };
     if text.chars().count() > POLICY_LENGTH_MAX {
-        return refuse("The specified policy document exceeds the maximum length of 20480 characters.");
+        return refuse(
+            "The specified policy document exceeds the maximum length of 20480 characters.",
+        );
     }
     match serde_json::from_str::<serde_json::Value>(text) {
         Ok(serde_json::Value::Object(members)) if members.contains_key("Statement") => Ok(()),
@@ -237,7 +276,10 @@ fn checked_tables(
         let to_list = |route: &Route| matches!(&route.destination, RouteDestination::PrefixList(own) if *own == list);
         if snapshot.routes_of(table).iter().any(to_list) {
             let (route_table_id, prefix_list_id) = (id.to_string(), list.to_string());
-            return Err(Refusal::EndpointRouteExists { route_table_id, prefix_list_id });
+            return Err(Refusal::EndpointRouteExists {
+                route_table_id,
+                prefix_list_id,
+            });
         }
         if !checked.contains(&id) {
             checked.push(id);
@@ -270,7 +312,11 @@ fn interface_kind(
     let group_ids = checked_groups(tx, vpc, wanted.group_ids)?;
     checked_subnets(tx.snapshot(), vpc, &[], &wanted.subnets)?;
     let eni_ids = new_interfaces(tx, vpc, id, &group_ids, &wanted.subnets)?;
-    let subnet_ids = wanted.subnets.into_iter().map(|subnet| subnet.subnet_id).collect();
+    let subnet_ids = wanted
+        .subnets
+        .into_iter()
+        .map(|subnet| subnet.subnet_id)
+        .collect();
     Ok(VpcEndpointKind::Interface {
         subnet_ids,
         eni_ids,
@@ -305,7 +351,11 @@ fn check_private_dns(
     }
     let name = service.dns_name(&vpc.scope.region);
     let taken = snapshot.vpc_endpoints.in_scope(&vpc.scope).any(|row| {
-        let VpcEndpointKind::Interface { private_dns_enabled, .. } = row.kind else {
+        let VpcEndpointKind::Interface {
+            private_dns_enabled,
+            ..
+        } = row.kind
+        else {
             return false;
         };
         private_dns_enabled
@@ -409,11 +459,18 @@ fn checked_subnets(
     present: &[SubnetId],
     wanted: &[EndpointSubnet],
 ) -> Result<(), Refusal> {
-    let zone = |id: &SubnetId| snapshot.subnets.get(&vpc.scope, id).map(|subnet| subnet.zone.clone());
+    let zone = |id: &SubnetId| {
+        snapshot
+            .subnets
+            .get(&vpc.scope, id)
+            .map(|subnet| subnet.zone.clone())
+    };
     let mut zones: Vec<String> = present.iter().filter_map(zone).collect();
     for EndpointSubnet { subnet_id, .. } in wanted {
-        let subnet = subnets::get(snapshot, &vpc.scope, subnet_id)
-            .map_err(|_| Refusal::EndpointSubnet { id: subnet_id.to_string() })?;
+        let subnet =
+            subnets::get(snapshot, &vpc.scope, subnet_id).map_err(|_| Refusal::EndpointSubnet {
+                id: subnet_id.to_string(),
+            })?;
         if subnet.vpc_id != vpc.vpc_id {
             return Err(parameter(format!(
                 "Subnet {subnet_id} does not belong to the VPC {}.",
@@ -486,20 +543,29 @@ pub fn modify(
         return Err(Refusal::not_found(ResourceKind::VpcEndpoint, id));
     }
     let vpc = vpcs::get(tx.snapshot(), scope, &row.vpc_id)?.clone();
-    let service = aws_service::by_service_name(&scope.region, &row.service_name).ok_or_else(|| {
-        Refusal::ServiceName { name: row.service_name.clone() }
-    })?;
+    let service =
+        aws_service::by_service_name(&scope.region, &row.service_name).ok_or_else(|| {
+            Refusal::ServiceName {
+                name: row.service_name.clone(),
+            }
+        })?;
     let gateway = matches!(row.kind, VpcEndpointKind::Gateway { .. });
     match (&change.policy_document, change.reset_policy) {
         (Some(_), true) => {
-            return Err(parameter("PolicyDocument and ResetPolicy cannot be given together."));
+            return Err(parameter(
+                "PolicyDocument and ResetPolicy cannot be given together.",
+            ));
         }
         (Some(text), false) => {
             check_policy(text)?;
             row.policy_document = text.clone();
         }
         (None, true) => {
-            let default = if gateway { DEFAULT_GATEWAY_POLICY } else { DEFAULT_POLICY };
+            let default = if gateway {
+                DEFAULT_GATEWAY_POLICY
+            } else {
+                DEFAULT_POLICY
+            };
             row.policy_document = default.to_owned();
         }
         (None, false) => {}
@@ -521,8 +587,14 @@ fn modify_gateway(
     change: &EndpointChange,
 ) -> Result<(), Refusal> {
     let only_interface = [
-        (!change.add_subnets.is_empty() || !change.remove_subnets.is_empty(), "Subnet IDs are"),
-        (!change.add_groups.is_empty() || !change.remove_groups.is_empty(), "Security groups are"),
+        (
+            !change.add_subnets.is_empty() || !change.remove_subnets.is_empty(),
+            "Subnet IDs are",
+        ),
+        (
+            !change.add_groups.is_empty() || !change.remove_groups.is_empty(),
+            "Security groups are",
+        ),
         (change.private_dns.enabled == Some(true), "Private DNS is"),
     ];
     refuse_foreign(&only_interface, "Interface")?;
@@ -540,7 +612,10 @@ fn modify_gateway(
         };
         route_table_ids.remove(at);
     }
-    let added = change.add_route_tables.iter().filter(|id| !change.remove_route_tables.contains(id));
+    let added = change
+        .add_route_tables
+        .iter()
+        .filter(|id| !change.remove_route_tables.contains(id));
     let added = checked_tables(tx.snapshot(), vpc, service, added.cloned().collect())?;
     route_table_ids.extend(added);
     Ok(())
@@ -587,13 +662,26 @@ fn modify_interface(
         *ip_address_type = checked_address_type(Some(wanted.clone()))?;
     }
     let groups = changed_groups(tx, vpc, group_ids, change)?;
-    let left: Vec<SubnetId> =
-        subnet_ids.iter().filter(|own| !change.remove_subnets.contains(own)).cloned().collect();
-    if let Some(foreign) = change.remove_subnets.iter().find(|id| !subnet_ids.contains(id)) {
-        return Err(parameter(format!("Subnet {foreign} is not associated with the VPC endpoint {id}.")));
+    let left: Vec<SubnetId> = subnet_ids
+        .iter()
+        .filter(|own| !change.remove_subnets.contains(own))
+        .cloned()
+        .collect();
+    if let Some(foreign) = change
+        .remove_subnets
+        .iter()
+        .find(|id| !subnet_ids.contains(id))
+    {
+        return Err(parameter(format!(
+            "Subnet {foreign} is not associated with the VPC endpoint {id}."
+        )));
     }
-    let added: Vec<EndpointSubnet> =
-        change.add_subnets.iter().filter(|new| !left.contains(&new.subnet_id)).cloned().collect();
+    let added: Vec<EndpointSubnet> = change
+        .add_subnets
+        .iter()
+        .filter(|new| !left.contains(&new.subnet_id))
+        .cloned()
+        .collect();
     checked_subnets(tx.snapshot(), vpc, &left, &added)?;
     let new_eni_ids = new_interfaces(tx, vpc, &id, &groups, &added)?;
     // Nothing is refused from here on: the groups have just been put on other interfaces, or are there already.
@@ -627,10 +715,14 @@ fn changed_groups(
             "Security group {foreign} is not associated with the VPC endpoint."
         )));
     }
-    let left = present.iter().filter(|own| !change.remove_groups.contains(own));
+    let left = present
+        .iter()
+        .filter(|own| !change.remove_groups.contains(own));
     let wanted: Vec<SecurityGroupId> = left.chain(&change.add_groups).cloned().collect();
     if wanted.is_empty() {
-        return Err(parameter("A VPC endpoint must have at least one security group."));
+        return Err(parameter(
+            "A VPC endpoint must have at least one security group.",
+        ));
     }
     checked_groups(tx, vpc, wanted)
 }

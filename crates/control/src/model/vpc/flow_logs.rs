@@ -97,9 +97,13 @@ pub fn parse_format(text: &str) -> Result<Vec<String>, Refusal> {
     let mut fields = Vec::new();
     let mut unknown = Vec::new();
     for word in text.split_whitespace() {
-        let name = word.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+        let name = word
+            .strip_prefix("${")
+            .and_then(|rest| rest.strip_suffix('}'));
         match name {
-            Some(name) if FIELDS.iter().any(|(known, _)| *known == name) => fields.push(name.to_owned()),
+            Some(name) if FIELDS.iter().any(|(known, _)| *known == name) => {
+                fields.push(name.to_owned())
+            }
             Some(name) => unknown.push(name.to_owned()),
             None => {
                 return Err(parameter(format!(
@@ -109,7 +113,10 @@ pub fn parse_format(text: &str) -> Result<Vec<String>, Refusal> {
         }
     }
     if !unknown.is_empty() {
-        return Err(parameter(format!("Unknown fields provided: {}", unknown.join(", "))));
+        return Err(parameter(format!(
+            "Unknown fields provided: {}",
+            unknown.join(", ")
+        )));
     }
     if fields.is_empty() {
         return Err(parameter("LogFormat must name at least one field."));
@@ -128,13 +135,18 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewFlowLogs) -> Result<Created, R
         return Ok(earlier);
     }
     if new.resources.is_empty() {
-        return Err(Refusal::MissingParameter { name: "ResourceIds" });
+        return Err(Refusal::MissingParameter {
+            name: "ResourceIds",
+        });
     }
     if new.resources.len() > RESOURCES_MAX {
         return Err(parameter("At most 1000 resources can be given."));
     }
     if !logs::groups::is_name(&new.log_group) {
-        return Err(parameter(format!("LogGroupName '{}' is not a valid name of a log group.", new.log_group)));
+        return Err(parameter(format!(
+            "LogGroupName '{}' is not a valid name of a log group.",
+            new.log_group
+        )));
     }
     let max_aggregation_interval_s = match new.max_aggregation_interval_s {
         None | Some(600) => 600,
@@ -164,7 +176,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewFlowLogs) -> Result<Created, R
             tags: new.tags.clone(),
         };
         if exists(tx.snapshot(), &row) {
-            created.refused.push((resource.id().to_owned(), Refusal::FlowLogExists));
+            created
+                .refused
+                .push((resource.id().to_owned(), Refusal::FlowLogExists));
             continue;
         }
         tx.put(row.clone());
@@ -193,7 +207,9 @@ fn same_token(
         return Ok(None);
     }
     let same = earlier.iter().all(|row| {
-        row.traffic == new.traffic && row.log_group == new.log_group && new.resources.contains(&row.resource)
+        row.traffic == new.traffic
+            && row.log_group == new.log_group
+            && new.resources.contains(&row.resource)
     });
     if !same {
         return Err(Refusal::TokenReused);
@@ -276,7 +292,11 @@ pub fn keep_streams(tx: &mut Tx, flow_log: &FlowLog) {
         .in_scope(scope)
         .filter(|eni| flow_log.resource.covers(eni))
         .map(|eni: &Arc<Eni>| stream_name(&eni.eni_id, flow_log.traffic))
-        .filter(|name| !tx.snapshot().log_streams.contains(scope, format!("{group}:{name}")))
+        .filter(|name| {
+            !tx.snapshot()
+                .log_streams
+                .contains(scope, format!("{group}:{name}"))
+        })
         .collect();
     for name in missing {
         let made = logs::streams::create(tx, scope, group, &name);
@@ -292,7 +312,9 @@ pub fn destination(flow_log: &FlowLog) -> String {
 
 /// Whether the group can take records.
 pub fn is_delivered(snapshot: &Snapshot, flow_log: &FlowLog) -> bool {
-    let group: Option<&Arc<LogGroup>> = snapshot.log_groups.get(&flow_log.scope, &flow_log.log_group);
+    let group: Option<&Arc<LogGroup>> = snapshot
+        .log_groups
+        .get(&flow_log.scope, &flow_log.log_group);
     group.is_some()
 }
 

@@ -7,8 +7,9 @@
 use super::ids::ResourceId;
 use super::{Refusal, ResourceKind, ids};
 use crate::model::Tx;
-use fogbank_types::diagnosis::{NetworkInsightsAnalysis, NetworkInsightsFinding, NetworkInsightsPath};
-use fogbank_types::ec2::Eni;
+use fogbank_types::diagnosis::{
+    NetworkInsightsAnalysis, NetworkInsightsFinding, NetworkInsightsPath,
+};
 use fogbank_types::*;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -48,19 +49,31 @@ pub fn finding<'a>(
 
 /// Ends must exist; what may be one: interfaces, internet gateways, VPC endpoints, peering connections, and as the
 /// destination an address too.
-pub fn create_path(tx: &mut Tx, scope: &Scope, new: NewPath) -> Result<NetworkInsightsPath, Refusal> {
+pub fn create_path(
+    tx: &mut Tx,
+    scope: &Scope,
+    new: NewPath,
+) -> Result<NetworkInsightsPath, Refusal> {
     if let Some(earlier) = same_token(tx.snapshot(), scope, &new)? {
         return Ok(earlier);
     }
     if !matches!(new.protocol.as_str(), "tcp" | "udp") {
-        return Err(Refusal::parameter("Protocol", &new.protocol, "Valid values are tcp and udp."));
+        return Err(Refusal::parameter(
+            "Protocol",
+            &new.protocol,
+            "Valid values are tcp and udp.",
+        ));
     }
     let destination_port = match new.destination_port {
         None => None,
         Some(port) => match u16::try_from(port) {
             Ok(port) => Some(port),
             Err(_) => {
-                return Err(Refusal::parameter("DestinationPort", port, "It must be from 0 to 65535."));
+                return Err(Refusal::parameter(
+                    "DestinationPort",
+                    port,
+                    "It must be from 0 to 65535.",
+                ));
             }
         },
     };
@@ -129,7 +142,9 @@ fn check_end(snapshot: &Snapshot, scope: &Scope, text: &str) -> Result<(), Refus
     let id = end_id(text);
     let foreign = text.starts_with("arn:") && !text.starts_with(&scope.arn("ec2", ""));
     if foreign {
-        return Err(Refusal::NotOffered { what: "A path to or from another account or region" });
+        return Err(Refusal::NotOffered {
+            what: "A path to or from another account or region",
+        });
     }
     match id.split_once('-').map(|(prefix, _)| prefix) {
         Some("eni") => known::<EniId>(id, |id| snapshot.enis.contains(scope, id)),
@@ -139,33 +154,48 @@ fn check_end(snapshot: &Snapshot, scope: &Scope, text: &str) -> Result<(), Refus
         Some("vpce") => known::<VpcEndpointId>(id, |id| snapshot.vpc_endpoints.contains(scope, id)),
         Some("pcx") => {
             let there = VpcPeeringConnectionId::parse(id).is_ok_and(|id| {
-                snapshot
-                    .peering(&id)
-                    .is_some_and(|(row, _, _)| [&row.requester, &row.accepter].iter().any(|side| side.scope == *scope))
+                snapshot.peering(&id).is_some_and(|(row, _, _)| {
+                    [&row.requester, &row.accepter]
+                        .iter()
+                        .any(|side| side.scope == *scope)
+                })
             });
             if there { Ok(()) } else { Err(unknown(text)) }
         }
-        Some("i" | "tgw" | "vgw" | "vpce-svc" | "tgw-attach") => {
-            Err(Refusal::NotOffered { what: "A path to or from that kind of resource" })
-        }
+        Some("i" | "tgw" | "vgw" | "vpce-svc" | "tgw-attach") => Err(Refusal::NotOffered {
+            what: "A path to or from that kind of resource",
+        }),
         _ => Err(unknown(text)),
     }
 }
 
 fn unknown(text: &str) -> Refusal {
-    Refusal::value(format!("The path resource '{text}' does not exist or cannot be an end of a path."))
+    Refusal::value(format!(
+        "The path resource '{text}' does not exist or cannot be an end of a path."
+    ))
 }
 
 fn known<I: ResourceId>(text: &str, there: impl Fn(&I) -> bool) -> Result<(), Refusal> {
     let id: I = ids::parse(text)?;
-    if there(&id) { Ok(()) } else { Err(Refusal::not_found(I::KIND, &id)) }
+    if there(&id) {
+        Ok(())
+    } else {
+        Err(Refusal::not_found(I::KIND, &id))
+    }
 }
 
 /// Not while analyses of it are there.
 pub fn delete_path(tx: &mut Tx, scope: &Scope, id: &NetworkInsightsPathId) -> Result<(), Refusal> {
     path(tx.snapshot(), scope, id)?;
-    if tx.snapshot().insights_analyses.in_scope(scope).any(|row| row.path_id == *id) {
-        return Err(Refusal::AnalysisExists { path_id: id.to_string() });
+    if tx
+        .snapshot()
+        .insights_analyses
+        .in_scope(scope)
+        .any(|row| row.path_id == *id)
+    {
+        return Err(Refusal::AnalysisExists {
+            path_id: id.to_string(),
+        });
     }
     tx.delete::<NetworkInsightsPath>(scope, id);
     Ok(())
@@ -214,7 +244,10 @@ pub fn delete_analysis(
     id: &NetworkInsightsAnalysisId,
 ) -> Result<(), Refusal> {
     if !tx.delete::<NetworkInsightsAnalysis>(scope, id) {
-        return Err(Refusal::not_found(ResourceKind::NetworkInsightsAnalysis, id));
+        return Err(Refusal::not_found(
+            ResourceKind::NetworkInsightsAnalysis,
+            id,
+        ));
     }
     tx.delete::<NetworkInsightsFinding>(scope, id);
     Ok(())
@@ -226,7 +259,11 @@ pub fn forget_orphans(tx: &mut Tx) {
         .snapshot()
         .insights_findings
         .all()
-        .filter(|row| !tx.snapshot().insights_analyses.contains(&row.scope, &row.analysis_id))
+        .filter(|row| {
+            !tx.snapshot()
+                .insights_analyses
+                .contains(&row.scope, &row.analysis_id)
+        })
         .map(|row| (row.scope.clone(), row.analysis_id.clone()))
         .collect();
     for (scope, id) in orphans {
@@ -260,15 +297,11 @@ pub fn end_arn(scope: &Scope, text: &str) -> Option<String> {
     Some(scope.arn("ec2", &format!("{kind}/{text}")))
 }
 
-/// The interface that an end names, if it names one.
-pub fn interface<'a>(snapshot: &'a Snapshot, scope: &Scope, text: &str) -> Option<&'a Arc<Eni>> {
-    snapshot.enis.get(scope, end_id(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use fogbank_types::ec2::Eni;
     use crate::model::Refused;
 
     fn new(source: impl ToString, destination: impl ToString) -> NewPath {
@@ -295,10 +328,17 @@ mod tests {
     #[test]
     fn ends_exist_and_may_be_arns() {
         let (mut tx, one, other) = stage();
-        let mut create = |new| create_path(&mut tx, &scope(), new).map_err(|refusal| refusal.code());
+        let mut create =
+            |new| create_path(&mut tx, &scope(), new).map_err(|refusal| refusal.code());
         assert!(create(new(&one.eni_id, &other.eni_id)).is_ok());
         let arn = end_arn(&scope(), other.eni_id.as_str()).unwrap();
-        assert_eq!(arn, format!("arn:aws:ec2:us-east-1:000000000000:network-interface/{}", other.eni_id));
+        assert_eq!(
+            arn,
+            format!(
+                "arn:aws:ec2:us-east-1:000000000000:network-interface/{}",
+                other.eni_id
+            )
+        );
         assert!(create(new(&one.eni_id, arn)).is_ok());
         for (end, code) in [
             ("eni-12345678", "InvalidNetworkInterfaceID.NotFound"),
@@ -307,7 +347,10 @@ mod tests {
             ("pcx-12345678", "InvalidParameterValue"),
             ("i-12345678", "InvalidParameterValue"),
             ("nonsense", "InvalidParameterValue"),
-            ("arn:aws:ec2:eu-west-1:000000000000:network-interface/eni-1", "InvalidParameterValue"),
+            (
+                "arn:aws:ec2:eu-west-1:000000000000:network-interface/eni-1",
+                "InvalidParameterValue",
+            ),
         ] {
             assert_eq!(create(new(&one.eni_id, end)).unwrap_err(), code, "{end}");
             assert_eq!(create(new(end, &one.eni_id)).unwrap_err(), code, "{end}");
@@ -319,10 +362,32 @@ mod tests {
         let (mut tx, one, other) = stage();
         let good = new(&one.eni_id, &other.eni_id);
         let mut code = |new| create_path(&mut tx, &scope(), new).unwrap_err().code();
-        assert_eq!(code(NewPath { protocol: "icmp".to_owned(), ..good.clone() }), "InvalidParameterValue");
-        assert_eq!(code(NewPath { destination_port: Some(65536), ..good.clone() }), "InvalidParameterValue");
-        assert_eq!(code(NewPath { destination: None, ..good.clone() }), "MissingParameter");
-        let address = NewPath { destination: None, destination_ip: Some([198, 51, 100, 7].into()), ..good };
+        assert_eq!(
+            code(NewPath {
+                protocol: "icmp".to_owned(),
+                ..good.clone()
+            }),
+            "InvalidParameterValue"
+        );
+        assert_eq!(
+            code(NewPath {
+                destination_port: Some(65536),
+                ..good.clone()
+            }),
+            "InvalidParameterValue"
+        );
+        assert_eq!(
+            code(NewPath {
+                destination: None,
+                ..good.clone()
+            }),
+            "MissingParameter"
+        );
+        let address = NewPath {
+            destination: None,
+            destination_ip: Some([198, 51, 100, 7].into()),
+            ..good
+        };
         assert!(create_path(&mut tx, &scope(), address).is_ok());
     }
 
@@ -334,7 +399,9 @@ mod tests {
         let again = start(&mut tx, &scope(), &path.path_id, Some("t"), Tags::new()).unwrap();
         assert_eq!(again, analysis);
         assert_eq!(
-            delete_path(&mut tx, &scope(), &path.path_id).unwrap_err().code(),
+            delete_path(&mut tx, &scope(), &path.path_id)
+                .unwrap_err()
+                .code(),
             "AnalysisExistsForNetworkInsightsPath"
         );
         let found = |id: &NetworkInsightsAnalysisId| NetworkInsightsFinding {

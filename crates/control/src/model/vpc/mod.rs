@@ -38,7 +38,7 @@ pub mod zone_faults;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use enis::NewEni;
 pub use quotas::{QUOTAS, Quotas};

@@ -1,7 +1,7 @@
 //! Security groups; their rules are in `security_group_rules`.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html>
 
-use super::{Quotas, Refusal, ResourceKind, vpcs};
+use super::{Quotas, Refusal, ResourceKind, endpoints, vpcs};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -204,7 +204,7 @@ pub fn delete(tx: &mut Tx, scope: &Scope, id: &SecurityGroupId) -> Result<(), Re
             .in_scope(scope)
             .filter(|row| row.vpc_id == group.vpc_id && row.group_id != *id)
             .any(|row| row.rules.iter().any(named));
-    if in_use {
+    if in_use || endpoints::uses_group(tx.snapshot(), scope, id) {
         return Err(Refusal::HasDependentObject { id: id.to_string() });
     }
     tx.delete::<SecurityGroup>(scope, id);

@@ -47,7 +47,11 @@ pub fn set(tx: &mut Tx, zone: &str, kind: Option<ZoneFaultKind>) -> Result<(), R
         }
         Some(kind) if tx.snapshot().zone_fault(zone) == Some(kind) => {}
         Some(kind) => {
-            let row = ZoneFault { zone: zone.to_owned(), kind, since: tx.now() };
+            let row = ZoneFault {
+                zone: zone.to_owned(),
+                kind,
+                since: tx.now(),
+            };
             debug_assert_eq!(row.scope(), scope());
             tx.put(row);
         }
@@ -78,7 +82,12 @@ mod tests {
         set(&mut tx, "us-east-1a", Some(ZoneFaultKind::Failed)).unwrap();
         assert_eq!(all(tx.snapshot()).next().unwrap().since, since);
         assert!(is_failed(tx.snapshot(), "us-east-1a") && !is_failed(tx.snapshot(), "us-east-1b"));
-        set(&mut tx, "us-east-1a", Some(ZoneFaultKind::Slow { delay_ms: 20 })).unwrap();
+        set(
+            &mut tx,
+            "us-east-1a",
+            Some(ZoneFaultKind::Slow { delay_ms: 20 }),
+        )
+        .unwrap();
         assert!(!is_failed(tx.snapshot(), "us-east-1a"));
         set(&mut tx, "us-east-1a", None).unwrap();
         set(&mut tx, "us-east-1a", None).unwrap();
@@ -88,13 +97,23 @@ mod tests {
     #[test]
     fn only_zones_that_there_are_fail() {
         let mut tx = Tx::for_test();
-        for zone in ["", "us-east-1", "us-east-1z", "mars-1a", "us-east-1aa", "use1-az1"] {
+        for zone in [
+            "",
+            "us-east-1",
+            "us-east-1z",
+            "mars-1a",
+            "us-east-1aa",
+            "use1-az1",
+        ] {
             let refused = set(&mut tx, zone, Some(ZoneFaultKind::Isolated));
             assert_eq!(refused, Err(Refusal::UnknownZone(zone.to_owned())));
         }
         for delay_ms in [0, DELAY_MS_MAX + 1] {
             let slow = Some(ZoneFaultKind::Slow { delay_ms });
-            assert_eq!(set(&mut tx, "us-east-1a", slow), Err(Refusal::Delay(delay_ms)));
+            assert_eq!(
+                set(&mut tx, "us-east-1a", slow),
+                Err(Refusal::Delay(delay_ms))
+            );
         }
     }
 }
