@@ -1,10 +1,11 @@
 //! What a task's rows ask this host to run: pure, from a snapshot.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fogbank_store::blob::Digest;
-use fogbank_types::ec2::{Eni, Vpc};
+use fogbank_types::ec2::{DhcpOptions, Eni, Vpc};
 use fogbank_types::ecs::{ContainerDefinition, ContainerOverride, Task, TaskDefinition};
 use fogbank_types::{RegionConfig, Snapshot};
 
@@ -20,6 +21,9 @@ const OPEN_FILES: i64 = 65_535;
 const STOP_TIMEOUT_SECONDS: u32 = 30;
 /// A bound for a task's processes: far above what fits into its memory, far below what hurts the host.
 const PROCESSES: u32 = 16_384;
+
+/// In DHCP options: the VPC's own resolver.
+const AMAZON_PROVIDED_DNS: &str = "AmazonProvidedDNS";
 
 /// A task, as far as the rows say.
 #[derive(Clone, Debug)]
@@ -71,6 +75,11 @@ pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Res
         .vpcs
         .get(&task.scope, &eni.vpc_id)
         .ok_or_else(missing)?;
+    let options = vpc
+        .dhcp_options_id
+        .as_ref()
+        .and_then(|id| snapshot.dhcp_options.get(&vpc.scope, id))
+        .map(|options| &**options);
     let hostname = private_name(eni);
     let containers = definition
         .containers
@@ -92,7 +101,7 @@ pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Res
     Ok(Plan {
         netns: fogbank_net::eni_namespace(config, &eni.eni_id),
         hosts: format!("127.0.0.1 localhost\n{} {hostname}\n", eni.private_ip),
-        resolv_conf: resolv_conf(vpc, &task.scope.region),
+        resolv_conf: resolv_conf(vpc, options),
         hostname,
         containers: containers.collect::<Result<_, String>>()?,
         task: Arc::clone(task),
@@ -116,14 +125,33 @@ fn domain(region: &str) -> String {
     }
 }
 
-/// The VPC's resolver (fact VPC-10). Without DNS support there is none to name.
-fn resolv_conf(vpc: &Vpc, region: &str) -> String {
-    let search = format!("search {}\n", domain(region));
-    if vpc.enable_dns_support {
-        format!("{search}nameserver {}\n", vpc.resolver())
-    } else {
-        search
+/// As the VPC's DHCP options say; the default set (fact VPC-14) has no row. `AmazonProvidedDNS` is the VPC's
+/// resolver (fact VPC-10); without DNS support there is none to name.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/DHCPOptionSetConcepts.html>
+fn resolv_conf(vpc: &Vpc, options: Option<&DhcpOptions>) -> String {
+    let own = domain(&vpc.scope.region);
+    let values = |name: &str, default: &str| match options {
+        None => vec![default.to_owned()],
+        Some(set) => set.options.get(name).cloned().unwrap_or_default(),
+    };
+    let mut text = String::new();
+    // Some systems take several domains in one value; none may bring lines of its own.
+    let domains = values("domain-name", &own);
+    let domains: Vec<&str> = domains.iter().flat_map(|d| d.split_whitespace()).collect();
+    if !domains.is_empty() {
+        text += &format!("search {}\n", domains.join(" "));
     }
+    for server in values("domain-name-servers", AMAZON_PROVIDED_DNS) {
+        let address = match server.parse::<IpAddr>() {
+            Ok(address) => Some(address),
+            Err(_) => (server == AMAZON_PROVIDED_DNS && vpc.enable_dns_support)
+                .then(|| IpAddr::V4(vpc.resolver())),
+        };
+        if let Some(address) = address {
+            text += &format!("nameserver {address}\n");
+        }
+    }
+    text
 }
 
 /// An image whose layers are unpacked.
@@ -251,4 +279,75 @@ fn ulimits(given: &[(String, i64, i64)]) -> Vec<Ulimit> {
         });
     }
     limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fogbank_types::{DhcpOptionsId, Scope, Tags, Timestamp, VpcCidrAssociationId, VpcId};
+
+    fn vpc() -> Vpc {
+        let cidr_block = "10.0.0.0/16".parse().unwrap();
+        Vpc {
+            scope: Scope::new("000000000000", "eu-west-1"),
+            vpc_id: VpcId::from_bits(1),
+            cidr_block,
+            cidr_associations: vec![fogbank_types::ec2::VpcCidrAssociation {
+                association_id: VpcCidrAssociationId::from_bits(1),
+                cidr_block,
+                state: fogbank_types::ec2::CidrState::Associated,
+            }],
+            ipv6_cidr_associations: Vec::new(),
+            dhcp_options_id: None,
+            instance_tenancy: "default".to_owned(),
+            is_default: false,
+            enable_dns_support: true,
+            enable_dns_hostnames: true,
+            enable_network_address_usage_metrics: false,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        }
+    }
+
+    fn options(all: &[(&str, &[&str])]) -> DhcpOptions {
+        DhcpOptions {
+            scope: Scope::new("000000000000", "eu-west-1"),
+            dhcp_options_id: DhcpOptionsId::from_bits(1),
+            options: all
+                .iter()
+                .map(|(name, values)| {
+                    let values = values.iter().map(|value| (*value).to_owned());
+                    ((*name).to_owned(), values.collect())
+                })
+                .collect(),
+            tags: Tags::new(),
+        }
+    }
+
+    #[test]
+    fn the_default_set_names_the_vpcs_resolver() {
+        let expected = "search eu-west-1.compute.internal\nnameserver 10.0.0.2\n";
+        assert_eq!(resolv_conf(&vpc(), None), expected);
+        let without = Vpc {
+            enable_dns_support: false,
+            ..vpc()
+        };
+        let expected = "search eu-west-1.compute.internal\n";
+        assert_eq!(resolv_conf(&without, None), expected);
+    }
+
+    #[test]
+    fn a_set_says_what_it_holds_and_nothing_else() {
+        let set = options(&[
+            ("domain-name", &["a.test b.test\nnameserver 192.0.2.9"]),
+            (
+                "domain-name-servers",
+                &["10.0.0.10", "AmazonProvidedDNS", "x y"],
+            ),
+        ]);
+        let expected = "search a.test b.test nameserver 192.0.2.9\nnameserver 10.0.0.10\nnameserver 10.0.0.2\n";
+        assert_eq!(resolv_conf(&vpc(), Some(&set)), expected);
+        let set = options(&[("ntp-servers", &["10.0.0.10"])]);
+        assert_eq!(resolv_conf(&vpc(), Some(&set)), "");
+    }
 }

@@ -153,27 +153,7 @@ impl Region {
     }
 
     pub fn eni(&mut self, n: u128, vpc: u128, private: &str, public: Option<&str>) {
-        self.put(Eni {
-            scope: scope(),
-            eni_id: EniId::from_bits(n),
-            vpc_id: vpc_id(vpc),
-            subnet_id: SubnetId::from_bits(1),
-            zone: "us-east-1a".to_owned(),
-            mac: MacAddr([2, 0, 0, 0, 0, 1]),
-            private_ip: private.parse().unwrap(),
-            secondary_ips: Vec::new(),
-            ipv6_addresses: Vec::new(),
-            auto_public_ip: public.map(|ip| ip.parse().unwrap()),
-            groups: Vec::new(),
-            description: String::new(),
-            source_dest_check: true,
-            owner: EniOwner::Caller,
-            host: Some("here".to_owned()),
-            attachment_id: None,
-            connection_tracking: ConnectionTracking::default(),
-            created_at: Timestamp(0),
-            tags: Tags::new(),
-        });
+        self.put(eni(n, vpc, private, public));
     }
 
     pub fn elastic_ip(&mut self, n: u128, public: &str, private: &str) {
@@ -301,4 +281,28 @@ pub fn addresses(answer: &Answer) -> Vec<String> {
         .collect();
     all.sort();
     all
+}
+
+pub fn eni(n: u128, vpc: u128, private: &str, public: Option<&str>) -> Eni {
+    Eni {
+        scope: scope(),
+        eni_id: EniId::from_bits(n),
+        vpc_id: vpc_id(vpc),
+        subnet_id: SubnetId::from_bits(1),
+        zone: "us-east-1a".to_owned(),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        private_ip: private.parse().unwrap(),
+        secondary_ips: Vec::new(),
+        ipv6_addresses: Vec::new(),
+        auto_public_ip: public.map(|ip| ip.parse().unwrap()),
+        groups: Vec::new(),
+        description: String::new(),
+        source_dest_check: true,
+        owner: EniOwner::Caller,
+        host: Some("here".to_owned()),
+        attachment_id: None,
+        connection_tracking: ConnectionTracking::default(),
+        created_at: Timestamp(0),
+        tags: Tags::new(),
+    }
 }

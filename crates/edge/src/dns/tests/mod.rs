@@ -5,4 +5,5 @@ mod lookup;
 mod mirror;
 mod outside;
 mod packets;
+mod services;
 mod wire;
