@@ -194,6 +194,8 @@ pub fn test_config() -> RegionConfig {
         dns: ([127, 0, 0, 1], 4553).into(),
         account: "000000000000".to_owned(),
         public_cidr: "198.18.0.0/16".parse().expect("a constant"),
+        public_cidr_v6: "2001:db8:1812::/48".parse().expect("a constant"),
+        quotas: std::collections::BTreeMap::new(),
         internet: fogbank_types::InternetAccess::None,
         speed: 1.0,
         ephemeral: true,

@@ -75,6 +75,7 @@ mod tests {
         let new = NewVpc {
             cidr_block: block.parse().unwrap(),
             tenancy: "default".to_owned(),
+            ipv6: false,
             tags: Tags::new(),
         };
         vpcs::create(tx, &scope(), new).unwrap()

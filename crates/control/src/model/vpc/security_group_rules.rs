@@ -565,7 +565,7 @@ mod tests {
             key(&tcp(443, "10.0.0.0/8")),
             RuleKey {
                 traffic: now.traffic,
-                peer: Some(now.peer)
+                peer: now.peer
             }
         );
         let unknown = SecurityGroupRuleId::from_bits(1);
