@@ -171,6 +171,7 @@ mod tests {
             let new = vpcs::NewVpc {
                 cidr_block: "10.0.0.0/16".parse().unwrap(),
                 tenancy: "default".to_owned(),
+                ipv6: false,
                 tags: Tags::new(),
             };
             let vpc = vpcs::create(tx, &scope(), new).unwrap();
@@ -180,6 +181,7 @@ mod tests {
             let new = subnets::NewSubnet {
                 vpc_id: vpc.vpc_id,
                 cidr_block: "10.0.0.0/24".parse().unwrap(),
+                ipv6_block: None,
                 zone: None,
                 tags: Tags::new(),
             };

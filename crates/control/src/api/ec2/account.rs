@@ -3,7 +3,7 @@
 use super::filters::Filters;
 use super::query::dry_run;
 use crate::api::{ApiError, Context};
-use crate::model::vpc::{QUOTAS, Refusal};
+use crate::model::vpc::{Quotas, Refusal, default_vpc};
 use fogbank_types::Tags;
 use fogbank_types::place::{regions, zones};
 use fogbank_wire::ec2::*;
@@ -165,24 +165,28 @@ pub fn describe_account_attributes(
 ) -> Result<DescribeAccountAttributesResult, ApiError> {
     dry_run(request.dry_run)?;
     let snapshot = context.snapshot();
-    let default_vpc = snapshot
-        .vpcs
-        .in_scope(&context.scope())
-        .find(|vpc| vpc.is_default);
+    let default_vpc = default_vpc::find(&snapshot, &context.scope());
+    let quotas = Quotas::of(context.config());
     let attributes = [
         ("supported-platforms", "VPC".to_owned()),
         (
             "vpc-max-security-groups-per-interface",
-            QUOTAS.groups_per_interface.to_string(),
+            quotas.groups_per_interface.to_string(),
         ),
-        ("max-elastic-ips", QUOTAS.elastic_ips.to_string()),
-        ("vpc-max-elastic-ips", QUOTAS.elastic_ips.to_string()),
+        ("max-elastic-ips", quotas.elastic_ips.to_string()),
+        ("vpc-max-elastic-ips", quotas.elastic_ips.to_string()),
         (
             "default-vpc",
             default_vpc.map_or("none".to_owned(), |vpc| vpc.vpc_id.to_string()),
         ),
     ];
     let names = request.attribute_names.unwrap_or_default();
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !attributes.iter().any(|(known, _)| known == name))
+    {
+        return Err(Refusal::parameter("attributeName", unknown, "").into());
+    }
     let shown = attributes
         .into_iter()
         .filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name))

@@ -120,11 +120,21 @@ pub fn describe(
     })
 }
 
-/// Without PTR records, since the operation that sets one is not served.
+fn render_attribute(row: &Row) -> AddressAttribute {
+    AddressAttribute {
+        allocation_id: Some(row.allocation_id.to_string()),
+        ptr_record: row.ptr_record.clone(),
+        public_ip: Some(row.public_ip.to_string()),
+        ..AddressAttribute::default()
+    }
+}
+
+/// Only addresses that have the attribute.
 pub fn describe_attribute(
     context: &Context,
     request: DescribeAddressesAttributeRequest,
 ) -> Result<DescribeAddressesAttributeResult, ApiError> {
+    check_attribute(request.attribute.as_deref().unwrap_or(PTR_ATTRIBUTE))?;
     let query = Query {
         ids: request.allocation_ids,
         filters: None,
@@ -135,14 +145,51 @@ pub fn describe_attribute(
     let snapshot = context.snapshot();
     let (found, next_token) =
         rows::<Row, AllocationId>(context, &snapshot, query, &[], |row| &row.tags, values)?;
-    let attribute = |row: &Arc<Row>| AddressAttribute {
-        allocation_id: Some(row.allocation_id.to_string()),
-        public_ip: Some(row.public_ip.to_string()),
-        ..AddressAttribute::default()
-    };
+    let named = found.iter().filter(|row| row.ptr_record.is_some());
     Ok(DescribeAddressesAttributeResult {
-        addresses: Some(found.iter().map(attribute).collect()),
+        addresses: Some(named.map(|row| render_attribute(row)).collect()),
         next_token,
+    })
+}
+
+/// The one attribute that addresses have.
+const PTR_ATTRIBUTE: &str = "domain-name";
+
+fn check_attribute(name: &str) -> Result<(), Refusal> {
+    if name == PTR_ATTRIBUTE {
+        Ok(())
+    } else {
+        Err(Refusal::parameter("attribute", name, ""))
+    }
+}
+
+pub fn modify_attribute(
+    context: &Context,
+    request: ModifyAddressAttributeRequest,
+) -> Result<ModifyAddressAttributeResult, ApiError> {
+    let id = ids::parse(&request.allocation_id)?;
+    let name = request
+        .domain_name
+        .ok_or(Refusal::MissingParameter { name: "domainName" })?;
+    let row = write(context, request.dry_run, |tx| {
+        addresses::set_name(tx, &context.scope(), &id, Some(&name))
+    })?;
+    Ok(ModifyAddressAttributeResult {
+        address: Some(render_attribute(&row)),
+    })
+}
+
+pub fn reset_attribute(
+    context: &Context,
+    request: ResetAddressAttributeRequest,
+) -> Result<ResetAddressAttributeResult, ApiError> {
+    check_attribute(&request.attribute)?;
+    let id = ids::parse(&request.allocation_id)?;
+    let row = write(context, request.dry_run, |tx| {
+        addresses::set_name(tx, &context.scope(), &id, None)
+    })?;
+    Ok(ResetAddressAttributeResult {
+        address: Some(render_attribute(&row)),
     })
 }
 

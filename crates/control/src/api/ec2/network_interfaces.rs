@@ -1,15 +1,15 @@
 //! Network interfaces: the caller's own, and those that tasks, load balancers and NAT gateways hold.
 
 use super::query::{Query, rows};
-use super::subnets::{only_one, zone_id};
+use super::subnets::zone_id;
 use super::{not_offered, optional, tags, write};
 use crate::api::{ApiError, Context};
-use crate::model::vpc::enis::{self, EniAttribute, NewEni};
-use crate::model::vpc::{Refusal, dhcp_options, ids};
-use fogbank_types::ec2::{Eni as Row, EniOwner};
+use crate::model::vpc::enis::{self, EniAttribute, Ipv6Choice, NewEni};
+use crate::model::vpc::{Refusal, dhcp_options, eni_addresses, ids};
+use fogbank_types::ec2::{ConnectionTracking, Eni as Row, EniOwner};
 use fogbank_types::{EniId, Scope, Snapshot};
 use fogbank_wire::ec2::*;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Whom AWS names as the one that manages interfaces of others (fact EIP-7).
 fn manager(owner: &EniOwner) -> Option<&'static str> {
@@ -18,7 +18,7 @@ fn manager(owner: &EniOwner) -> Option<&'static str> {
         EniOwner::Task(_) => Some("amazon-ecs"),
         EniOwner::LoadBalancer(_) => Some("amazon-elb"),
         EniOwner::NatGateway(_) => Some("amazon-aws"),
-        // The account whose call made the endpoint; AWS shows one of its own.
+        // AWS shows an account of its own here.
         EniOwner::VpcEndpoint(_) => Some("amazon-aws"),
     }
 }
@@ -31,7 +31,7 @@ fn interface_type(owner: &EniOwner) -> &'static str {
     }
 }
 
-fn attachment_id(row: &Row) -> Option<String> {
+pub fn attachment_id(row: &Row) -> Option<String> {
     let id = row.attachment_id.as_ref()?;
     Some(match row.owner {
         EniOwner::LoadBalancer(_) | EniOwner::NatGateway(_) => format!("ela-attach-{}", id.tail()),
@@ -107,7 +107,18 @@ fn association(
     })
 }
 
-fn attachment(row: &Row) -> Option<NetworkInterfaceAttachment> {
+/// Only what differs from AWS's defaults.
+fn tracking_of(row: &Row) -> Option<ConnectionTrackingConfiguration> {
+    let own = row.connection_tracking;
+    let seconds = |value: Option<u32>| value.and_then(|value| i32::try_from(value).ok());
+    (own != ConnectionTracking::default()).then(|| ConnectionTrackingConfiguration {
+        tcp_established_timeout: seconds(own.tcp_established_timeout_s),
+        udp_stream_timeout: seconds(own.udp_stream_timeout_s),
+        udp_timeout: seconds(own.udp_timeout_s),
+    })
+}
+
+pub fn attachment(row: &Row) -> Option<NetworkInterfaceAttachment> {
     Some(NetworkInterfaceAttachment {
         attach_time: Some(row.created_at),
         attachment_id: Some(attachment_id(row)?),
@@ -120,7 +131,7 @@ fn attachment(row: &Row) -> Option<NetworkInterfaceAttachment> {
     })
 }
 
-fn groups(snapshot: &Snapshot, row: &Row) -> Vec<GroupIdentifier> {
+pub fn groups(snapshot: &Snapshot, row: &Row) -> Vec<GroupIdentifier> {
     let group = |id: &fogbank_types::SecurityGroupId| GroupIdentifier {
         group_id: Some(id.to_string()),
         group_name: snapshot
@@ -140,6 +151,11 @@ fn render(snapshot: &Snapshot, row: &Row) -> NetworkInterface {
         private_dns_name: private_dns(address),
         private_ip_address: Some(address.to_string()),
     };
+    let ipv6_address = |address: &Ipv6Addr| NetworkInterfaceIpv6Address {
+        ipv6_address: Some(address.to_string()),
+        is_primary_ipv6: Some(false),
+        ..NetworkInterfaceIpv6Address::default()
+    };
     NetworkInterface {
         association: association(snapshot, row, row.private_ip),
         attachment: attachment(row),
@@ -148,7 +164,9 @@ fn render(snapshot: &Snapshot, row: &Row) -> NetworkInterface {
         description: Some(row.description.clone()),
         groups: Some(groups(snapshot, row)),
         interface_type: Some(interface_type(&row.owner).to_owned()),
-        ipv6_addresses: Some(Vec::new()),
+        connection_tracking_configuration: tracking_of(row),
+        ipv6_address: row.ipv6_addresses.first().map(ToString::to_string),
+        ipv6_addresses: Some(row.ipv6_addresses.iter().map(ipv6_address).collect()),
         mac_address: Some(row.mac.to_string()),
         network_interface_id: Some(row.eni_id.to_string()),
         owner_id: Some(row.scope.account.clone()),
@@ -246,6 +264,9 @@ fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
             .filter_map(|group| group.group_name)
             .collect(),
         "interface-type" => one(interface_type(&row.owner).to_owned()),
+        "ipv6-addresses.ipv6-address" => {
+            row.ipv6_addresses.iter().map(ToString::to_string).collect()
+        }
         "mac-address" => one(row.mac.to_string()),
         "network-interface-id" => one(row.eni_id.to_string()),
         "operator.managed" => one(false.to_string()),
@@ -321,26 +342,24 @@ fn addresses(
     Ok((chosen, others))
 }
 
-fn refuse_ipv6_and_prefixes(request: &CreateNetworkInterfaceRequest) -> Result<(), Refusal> {
+/// Prefixes, and interfaces of other types.
+fn refuse_unbuilt(request: &CreateNetworkInterfaceRequest) -> Result<(), Refusal> {
     let filled = |count: Option<i32>| count.is_some_and(|count| count != 0);
-    let ipv6 = request
-        .ipv6_addresses
+    let prefixes = request
+        .ipv4_prefixes
         .as_ref()
         .is_some_and(|list| !list.is_empty())
         || request
             .ipv6_prefixes
             .as_ref()
             .is_some_and(|list| !list.is_empty())
-        || filled(request.ipv6_address_count)
-        || filled(request.ipv6_prefix_count)
-        || request.enable_primary_ipv6 == Some(true);
-    not_offered(ipv6, "IPv6")?;
-    let prefixes = request
-        .ipv4_prefixes
-        .as_ref()
-        .is_some_and(|list| !list.is_empty())
-        || filled(request.ipv4_prefix_count);
+        || filled(request.ipv4_prefix_count)
+        || filled(request.ipv6_prefix_count);
     not_offered(prefixes, "Prefix delegation")?;
+    not_offered(
+        request.enable_primary_ipv6 == Some(true),
+        "A primary IPv6 address",
+    )?;
     let special = request
         .interface_type
         .as_deref()
@@ -348,15 +367,64 @@ fn refuse_ipv6_and_prefixes(request: &CreateNetworkInterfaceRequest) -> Result<(
     not_offered(special, "This type of network interface")
 }
 
+/// Addresses by name or by number, not both.
+fn ipv6_choice(
+    named: Option<Vec<InstanceIpv6Address>>,
+    count: Option<i32>,
+) -> Result<Ipv6Choice, Refusal> {
+    let named: Vec<_> = named
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|item| item.ipv6_address)
+        .map(|text| ids::address_v6("ipv6Address", &text))
+        .collect::<Result<_, _>>()?;
+    match (named.is_empty(), count) {
+        (true, None) => Ok(Ipv6Choice::Usual),
+        (true, Some(count)) => number("ipv6AddressCount", Some(count)).map(Ipv6Choice::Any),
+        (false, None | Some(0)) => Ok(Ipv6Choice::These(named)),
+        (false, Some(_)) => Err(Refusal::Combination {
+            text: "The parameters ipv6Addresses and ipv6AddressCount cannot be used together."
+                .to_owned(),
+        }),
+    }
+}
+
+/// A count that is not below zero; none is zero.
+pub fn number(name: &str, count: Option<i32>) -> Result<usize, Refusal> {
+    let count = count.unwrap_or(0);
+    usize::try_from(count).map_err(|_| Refusal::parameter(name, count, ""))
+}
+
+/// Idle timeouts in seconds.
+pub fn tracking(
+    given: Option<ConnectionTrackingSpecificationRequest>,
+) -> Result<Option<ConnectionTracking>, Refusal> {
+    let Some(given) = given else { return Ok(None) };
+    let seconds = |name, value: Option<i32>| {
+        value
+            .map(|value| u32::try_from(value).map_err(|_| Refusal::parameter(name, value, "")))
+            .transpose()
+    };
+    Ok(Some(ConnectionTracking {
+        tcp_established_timeout_s: seconds("tcpEstablishedTimeout", given.tcp_established_timeout)?,
+        udp_stream_timeout_s: seconds("udpStreamTimeout", given.udp_stream_timeout)?,
+        udp_timeout_s: seconds("udpTimeout", given.udp_timeout)?,
+    }))
+}
+
 pub fn create(
     context: &Context,
     request: CreateNetworkInterfaceRequest,
 ) -> Result<CreateNetworkInterfaceResult, ApiError> {
-    refuse_ipv6_and_prefixes(&request)?;
+    refuse_unbuilt(&request)?;
     let scope = context.scope();
     let (private_ip, others) = addresses(request.private_ip_address, request.private_ip_addresses)?;
-    let count = usize::try_from(request.secondary_private_ip_address_count.unwrap_or(0))
-        .map_err(|_| Refusal::parameter("secondaryPrivateIpAddressCount", "-", ""))?;
+    let count = number(
+        "secondaryPrivateIpAddressCount",
+        request.secondary_private_ip_address_count,
+    )?;
+    let ipv6 = ipv6_choice(request.ipv6_addresses, request.ipv6_address_count)?;
+    let timeouts = tracking(request.connection_tracking_specification)?;
     let description = request.description.unwrap_or_default();
     enis::check_description(&description)?;
     let tags = tags::specified(request.tag_specifications, "network-interface")?;
@@ -382,8 +450,12 @@ pub fn create(
             }
             return Ok(render(tx.snapshot(), earlier));
         }
-        enis::create_as(tx, &scope, id.clone(), new.clone())?;
-        enis::assign_private_ips(tx, &scope, &id, &others, count)?;
+        enis::create_as(tx, &scope, id.clone(), new.clone(), ipv6.clone())?;
+        eni_addresses::assign(tx, &scope, &id, &others, count, false)?;
+        if let Some(timeouts) = timeouts {
+            let attribute = EniAttribute::ConnectionTracking(timeouts);
+            enis::modify(tx, &scope, &id, attribute)?;
+        }
         tx.update::<Row>(&scope, &id, |row| row.tags = tags.clone());
         let row = enis::get(tx.snapshot(), &scope, &id)?;
         Ok(NetworkInterface {
@@ -395,44 +467,6 @@ pub fn create(
         network_interface: Some(shown),
         client_token: token,
     })
-}
-
-pub fn modify_attribute(
-    context: &Context,
-    request: ModifyNetworkInterfaceAttributeRequest,
-) -> Result<ModifyNetworkInterfaceAttributeResponse, ApiError> {
-    let unbuilt = request.attachment.is_some()
-        || request.ena_srd_specification.is_some()
-        || request.connection_tracking_specification.is_some()
-        || request.associate_public_ip_address.is_some()
-        || request
-            .associated_subnet_ids
-            .is_some_and(|list| !list.is_empty());
-    not_offered(unbuilt, "Changing this attribute")?;
-    not_offered(request.enable_primary_ipv6 == Some(true), "IPv6")?;
-    let id = ids::parse(&request.network_interface_id)?;
-    let groups = request
-        .groups
-        .map(|groups| ids::parse_all(Some(&groups)))
-        .transpose()?;
-    let given: Vec<_> = [
-        request
-            .description
-            .map(|text| EniAttribute::Description(text.value.unwrap_or_default())),
-        request
-            .source_dest_check
-            .and_then(|check| check.value)
-            .map(EniAttribute::SourceDestCheck),
-        groups.map(EniAttribute::Groups),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let attribute = only_one(given)?;
-    write(context, request.dry_run, |tx| {
-        enis::modify(tx, &context.scope(), &id, attribute.clone())
-    })?;
-    Ok(ModifyNetworkInterfaceAttributeResponse {})
 }
 
 pub fn delete(

@@ -1,11 +1,12 @@
 //! Subnets.
 
 use super::query::{Query, rows};
+use super::vpcs::state_name;
 use super::{not_offered, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::subnets::{NewSubnet, SubnetAttribute};
-use crate::model::vpc::{Refusal, ids, subnets};
-use fogbank_types::ec2::Subnet as Row;
+use crate::model::vpc::{Refusal, default_vpc, ids, subnets};
+use fogbank_types::ec2::{Subnet as Row, SubnetIpv6CidrAssociation};
 use fogbank_types::{Scope, Snapshot, SubnetId};
 use fogbank_wire::ec2::*;
 
@@ -21,7 +22,21 @@ fn arn(scope: &Scope, id: &SubnetId) -> String {
     scope.arn("ec2", &format!("subnet/{id}"))
 }
 
+pub fn render_association(row: &SubnetIpv6CidrAssociation) -> SubnetIpv6CidrBlockAssociation {
+    SubnetIpv6CidrBlockAssociation {
+        association_id: Some(row.association_id.to_string()),
+        ip_source: Some("amazon".to_owned()),
+        ipv6_address_attribute: Some("public".to_owned()),
+        ipv6_cidr_block: Some(row.cidr_block.to_string()),
+        ipv6_cidr_block_state: Some(SubnetCidrBlockState {
+            state: Some(state_name(row.state)),
+            status_message: None,
+        }),
+    }
+}
+
 fn render(snapshot: &Snapshot, row: &Row) -> Subnet {
+    let ipv6 = row.ipv6_cidr_associations.iter().map(render_association);
     let available = subnets::available_addresses(snapshot, row);
     Subnet {
         subnet_id: Some(row.subnet_id.to_string()),
@@ -36,8 +51,8 @@ fn render(snapshot: &Snapshot, row: &Row) -> Subnet {
         default_for_az: Some(row.default_for_az),
         map_public_ip_on_launch: Some(row.map_public_ip_on_launch),
         map_customer_owned_ip_on_launch: Some(false),
-        assign_ipv6_address_on_creation: Some(false),
-        ipv6_cidr_block_association_set: Some(Vec::new()),
+        assign_ipv6_address_on_creation: Some(row.assign_ipv6_address_on_creation),
+        ipv6_cidr_block_association_set: Some(ipv6.collect()),
         ipv6_native: Some(false),
         enable_dns64: Some(row.enable_dns64),
         private_dns_name_options_on_launch: Some(PrivateDnsNameOptionsOnLaunch {
@@ -57,29 +72,25 @@ pub fn create(
     context: &Context,
     request: CreateSubnetRequest,
 ) -> Result<CreateSubnetResult, ApiError> {
-    let ipv6 = request.ipv6_cidr_block.is_some()
-        || request.ipv6_native == Some(true)
+    not_offered(request.ipv6_native == Some(true), "An IPv6-only subnet")?;
+    let ipam = request.ipv4_ipam_pool_id.is_some()
+        || request.ipv4_netmask_length.is_some()
         || request.ipv6_ipam_pool_id.is_some()
         || request.ipv6_netmask_length.is_some();
-    not_offered(ipv6, "IPv6")?;
-    not_offered(
-        request.ipv4_ipam_pool_id.is_some() || request.ipv4_netmask_length.is_some(),
-        "IPAM",
-    )?;
+    not_offered(ipam, "IPAM")?;
     not_offered(request.outpost_arn.is_some(), "Outposts")?;
-    if request.availability_zone.is_some() && request.availability_zone_id.is_some() {
-        let text =
-            "The parameters availabilityZone and availabilityZoneId cannot be used together."
-                .to_owned();
-        return Err(Refusal::Combination { text }.into());
-    }
+    let zone = chosen_zone(request.availability_zone, request.availability_zone_id)?;
     let block = request
         .cidr_block
         .ok_or(Refusal::MissingParameter { name: "cidrBlock" })?;
     let new = NewSubnet {
         vpc_id: ids::parse(&request.vpc_id)?,
         cidr_block: ids::block("cidrBlock", &block)?,
-        zone: request.availability_zone.or(request.availability_zone_id),
+        ipv6_block: request
+            .ipv6_cidr_block
+            .map(|text| ids::block_v6("ipv6CidrBlock", &text))
+            .transpose()?,
+        zone,
         tags: tags::specified(request.tag_specifications, "subnet")?,
     };
     let subnet = write(context, request.dry_run, |tx| {
@@ -87,6 +98,35 @@ pub fn create(
         Ok(render(tx.snapshot(), &row))
     })?;
     Ok(CreateSubnetResult {
+        subnet: Some(subnet),
+    })
+}
+
+/// A zone goes by name or by id.
+fn chosen_zone(name: Option<String>, id: Option<String>) -> Result<Option<String>, Refusal> {
+    if name.is_some() && id.is_some() {
+        let text =
+            "The parameters availabilityZone and availabilityZoneId cannot be used together."
+                .to_owned();
+        return Err(Refusal::Combination { text });
+    }
+    Ok(name.or(id))
+}
+
+pub fn create_default(
+    context: &Context,
+    request: CreateDefaultSubnetRequest,
+) -> Result<CreateDefaultSubnetResult, ApiError> {
+    not_offered(request.ipv6_native == Some(true), "An IPv6-only subnet")?;
+    let zone = chosen_zone(request.availability_zone, request.availability_zone_id)?;
+    let zone = zone.ok_or(Refusal::MissingParameter {
+        name: "availabilityZone",
+    })?;
+    let subnet = write(context, request.dry_run, |tx| {
+        let row = default_vpc::create_subnet(tx, &context.scope(), &zone)?;
+        Ok(render(tx.snapshot(), &row))
+    })?;
+    Ok(CreateDefaultSubnetResult {
         subnet: Some(subnet),
     })
 }
@@ -124,6 +164,7 @@ const FILTERS: &[&str] = &[
 
 fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
     let one = |text: String| vec![text];
+    let ipv6 = row.ipv6_cidr_associations.iter();
     match name {
         "availability-zone" | "availabilityZone" => one(row.zone.clone()),
         "availability-zone-id" | "availabilityZoneId" => {
@@ -135,6 +176,13 @@ fn values(snapshot: &Snapshot, row: &Row, name: &str) -> Vec<String> {
         "cidr" | "cidr-block" | "cidrBlock" => one(row.cidr_block.to_string()),
         "default-for-az" | "defaultForAz" => one(row.default_for_az.to_string()),
         "enable-dns64" => one(row.enable_dns64.to_string()),
+        "ipv6-cidr-block-association.association-id" => {
+            ipv6.map(|a| a.association_id.to_string()).collect()
+        }
+        "ipv6-cidr-block-association.ipv6-cidr-block" => {
+            ipv6.map(|a| a.cidr_block.to_string()).collect()
+        }
+        "ipv6-cidr-block-association.state" => ipv6.map(|a| state_name(a.state)).collect(),
         "ipv6-native" | "map-customer-owned-ip-on-launch" => one(false.to_string()),
         "map-public-ip-on-launch" => one(row.map_public_ip_on_launch.to_string()),
         "owner-id" => one(row.scope.account.clone()),
@@ -200,10 +248,6 @@ pub fn modify_attribute(
     request: ModifySubnetAttributeRequest,
 ) -> Result<ModifySubnetAttributeResponse, ApiError> {
     let value = |given: Option<AttributeBooleanValue>| given.and_then(|attribute| attribute.value);
-    not_offered(
-        value(request.assign_ipv6_address_on_creation.clone()) == Some(true),
-        "IPv6",
-    )?;
     let outposts = value(request.map_customer_owned_ip_on_launch.clone()) == Some(true)
         || request.customer_owned_ipv4_pool.is_some()
         || request.enable_lni_at_device_index.is_some()
@@ -211,6 +255,8 @@ pub fn modify_attribute(
     not_offered(outposts, "Outposts")?;
     let id = ids::parse(&request.subnet_id)?;
     let given: Vec<_> = [
+        value(request.assign_ipv6_address_on_creation)
+            .map(SubnetAttribute::AssignIpv6AddressOnCreation),
         value(request.map_public_ip_on_launch).map(SubnetAttribute::MapPublicIpOnLaunch),
         value(request.enable_dns64).map(SubnetAttribute::EnableDns64),
         request
@@ -224,8 +270,7 @@ pub fn modify_attribute(
     .into_iter()
     .flatten()
     .collect();
-    let is_so_already = request.assign_ipv6_address_on_creation.is_some()
-        || request.map_customer_owned_ip_on_launch.is_some();
+    let is_so_already = request.map_customer_owned_ip_on_launch.is_some();
     if given.is_empty() && is_so_already {
         // Only `false` comes this far, which is how every subnet here is.
         subnets::get(&context.snapshot(), &context.scope(), &id)?;

@@ -1,7 +1,7 @@
 //! Elastic IPs, and the pool that every public address comes from.
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html>
 
-use super::{QUOTAS, Refusal, ResourceKind, enis};
+use super::{Quotas, Refusal, ResourceKind, enis};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -85,7 +85,7 @@ pub fn by_association<'a>(
 }
 
 pub fn allocate(tx: &mut Tx, scope: &Scope, tags: Tags) -> Result<ElasticIp, Refusal> {
-    if tx.snapshot().elastic_ips.in_scope(scope).count() >= QUOTAS.elastic_ips {
+    if tx.snapshot().elastic_ips.in_scope(scope).count() >= Quotas::of(tx.config()).elastic_ips {
         return Err(Refusal::AddressLimit);
     }
     let row = ElasticIp {
@@ -224,6 +224,35 @@ pub fn disassociate(
     Ok(())
 }
 
+/// Sets or takes away the name that a reverse look-up gives.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Elastic_Addressing_Reverse_DNS.html>
+pub fn set_name(
+    tx: &mut Tx,
+    scope: &Scope,
+    allocation_id: &AllocationId,
+    name: Option<&str>,
+) -> Result<ElasticIp, Refusal> {
+    get(tx.snapshot(), scope, allocation_id)?;
+    let name = name.map(checked_name).transpose()?;
+    tx.update::<ElasticIp>(scope, allocation_id, |row| row.ptr_record = name);
+    Ok(ElasticIp::clone(get(tx.snapshot(), scope, allocation_id)?))
+}
+
+/// A host name of at least two labels, with its last dot.
+fn checked_name(name: &str) -> Result<String, Refusal> {
+    let bare = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if bare.len() > 253 || !bare.contains('.') || !bare.split('.').all(is_label) {
+        return Err(Refusal::parameter("domainName", name, ""));
+    }
+    Ok(format!("{bare}."))
+}
+
 pub fn release(tx: &mut Tx, scope: &Scope, allocation_id: &AllocationId) -> Result<(), Refusal> {
     let address = get(tx.snapshot(), scope, allocation_id)?;
     if address.association.is_some() {
@@ -263,7 +292,7 @@ mod tests {
         let mut seen = HashSet::new();
         for account in 0..100 {
             let scope = Scope::new(format!("{account:012}"), "us-east-1");
-            for _ in 0..QUOTAS.elastic_ips {
+            for _ in 0..Quotas::of(tx.config()).elastic_ips {
                 let address = allocate(&mut tx, &scope, Tags::new()).unwrap().public_ip;
                 assert!(pool.contains(address) && seen.insert(address), "{address}");
             }
@@ -415,5 +444,21 @@ mod tests {
                 .code(),
             "InvalidAddress.NotFound"
         );
+    }
+
+    #[test]
+    fn a_name_is_a_host_name_and_goes_again() {
+        let mut tx = Tx::for_test();
+        let id = allocate(&mut tx, &scope(), Tags::new())
+            .unwrap()
+            .allocation_id;
+        let mut set = |name| set_name(&mut tx, &scope(), &id, name).map(|row| row.ptr_record);
+        let long = "a.".repeat(200);
+        for name in ["", "com", "a..com", "a b.com", "-.", &long] {
+            assert!(set(Some(name)).is_err(), "{name}");
+        }
+        let named = Ok(Some("mail.example.com.".to_owned()));
+        assert_eq!(set(Some("Mail.example.com")), named);
+        assert_eq!(set(None), Ok(None));
     }
 }

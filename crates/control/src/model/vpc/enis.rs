@@ -3,12 +3,12 @@
 //!
 //! Tasks, load balancers and NAT gateways get theirs here too; only the caller's own can the caller change or delete.
 
-use super::{QUOTAS, Refusal, ResourceKind, addresses, security_groups, subnets};
+use super::{Quotas, Refusal, ResourceKind, addresses, eni_addresses, security_groups, subnets};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -32,6 +32,16 @@ pub enum EniAttribute {
     SourceDestCheck(bool),
     /// The full set (fact EIP-9).
     Groups(Vec<SecurityGroupId>),
+    ConnectionTracking(ConnectionTracking),
+}
+
+/// The IPv6 addresses that an interface starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ipv6Choice {
+    /// As its subnet and its user have it.
+    Usual,
+    Any(usize),
+    These(Vec<Ipv6Addr>),
 }
 
 pub fn get<'a>(snapshot: &'a Snapshot, scope: &Scope, id: &EniId) -> Result<&'a Arc<Eni>, Refusal> {
@@ -41,24 +51,53 @@ pub fn get<'a>(snapshot: &'a Snapshot, scope: &Scope, id: &EniId) -> Result<&'a 
         .ok_or_else(|| Refusal::not_found(ResourceKind::NetworkInterface, id))
 }
 
+/// One that the caller made; what services made is not the caller's to change (fact EIP-7).
+pub fn get_own<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    id: &EniId,
+) -> Result<&'a Arc<Eni>, Refusal> {
+    let eni = get(snapshot, scope, id)?;
+    if eni.owner == EniOwner::Caller {
+        Ok(eni)
+    } else {
+        Err(Refusal::NotPermitted)
+    }
+}
+
 pub fn create(tx: &mut Tx, scope: &Scope, new: NewEni) -> Result<Eni, Refusal> {
     let eni_id = EniId::from_bits(tx.random());
-    create_as(tx, scope, eni_id, new)
+    create_as(tx, scope, eni_id, new, Ipv6Choice::Usual)
 }
 
 /// With an id that was made before.
-pub fn create_as(tx: &mut Tx, scope: &Scope, eni_id: EniId, new: NewEni) -> Result<Eni, Refusal> {
+pub fn create_as(
+    tx: &mut Tx,
+    scope: &Scope,
+    eni_id: EniId,
+    new: NewEni,
+    ipv6: Ipv6Choice,
+) -> Result<Eni, Refusal> {
     let subnet = subnets::get(tx.snapshot(), scope, &new.subnet_id)?.clone();
-    if tx.snapshot().enis.in_scope(scope).count() >= QUOTAS.interfaces {
+    let quotas = Quotas::of(tx.config());
+    if tx.snapshot().enis.in_scope(scope).count() >= quotas.interfaces {
         return Err(Refusal::InterfaceLimit);
     }
     let groups = match &new.owner {
         EniOwner::NatGateway(_) => Vec::new(),
-        _ => checked_groups(tx.snapshot(), scope, &subnet, new.groups)?,
+        _ => checked_groups(tx, scope, &subnet, new.groups)?,
     };
     let private_ip = match new.private_ip {
-        Some(wanted) => checked_address(tx.snapshot(), &subnet, wanted)?,
-        None => free_address(tx, &subnet)?,
+        Some(wanted) => eni_addresses::checked(tx.snapshot(), &subnet, wanted)?,
+        None => eni_addresses::free(tx, &subnet)?,
+    };
+    let ipv6_addresses = match ipv6 {
+        Ipv6Choice::Usual if has_usual_ipv6(&subnet, &new.owner) => {
+            eni_addresses::choose_ipv6(tx, &subnet, &[], 1)?
+        }
+        Ipv6Choice::Usual => Vec::new(),
+        Ipv6Choice::Any(count) => eni_addresses::choose_ipv6(tx, &subnet, &[], count)?,
+        Ipv6Choice::These(named) => eni_addresses::choose_ipv6(tx, &subnet, &named, 0)?,
     };
     let auto_public_ip = if new.assign_public_ip {
         Some(addresses::take_public(tx)?)
@@ -78,7 +117,7 @@ pub fn create_as(tx: &mut Tx, scope: &Scope, eni_id: EniId, new: NewEni) -> Resu
         mac: MacAddr([0x0a, random, a, b, c, d]),
         private_ip,
         secondary_ips: Vec::new(),
-        ipv6_addresses: Vec::new(),
+        ipv6_addresses,
         auto_public_ip,
         groups,
         description: new.description,
@@ -94,13 +133,26 @@ pub fn create_as(tx: &mut Tx, scope: &Scope, eni_id: EniId, new: NewEni) -> Resu
     Ok(eni)
 }
 
+/// Whether an interface has an IPv6 address without being asked: a task always where there are any (the account
+/// setting dualStackIPv6 is on for all), the caller's own as the subnet says.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-task-networking.html>
+fn has_usual_ipv6(subnet: &Subnet, owner: &EniOwner) -> bool {
+    subnet.ipv6_block().is_some()
+        && match owner {
+            EniOwner::Task(_) => true,
+            EniOwner::Caller => subnet.assign_ipv6_address_on_creation,
+            EniOwner::LoadBalancer(_) | EniOwner::NatGateway(_) | EniOwner::VpcEndpoint(_) => false,
+        }
+}
+
 /// 1 to 5 groups of the subnet's VPC; the default one if none is named (fact EIP-5).
 fn checked_groups(
-    snapshot: &Snapshot,
+    tx: &Tx,
     scope: &Scope,
     subnet: &Subnet,
     mut groups: Vec<SecurityGroupId>,
 ) -> Result<Vec<SecurityGroupId>, Refusal> {
+    let snapshot = tx.snapshot();
     if groups.is_empty() {
         groups.extend(
             security_groups::default_of(snapshot, scope, &subnet.vpc_id)
@@ -118,87 +170,10 @@ fn checked_groups(
             });
         }
     }
-    if groups.len() > QUOTAS.groups_per_interface {
+    if groups.len() > Quotas::of(tx.config()).groups_per_interface {
         return Err(Refusal::GroupsPerInterface);
     }
     Ok(groups)
-}
-
-fn used_addresses(snapshot: &Snapshot, subnet: &Subnet) -> HashSet<Ipv4Addr> {
-    subnets::interfaces(snapshot, subnet)
-        .flat_map(|eni| eni.addresses().collect::<Vec<_>>())
-        .collect()
-}
-
-/// An address that the caller chose (facts SUB-3, SUB-5).
-fn checked_address(
-    snapshot: &Snapshot,
-    subnet: &Subnet,
-    address: Ipv4Addr,
-) -> Result<Ipv4Addr, Refusal> {
-    if !subnet.cidr_block.contains(address) {
-        return Err(Refusal::AddressOutsideSubnet { address });
-    }
-    if subnet.is_reserved(address) {
-        return Err(Refusal::AddressReserved { address });
-    }
-    if used_addresses(snapshot, subnet).contains(&address) {
-        return Err(Refusal::PrivateAddressInUse { address });
-    }
-    Ok(address)
-}
-
-/// A free address, the search starting anywhere, so that one just freed rarely comes back at once.
-fn free_address(tx: &mut Tx, subnet: &Subnet) -> Result<Ipv4Addr, Refusal> {
-    let size = subnet.cidr_block.size();
-    let start = (tx.random() % u128::from(size)) as u64;
-    let used = used_addresses(tx.snapshot(), subnet);
-    (0..size)
-        .filter_map(|n| subnet.cidr_block.nth((start + n) % size))
-        .find(|address| !subnet.is_reserved(*address) && !used.contains(address))
-        .ok_or_else(|| Refusal::NoFreeAddress {
-            subnet_id: subnet.subnet_id.to_string(),
-        })
-}
-
-/// Gives further private addresses: those named, then as many others as asked for.
-pub fn assign_private_ips(
-    tx: &mut Tx,
-    scope: &Scope,
-    id: &EniId,
-    named: &[Ipv4Addr],
-    count: usize,
-) -> Result<(), Refusal> {
-    let eni = get(tx.snapshot(), scope, id)?.clone();
-    let subnet = subnets::get(tx.snapshot(), scope, &eni.subnet_id)?.clone();
-    let free = subnets::available_addresses(tx.snapshot(), &subnet);
-    if free < (named.len() + count) as u64 {
-        return Err(Refusal::NoFreeAddress {
-            subnet_id: subnet.subnet_id.to_string(),
-        });
-    }
-    let mut distinct = HashSet::new();
-    for address in named {
-        checked_address(tx.snapshot(), &subnet, *address)?;
-        if !distinct.insert(*address) {
-            return Err(Refusal::parameter(
-                "privateIpAddress",
-                address,
-                "It is given twice.",
-            ));
-        }
-    }
-    let add = |tx: &mut Tx, address| {
-        tx.update::<Eni>(scope, id, |eni| eni.secondary_ips.push(address));
-    };
-    for address in named {
-        add(tx, *address);
-    }
-    for _ in 0..count {
-        let address = free_address(tx, &subnet)?;
-        add(tx, address);
-    }
-    Ok(())
 }
 
 /// Changes one attribute of a caller's own interface.
@@ -208,10 +183,7 @@ pub fn modify(
     id: &EniId,
     attribute: EniAttribute,
 ) -> Result<(), Refusal> {
-    let eni = get(tx.snapshot(), scope, id)?.clone();
-    if eni.owner != EniOwner::Caller {
-        return Err(Refusal::NotPermitted);
-    }
+    get_own(tx.snapshot(), scope, id)?;
     match attribute {
         EniAttribute::Description(text) => {
             check_description(&text)?;
@@ -221,6 +193,10 @@ pub fn modify(
             tx.update::<Eni>(scope, id, |eni| eni.source_dest_check = on);
         }
         EniAttribute::Groups(groups) => set_groups(tx, scope, id, groups)?,
+        EniAttribute::ConnectionTracking(timeouts) => {
+            check_tracking(timeouts)?;
+            tx.update::<Eni>(scope, id, |eni| eni.connection_tracking = timeouts);
+        }
     }
     Ok(())
 }
@@ -237,8 +213,29 @@ pub fn set_groups(
     }
     let eni = get(tx.snapshot(), scope, id)?;
     let subnet = subnets::get(tx.snapshot(), scope, &eni.subnet_id)?;
-    let groups = checked_groups(tx.snapshot(), scope, subnet, groups)?;
+    let groups = checked_groups(tx, scope, subnet, groups)?;
     tx.update::<Eni>(scope, id, |eni| eni.groups = groups);
+    Ok(())
+}
+
+/// The ranges of idle timeouts (fact SG-13).
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html>
+pub fn check_tracking(timeouts: ConnectionTracking) -> Result<(), Refusal> {
+    let limits = [
+        (
+            "tcpEstablishedTimeout",
+            timeouts.tcp_established_timeout_s,
+            60..=432_000,
+        ),
+        ("udpStreamTimeout", timeouts.udp_stream_timeout_s, 60..=180),
+        ("udpTimeout", timeouts.udp_timeout_s, 30..=60),
+    ];
+    for (name, value, range) in limits {
+        if let Some(value) = value.filter(|value| !range.contains(value)) {
+            let why = format!("It must be from {} to {}.", range.start(), range.end());
+            return Err(Refusal::parameter(name, value, &why));
+        }
+    }
     Ok(())
 }
 
@@ -284,7 +281,7 @@ pub fn delete(tx: &mut Tx, scope: &Scope, id: &EniId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
-    use super::super::vpcs;
+    use super::super::{subnet_blocks, vpc_blocks, vpcs};
     use super::*;
     use crate::model::Refused;
 
@@ -438,18 +435,61 @@ mod tests {
     }
 
     #[test]
-    fn further_addresses_are_counted_and_unique() {
+    fn ipv6_comes_as_the_subnet_and_the_user_have_it() {
+        let (mut tx, vpc, subnet) = small();
+        let task = || NewEni {
+            owner: EniOwner::Task("arn".to_owned()),
+            ..new_interface(&subnet.subnet_id)
+        };
+        let count = |tx: &mut Tx, new| create(tx, &scope(), new).unwrap().ipv6_addresses.len();
+        assert_eq!(count(&mut tx, task()), 0);
+        let block = vpc_blocks::associate_ipv6(&mut tx, &scope(), &vpc.vpc_id).unwrap();
+        let block = block.cidr_block.subnet(64, 3).unwrap();
+        subnet_blocks::associate(&mut tx, &scope(), &subnet.subnet_id, block).unwrap();
+        assert_eq!(count(&mut tx, task()), 1);
+        assert_eq!(count(&mut tx, new_interface(&subnet.subnet_id)), 0);
+        let on = subnets::SubnetAttribute::AssignIpv6AddressOnCreation(true);
+        subnets::modify(&mut tx, &scope(), &subnet.subnet_id, on).unwrap();
+        assert_eq!(count(&mut tx, new_interface(&subnet.subnet_id)), 1);
+        let balancer = NewEni {
+            owner: EniOwner::LoadBalancer("arn".to_owned()),
+            ..new_interface(&subnet.subnet_id)
+        };
+        assert_eq!(count(&mut tx, balancer), 0);
+        let none = Ipv6Choice::Any(0);
+        let new = new_interface(&subnet.subnet_id);
+        let eni = create_as(&mut tx, &scope(), EniId::from_bits(9), new, none).unwrap();
+        assert!(eni.ipv6_addresses.is_empty());
+    }
+
+    #[test]
+    fn idle_timeouts_keep_to_their_ranges() {
         let (mut tx, _, subnet) = small();
-        let eni = interface(&mut tx, &subnet);
-        let named = (20..)
-            .map(|n| Ipv4Addr::new(10, 0, 0, n))
-            .find(|a| *a != eni.private_ip)
-            .unwrap();
-        assert!(assign_private_ips(&mut tx, &scope(), &eni.eni_id, &[named, named], 0).is_err());
-        assign_private_ips(&mut tx, &scope(), &eni.eni_id, &[named], 3).unwrap();
-        assert_eq!(subnets::available_addresses(tx.snapshot(), &subnet), 6);
-        assert!(assign_private_ips(&mut tx, &scope(), &eni.eni_id, &[], 7).is_err());
-        let eni = get(tx.snapshot(), &scope(), &eni.eni_id).unwrap();
-        assert_eq!(eni.addresses().collect::<HashSet<_>>().len(), 5);
+        let id = interface(&mut tx, &subnet).eni_id;
+        let good = ConnectionTracking {
+            tcp_established_timeout_s: Some(60),
+            udp_stream_timeout_s: Some(180),
+            udp_timeout_s: None,
+        };
+        let bad = ConnectionTracking {
+            udp_timeout_s: Some(61),
+            ..good
+        };
+        let mut set = |timeouts| {
+            modify(
+                &mut tx,
+                &scope(),
+                &id,
+                EniAttribute::ConnectionTracking(timeouts),
+            )
+        };
+        assert_eq!(set(bad).unwrap_err().code(), "InvalidParameterValue");
+        set(good).unwrap();
+        assert_eq!(
+            get(tx.snapshot(), &scope(), &id)
+                .unwrap()
+                .connection_tracking,
+            good
+        );
     }
 }

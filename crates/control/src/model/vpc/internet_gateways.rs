@@ -1,6 +1,6 @@
 //! Internet gateways. <https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Internet_Gateway.html>
 
-use super::{QUOTAS, Refusal, ResourceKind, addresses, vpcs};
+use super::{Quotas, Refusal, ResourceKind, addresses, vpcs};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -18,7 +18,7 @@ pub fn get<'a>(
 }
 
 pub fn create(tx: &mut Tx, scope: &Scope, tags: Tags) -> Result<InternetGateway, Refusal> {
-    if tx.snapshot().internet_gateways.in_scope(scope).count() >= QUOTAS.internet_gateways {
+    if tx.snapshot().internet_gateways.in_scope(scope).count() >= Quotas::of(tx.config()).internet_gateways {
         return Err(Refusal::GatewayLimit);
     }
     let row = InternetGateway {
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_sixth_gateway_is_refused() {
         let mut tx = Tx::for_test();
-        for _ in 0..QUOTAS.internet_gateways {
+        for _ in 0..Quotas::AWS.internet_gateways {
             create(&mut tx, &scope(), Tags::new()).unwrap();
         }
         assert_eq!(

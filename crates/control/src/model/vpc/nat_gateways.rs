@@ -3,7 +3,7 @@
 //! A gateway is created `pending` with its interface, and deleted to `deleting` without it; `reconcile/nat_gateway_state`
 //! takes both further once the hosts act by it, and forgets the row an hour later (fact NAT-1).
 
-use super::{NewEni, QUOTAS, Refusal, ResourceKind, addresses, enis, subnets};
+use super::{NewEni, Quotas, Refusal, ResourceKind, addresses, enis, subnets};
 use crate::model::{Refused, Tx};
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -37,7 +37,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewNatGateway) -> Result<NatGatew
         return Ok(earlier);
     }
     let subnet = subnets::get(tx.snapshot(), scope, &new.subnet_id)?.clone();
-    if count_in_zone(tx.snapshot(), &subnet) >= QUOTAS.nat_gateways_per_zone {
+    if count_in_zone(tx.snapshot(), &subnet) >= Quotas::of(tx.config()).nat_gateways_per_zone {
         return Err(Refusal::NatGatewayLimit {
             zone: subnet.zone.clone(),
         });
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn the_sixth_in_a_zone_is_refused_and_private_ones_need_no_address() {
         let Stage { mut tx, subnet, .. } = stage();
-        for _ in 0..QUOTAS.nat_gateways_per_zone {
+        for _ in 0..Quotas::AWS.nat_gateways_per_zone {
             let gateway = create(&mut tx, &scope(), new(&subnet, None)).unwrap();
             assert!(gateway.private_connectivity && gateway.failure.is_none());
         }

@@ -1,7 +1,7 @@
 //! Subnets: a piece of a VPC's block in one zone.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>
 
-use super::{QUOTAS, Refusal, ResourceKind, vpcs};
+use super::{Quotas, Refusal, ResourceKind, subnet_blocks, vpcs};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::place::zones;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub struct NewSubnet {
     pub vpc_id: VpcId,
     pub cidr_block: Ipv4Cidr,
+    pub ipv6_block: Option<Ipv6Cidr>,
     /// Zone name or zone id; `None` = AWS chooses.
     pub zone: Option<String>,
     pub tags: Tags,
@@ -20,6 +21,7 @@ pub struct NewSubnet {
 /// A change of one attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubnetAttribute {
+    AssignIpv6AddressOnCreation(bool),
     MapPublicIpOnLaunch(bool),
     EnableDns64(bool),
     /// `ip-name` or `resource-name`.
@@ -58,7 +60,7 @@ pub fn available_addresses(snapshot: &Snapshot, subnet: &Subnet) -> u64 {
     (subnet.cidr_block.size() - 5).saturating_sub(used as u64)
 }
 
-fn zone_named(scope: &Scope, choice: Option<&str>) -> Result<String, Refusal> {
+pub(super) fn zone_named(scope: &Scope, choice: Option<&str>) -> Result<String, Refusal> {
     let zones = zones(&scope.region);
     let found = match choice {
         None => zones.first(),
@@ -98,7 +100,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewSubnet) -> Result<Subnet, Refu
             cidr: block.to_string(),
         });
     }
-    if siblings.len() >= QUOTAS.subnets_per_vpc {
+    if siblings.len() >= Quotas::of(tx.config()).subnets_per_vpc {
         return Err(Refusal::SubnetLimit {
             vpc_id: new.vpc_id.to_string(),
         });
@@ -123,7 +125,10 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewSubnet) -> Result<Subnet, Refu
     };
     tx.put(subnet.clone());
     associate_default_acl(tx, &subnet);
-    Ok(subnet)
+    if let Some(block) = new.ipv6_block {
+        subnet_blocks::associate(tx, scope, &subnet.subnet_id, block)?;
+    }
+    Ok(Subnet::clone(get(tx.snapshot(), scope, &subnet.subnet_id)?))
 }
 
 /// Every subnet has exactly one ACL from the start (fact SUB-9).
@@ -151,7 +156,19 @@ pub fn modify(
     id: &SubnetId,
     attribute: SubnetAttribute,
 ) -> Result<(), Refusal> {
-    get(tx.snapshot(), scope, id)?;
+    let has_ipv6 = get(tx.snapshot(), scope, id)?.ipv6_block().is_some();
+    let needs_ipv6 = match &attribute {
+        SubnetAttribute::AssignIpv6AddressOnCreation(true) => Some("assignIpv6AddressOnCreation"),
+        SubnetAttribute::EnableDns64(true) => Some("enableDns64"),
+        _ => None,
+    };
+    if let Some(name) = needs_ipv6.filter(|_| !has_ipv6) {
+        return Err(Refusal::parameter(
+            name,
+            true,
+            "The subnet has no IPv6 CIDR block.",
+        ));
+    }
     if let SubnetAttribute::PrivateDnsHostnameType(kind) = &attribute
         && !matches!(kind.as_str(), "ip-name" | "resource-name")
     {
@@ -162,6 +179,9 @@ pub fn modify(
         ));
     }
     tx.update::<Subnet>(scope, id, |subnet| match attribute {
+        SubnetAttribute::AssignIpv6AddressOnCreation(on) => {
+            subnet.assign_ipv6_address_on_creation = on
+        }
         SubnetAttribute::MapPublicIpOnLaunch(on) => subnet.map_public_ip_on_launch = on,
         SubnetAttribute::EnableDns64(on) => subnet.enable_dns64 = on,
         SubnetAttribute::PrivateDnsHostnameType(kind) => subnet.private_dns_hostname_type = kind,
@@ -202,6 +222,11 @@ pub fn delete(tx: &mut Tx, scope: &Scope, id: &SubnetId) -> Result<(), Refusal> 
             });
         }
     }
+    for reservation in snapshot.subnet_cidr_reservations.in_scope(scope) {
+        if reservation.subnet_id == *id {
+            tx.delete::<SubnetCidrReservation>(scope, &reservation.reservation_id);
+        }
+    }
     tx.delete::<Subnet>(scope, id);
     Ok(())
 }
@@ -220,6 +245,7 @@ mod tests {
             NewSubnet {
                 vpc_id: vpc.vpc_id.clone(),
                 cidr_block: block.parse().unwrap(),
+                ipv6_block: None,
                 zone: zone.map(str::to_owned),
                 tags: Tags::new(),
             },

@@ -16,6 +16,7 @@ pub fn new_vpc(block: &str) -> NewVpc {
     NewVpc {
         cidr_block: block.parse().unwrap(),
         tenancy: "default".to_owned(),
+        ipv6: false,
         tags: Tags::new(),
     }
 }
@@ -28,6 +29,7 @@ pub fn subnet(tx: &mut Tx, vpc: &Vpc, block: &str) -> Subnet {
     let new = NewSubnet {
         vpc_id: vpc.vpc_id.clone(),
         cidr_block: block.parse().unwrap(),
+        ipv6_block: None,
         zone: Some("us-east-1a".to_owned()),
         tags: Tags::new(),
     };

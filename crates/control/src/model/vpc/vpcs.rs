@@ -1,7 +1,9 @@
 //! VPCs, and what is born and dies with them.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html>
 
-use super::{QUOTAS, Refusal, ResourceKind, network_acls, route_tables, security_groups};
+use super::{
+    Quotas, Refusal, ResourceKind, network_acls, route_tables, security_groups, vpc_blocks,
+};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -13,6 +15,8 @@ pub struct NewVpc {
     pub cidr_block: Ipv4Cidr,
     /// `default` or `dedicated`.
     pub tenancy: String,
+    /// With an Amazon-provided block of IPv6.
+    pub ipv6: bool,
     pub tags: Tags,
 }
 
@@ -39,7 +43,8 @@ const FORBIDDEN: [(Ipv4Addr, u8); 4] = [
     (Ipv4Addr::new(224, 0, 0, 0), 4),
 ];
 
-fn check_block(block: Ipv4Cidr) -> Result<(), Refusal> {
+/// The size and the ranges that any block must keep to (facts VPC-1, VPC-2).
+pub(super) fn check_block(block: Ipv4Cidr) -> Result<(), Refusal> {
     let forbidden = FORBIDDEN
         .iter()
         .filter_map(|(base, length)| Ipv4Cidr::containing(*base, *length))
@@ -58,7 +63,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewVpc) -> Result<Vpc, Refusal> {
     if !matches!(new.tenancy.as_str(), "default" | "dedicated") {
         return Err(Refusal::parameter("instanceTenancy", new.tenancy, ""));
     }
-    if tx.snapshot().vpcs.in_scope(scope).count() >= QUOTAS.vpcs {
+    if tx.snapshot().vpcs.in_scope(scope).count() >= Quotas::of(tx.config()).vpcs {
         return Err(Refusal::VpcLimit);
     }
     let vpc = Vpc {
@@ -84,7 +89,10 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewVpc) -> Result<Vpc, Refusal> {
     route_tables::create_main(tx, &vpc);
     network_acls::create_default(tx, &vpc);
     security_groups::create_default(tx, &vpc);
-    Ok(vpc)
+    if new.ipv6 {
+        vpc_blocks::associate_ipv6(tx, scope, &vpc.vpc_id)?;
+    }
+    Ok(Vpc::clone(get(tx.snapshot(), scope, &vpc.vpc_id)?))
 }
 
 pub fn modify(
@@ -101,6 +109,21 @@ pub fn modify(
             vpc.enable_network_address_usage_metrics = on
         }
     });
+    Ok(())
+}
+
+/// Dedicated to default is the only way (fact VPC-15).
+pub fn modify_tenancy(
+    tx: &mut Tx,
+    scope: &Scope,
+    id: &VpcId,
+    tenancy: &str,
+) -> Result<(), Refusal> {
+    get(tx.snapshot(), scope, id)?;
+    if tenancy != "default" {
+        return Err(Refusal::parameter("instanceTenancy", tenancy, ""));
+    }
+    tx.update::<Vpc>(scope, id, |vpc| vpc.instance_tenancy = tenancy.to_owned());
     Ok(())
 }
 
@@ -165,6 +188,18 @@ fn is_in_use(snapshot: &Snapshot, scope: &Scope, id: &VpcId) -> bool {
                     NatGatewayState::Deleted | NatGatewayState::Failed
                 )
         })
+        || snapshot
+            .egress_only_gateways
+            .in_scope(scope)
+            .any(|row| row.vpc_id == *id)
+        || snapshot
+            .vpc_endpoints
+            .in_scope(scope)
+            .any(|row| row.vpc_id == *id)
+        || snapshot
+            .peerings
+            .all()
+            .any(|row| row.status == PeeringStatus::Active && row.sides(scope, id).is_some())
 }
 
 #[cfg(test)]
@@ -246,7 +281,7 @@ mod tests {
     #[test]
     fn the_sixth_vpc_of_a_region_is_refused() {
         let mut tx = Tx::for_test();
-        for n in 0..QUOTAS.vpcs {
+        for n in 0..Quotas::AWS.vpcs {
             create(&mut tx, &scope(), new_vpc(&format!("10.{n}.0.0/16"))).unwrap();
         }
         assert_eq!(
