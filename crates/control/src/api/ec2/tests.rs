@@ -7,7 +7,10 @@ use fogbank_store::Memory;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+mod diagnosis;
 mod networks;
+mod peering;
+mod prefix_lists;
 mod rules;
 
 /// A control plane without a host.
@@ -44,9 +47,22 @@ impl Region {
 
     /// Status and body of the answer to an action with its parameters.
     fn send(&self, action: &str, parameters: &str) -> (u16, String) {
+        self.send_as("000000000000", "us-east-1", action, parameters)
+    }
+
+    /// The same from another account or in another region.
+    fn send_as(
+        &self,
+        account: &str,
+        region: &str,
+        action: &str,
+        parameters: &str,
+    ) -> (u16, String) {
         let body = format!("Action={action}&Version=2016-11-15&{parameters}");
-        let authorization = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/ec2/aws4_request, \
-                             SignedHeaders=host;x-amz-date, Signature=00";
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential=AKID/20260101/{region}/ec2/aws4_request, \
+             SignedHeaders=host;x-amz-date, Signature=00"
+        );
         let request = http::Request::builder()
             .method("POST")
             .uri("/")
@@ -60,7 +76,7 @@ impl Region {
             Err(refused) => return text(refused.response()),
         };
         let caller = Caller {
-            account: "000000000000".to_owned(),
+            account: account.to_owned(),
             region: call.region.clone(),
             access_key: call.access_key.clone(),
             request_id: call.request_id.clone(),

@@ -87,16 +87,108 @@ fn the_ipv6_default_rule_is_not_there() {
         ),
         "InvalidPermission.NotFound"
     );
-    for unbuilt in [
-        "Ipv6Ranges.1.CidrIpv6=::/0",
-        "PrefixListIds.1.PrefixListId=pl-12345678",
+}
+
+#[test]
+fn rules_of_both_families_and_of_prefix_lists_are_shown_and_found() {
+    let region = Region::start();
+    let vpc = region.vpc();
+    let group = region.group(&vpc, "web");
+    let list = element(
+        &region.ok(
+            "CreateManagedPrefixList",
+            "PrefixListName=corp&AddressFamily=IPv4&MaxEntries=2",
+        ),
+        "prefixListId",
+    );
+    let p = "IpPermissions.1";
+    let added = region.ok(
+        "AuthorizeSecurityGroupIngress",
+        &format!(
+            "GroupId={group}&{p}.IpProtocol=icmpv6&{p}.FromPort=128&{p}.ToPort=-1&\
+             {p}.Ipv6Ranges.1.CidrIpv6=2001:db8::1/32&{p}.PrefixListIds.1.PrefixListId={list}"
+        ),
+    );
+    assert_eq!(element(&added, "cidrIpv6"), "2001:db8::/32");
+    assert_eq!(element(&added, "prefixListId"), list);
+    for filter in [
+        "ip-permission.ipv6-cidr&Filter.1.Value.1=2001:db8::/32".to_owned(),
+        format!("ip-permission.prefix-list-id&Filter.1.Value.1={list}"),
+        "ip-permission.protocol&Filter.1.Value.1=icmpv6".to_owned(),
     ] {
-        assert_eq!(
-            region.code("AuthorizeSecurityGroupEgress", &format!("{all}.{unbuilt}")),
-            "InvalidParameterValue",
-            "{unbuilt}"
+        let found = region.ok("DescribeSecurityGroups", &format!("Filter.1.Name={filter}"));
+        assert!(
+            found.contains(&format!("<groupId>{group}</groupId>")),
+            "{filter}"
         );
     }
+    let unknown =
+        format!("GroupId={group}&{p}.IpProtocol=-1&{p}.PrefixListIds.1.PrefixListId=pl-12345678");
+    assert_eq!(
+        region.code("AuthorizeSecurityGroupIngress", &unknown),
+        "InvalidPrefixListID.NotFound"
+    );
+    let r = "SecurityGroupRule.1";
+    let rule = element(&added, "securityGroupRuleId");
+    region.ok(
+        "ModifySecurityGroupRules",
+        &format!(
+            "GroupId={group}&{r}.SecurityGroupRuleId={rule}&{r}.SecurityGroupRule.IpProtocol=-1&\
+             {r}.SecurityGroupRule.CidrIpv6=::/0"
+        ),
+    );
+    let shown = region.ok(
+        "DescribeSecurityGroupRules",
+        &format!("SecurityGroupRuleId.1={rule}"),
+    );
+    assert_eq!(element(&shown, "cidrIpv6"), "::/0");
+}
+
+#[test]
+fn a_source_group_by_name_means_all_ports() {
+    let region = Region::start();
+    // It may be there already.
+    region.send("CreateDefaultVpc", "");
+    let vpc = element(
+        &region.ok(
+            "DescribeVpcs",
+            "Filter.1.Name=is-default&Filter.1.Value.1=true",
+        ),
+        "vpcId",
+    );
+    region.group(&vpc, "web");
+    region.group(&vpc, "lb");
+    let added = region.ok(
+        "AuthorizeSecurityGroupIngress",
+        "GroupName=web&SourceSecurityGroupName=lb",
+    );
+    assert_eq!(elements(&added, "ipProtocol"), ["tcp", "udp", "icmp"]);
+    let absent = region.ok(
+        "RevokeSecurityGroupIngress",
+        "GroupName=web&IpProtocol=tcp&FromPort=1&ToPort=1&CidrIp=10.0.0.0/8",
+    );
+    assert_eq!(
+        element(&element(&absent, "unknownIpPermissionSet"), "cidrIp"),
+        "10.0.0.0/8"
+    );
+}
+
+#[test]
+fn a_vpcs_groups_are_listed_for_it() {
+    let region = Region::start();
+    let vpc = region.vpc();
+    let web = region.group(&vpc, "web");
+    let all = region.ok("GetSecurityGroupsForVpc", &format!("VpcId={vpc}"));
+    assert_eq!(elements(&all, "groupName").len(), 2);
+    let one = region.ok(
+        "GetSecurityGroupsForVpc",
+        &format!("VpcId={vpc}&Filter.1.Name=group-name&Filter.1.Value.1=w*"),
+    );
+    assert_eq!(elements(&one, "groupId"), [web]);
+    assert_eq!(
+        region.code("GetSecurityGroupsForVpc", "VpcId=vpc-12345678"),
+        "InvalidVpcID.NotFound"
+    );
 }
 
 #[test]
@@ -269,4 +361,51 @@ fn acls_show_the_last_entry_and_take_subnets() {
         region.code("DeleteNetworkAclEntry", &entry),
         "InvalidNetworkAclEntry.NotFound"
     );
+}
+
+#[test]
+fn acl_entries_are_of_one_family() {
+    let region = Region::start();
+    let vpc = element(
+        &region.ok(
+            "CreateVpc",
+            "CidrBlock=10.0.0.0/16&AmazonProvidedIpv6CidrBlock=true",
+        ),
+        "vpcId",
+    );
+    let of_vpc = format!("Filter.1.Name=vpc-id&Filter.1.Value.1={vpc}");
+    let default = region.ok("DescribeNetworkAcls", &of_vpc);
+    assert_eq!(
+        elements(&default, "ruleNumber"),
+        [
+            "100", "101", "32767", "32768", "100", "101", "32767", "32768"
+        ]
+    );
+    let acl = element(
+        &region.ok("CreateNetworkAcl", &format!("VpcId={vpc}")),
+        "networkAclId",
+    );
+    let entry = format!("NetworkAclId={acl}&RuleNumber=5&Egress=true&RuleAction=allow&Protocol=58");
+    let icmp = "Icmp.Type=128&Icmp.Code=0";
+    assert_eq!(
+        region.code(
+            "CreateNetworkAclEntry",
+            &format!("{entry}&Ipv6CidrBlock=::/0")
+        ),
+        "MissingParameter"
+    );
+    assert_eq!(
+        region.code(
+            "CreateNetworkAclEntry",
+            &format!("{entry}&{icmp}&Ipv6CidrBlock=::/0&CidrBlock=0.0.0.0/0")
+        ),
+        "InvalidParameterCombination"
+    );
+    region.ok(
+        "CreateNetworkAclEntry",
+        &format!("{entry}&{icmp}&Ipv6CidrBlock=::/0"),
+    );
+    let shown = region.ok("DescribeNetworkAcls", &format!("NetworkAclId.1={acl}"));
+    assert_eq!(element(&shown, "ipv6CidrBlock"), "::/0");
+    assert_eq!(element(&element(&shown, "icmpTypeCode"), "type"), "128");
 }
