@@ -30,4 +30,4 @@ pub use process::{DnsError, run, serve};
 pub use tables::{Answer, Code, Record, Tables, View};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -96,6 +96,13 @@ impl Shared {
     }
 }
 
+impl Shared {
+    #[cfg(test)]
+    pub fn tls(&self) -> TlsAcceptor {
+        self.tls.clone()
+    }
+}
+
 impl Listeners {
     pub fn new(config: RegionConfig, shared: Shared) -> Result<Self, NamespaceError> {
         Ok(Self {

@@ -21,7 +21,7 @@ const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
 
 /// Runs the test in a thread that sees nothing of the machine's network.
-fn sandbox<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
+pub fn sandbox<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             if let Err(error) = unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS) {
@@ -44,7 +44,7 @@ fn sandbox<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
     });
 }
 
-fn ip(arguments: &[&str]) {
+pub fn ip(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {arguments:?}: {error}");

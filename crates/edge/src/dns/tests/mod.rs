@@ -1,6 +1,6 @@
 mod answers;
-mod fixture;
-mod kernel;
+pub(crate) mod fixture;
+pub(crate) mod kernel;
 mod lookup;
 mod mirror;
 mod outside;

@@ -1,1 +1,6 @@
-
+mod bed;
+mod gate;
+mod hostile;
+mod kernel;
+mod passage;
+mod tls;
