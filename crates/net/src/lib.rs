@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod compile;
 pub mod eval;
+pub mod explain;
 pub mod names;
 mod observe;
 pub mod packet;

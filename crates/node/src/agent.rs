@@ -8,19 +8,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fogbank_net::{Applier, compile};
+use fogbank_net::{Applier, Program, compile};
 use fogbank_store::blob::{BlobError, BlobStore};
 use fogbank_store::remote::Client;
 use fogbank_store::{Batch, Follower, Store};
 use fogbank_types::status::HostStatus;
 use fogbank_types::{RegionConfig, Snapshot};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::balancers::{self, Balancers};
 use crate::flow_logs::FlowLogs;
 use crate::ledger::{Ledger, LedgerError};
+use crate::reach::{self, Ask};
 use crate::oci::{LayerError, LayerStore, Limits};
 use crate::report::Reporter;
 use crate::sandbox::{CgroupError, Hierarchies};
@@ -82,6 +83,9 @@ struct Agent {
     /// What the network could not be made to hold; tasks wait on it.
     failed: watch::Sender<Vec<String>>,
     alarms: Vec<String>,
+    asks: mpsc::Receiver<Ask>,
+    /// Of the snapshot that was applied last, once somebody asked.
+    program: Option<Program>,
     first: bool,
 }
 
@@ -113,6 +117,7 @@ pub async fn run(config: RegionConfig) -> Result<(), NodeError> {
                 }
                 agent.turn(touched).await?;
             }
+            Some(ask) = agent.asks.recv() => agent.answer(ask),
             () = tokio::time::sleep(RETRY), if retry => {
                 agent.turn(Touched { network: true, ..Touched::default() }).await?;
             }
@@ -150,6 +155,7 @@ impl Agent {
         let layers = LayerStore::open(&config.data_dir, Limits::default())?;
         layers.sweep()?;
         let (failed, network) = watch::channel(Vec::new());
+        let (asker, asks) = reach::channel();
         let host = Host {
             config: Arc::clone(&config),
             store: Arc::clone(&store),
@@ -159,6 +165,7 @@ impl Agent {
             layers,
             hierarchies: Hierarchies::detect()?,
             network,
+            asker,
         };
         Ok(Self {
             balancers: Balancers::new(Arc::clone(&config), store),
@@ -170,6 +177,8 @@ impl Agent {
             reporter,
             failed,
             alarms: Vec::new(),
+            asks,
+            program: None,
             first: true,
         })
     }
@@ -223,6 +232,7 @@ impl Agent {
         if touched.rows || first {
             self.tasks.update(&self.snapshot);
             self.balancers.update(&self.snapshot);
+            self.analyse();
         }
         // After the network: what the kernel said until now is of interfaces as they were.
         self.flow_logs.update(&self.snapshot);
@@ -234,7 +244,32 @@ impl Agent {
         Ok(())
     }
 
+    /// What filters packets now, in full.
+    fn program(&mut self) -> &Program {
+        self.program
+            .get_or_insert_with(|| compile(&self.snapshot, &self.config))
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let (snapshot, config) = (self.snapshot.clone(), Arc::clone(&self.config));
+        reach::answer(&snapshot, &config, self.program(), ask);
+    }
+
+    /// Answers the analyses that have no finding yet.
+    fn analyse(&mut self) {
+        let (snapshot, config) = (self.snapshot.clone(), Arc::clone(&self.config));
+        let open = snapshot.insights_analyses.all().filter(|analysis| {
+            let id = &analysis.analysis_id;
+            !snapshot.insights_findings.contains(&analysis.scope, id)
+        });
+        for analysis in open {
+            let finding = reach::finding(&snapshot, &config, self.program(), analysis);
+            self.reporter.put(&finding);
+        }
+    }
+
     async fn apply_network(&mut self) -> Result<(), NodeError> {
+        self.program = None;
         let report = self
             .applier
             .reconcile(compile(&self.snapshot, &self.config))

@@ -9,6 +9,7 @@ mod flow_logs;
 pub mod ledger;
 pub mod oci;
 pub mod pid_file;
+mod reach;
 mod report;
 pub mod sandbox;
 pub mod shim;

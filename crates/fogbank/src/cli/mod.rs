@@ -4,6 +4,7 @@ mod ca;
 mod down;
 mod http;
 mod image;
+mod reach;
 mod region;
 mod status;
 mod zone;
@@ -42,6 +43,9 @@ enum Command {
     Down(RegionArguments),
     /// Show what the region holds
     Status(StatusArguments),
+    /// Say whether a packet gets through, what lets it or what stops it, and the call that would open it
+    #[command(after_help = REACH_EXAMPLES)]
+    Reach(ReachArguments),
     /// Container images
     #[command(subcommand)]
     Image(ImageCommand),
@@ -122,6 +126,32 @@ an interface endpoint). Their certificates are signed by this region's authority
   without TLS     AWS_ENDPOINT_URL_LOGS=http://logs.us-east-1.amazonaws.com
 The authority is made with the region's state and lasts as long; its key stays in <data>/ca, readable by root alone.";
 
+const REACH_EXAMPLES: &str = "\
+Examples:
+  sudo fogbank reach internet my-balancer:80           from outside to a load balancer, by its name
+  sudo fogbank reach my-balancer 3f0c5a9e:8080         from its node to a task, by the start of the task's id
+  sudo fogbank reach my-cluster/my-service ecr.dkr:443 from a service's task to a service of AWS
+  sudo fogbank reach eni-0123456789abcdef0 10.0.2.7 --protocol icmp
+Exit codes: 0 reachable, 1 not reachable, 2 the question cannot be asked.";
+
+#[derive(Args)]
+pub struct ReachArguments {
+    #[command(flatten)]
+    region: RegionArguments,
+    /// Interface, task, cluster/service, load balancer, NAT gateway, endpoint (id, ARN or name), address, or internet
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// The same, or an AWS service such as logs or ecr.dkr; with a port for TCP and UDP
+    #[arg(value_name = "DESTINATION[:PORT]")]
+    destination: String,
+    /// tcp, udp, icmp, icmpv6 or a protocol number
+    #[arg(long, value_name = "PROTOCOL", default_value = "tcp")]
+    protocol: String,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Args)]
 pub struct StatusArguments {
     #[command(flatten)]
@@ -161,6 +191,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Up(arguments) => up::run(arguments.into_settings()?),
         Command::Down(arguments) => down::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Reach(arguments) => reach::run(&arguments),
         Command::Image(ImageCommand::Load(arguments)) => image::load(&arguments),
         Command::Image(ImageCommand::Ls(arguments)) => image::list(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),

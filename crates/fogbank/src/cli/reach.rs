@@ -9,8 +9,20 @@ use fogbank_types::diagnosis::{Decision, PathHop};
 use fogbank_types::ec2::EniOwner;
 use std::fmt::Write as _;
 
-/// Ends the process with 1 if the packet does not get through.
+/// Ends the process with 1 if the packet does not get through, and with 2 if the question cannot be asked.
 pub fn run(arguments: &ReachArguments) -> Result<()> {
+    match ask(arguments) {
+        Ok(true) => Ok(()),
+        // The answer was given; it is no failure of this program.
+        Ok(false) => std::process::exit(1),
+        Err(error) => {
+            eprintln!("fogbank: {error:#}");
+            std::process::exit(2)
+        }
+    }
+}
+
+fn ask(arguments: &ReachArguments) -> Result<bool> {
     let (destination, port) = split_port(&arguments.destination)?;
     let (protocol, detail) = packet_kind(&arguments.protocol, port)?;
     let config = region::config(&arguments.region)?;
@@ -34,19 +46,16 @@ pub fn run(arguments: &ReachArguments) -> Result<()> {
     } else {
         show(&text(&snapshot, &answer))?;
     }
-    if answer.reachable {
-        Ok(())
-    } else {
-        // The answer was given; it is no failure of this program.
-        std::process::exit(1)
-    }
+    Ok(answer.reachable)
 }
 
 /// `10.0.1.5:80`, `[2001:db8::1]:80`, `task:80`; an IPv6 address without brackets and an ARN have no port.
 fn split_port(text: &str) -> Result<(&str, Option<u16>)> {
     let bad = || format!("'{text}': a port is a number from 0 to 65535");
     if let Some(rest) = text.strip_prefix('[') {
-        let (address, after) = rest.split_once(']').with_context(|| format!("'{text}' lacks a ]"))?;
+        let (address, after) = rest
+            .split_once(']')
+            .with_context(|| format!("'{text}' lacks a ]"))?;
         return match after.strip_prefix(':') {
             Some(port) => Ok((address, Some(port.parse().with_context(bad)?))),
             None if after.is_empty() => Ok((address, None)),
@@ -54,7 +63,10 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>)> {
         };
     }
     match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.starts_with("arn:") && port.bytes().all(|b| b.is_ascii_digit()) => {
+        Some((host, port))
+            if !host.contains(':')
+                || host.starts_with("arn:") && port.bytes().all(|b| b.is_ascii_digit()) =>
+        {
             Ok((host, Some(port.parse().with_context(bad)?)))
         }
         _ => Ok((text, None)),
@@ -71,9 +83,9 @@ fn packet_kind(protocol: &str, port: Option<u16>) -> Result<(u8, u16)> {
         "icmp" | "1" => Ok((1, 8 << 8)),
         "icmpv6" | "58" => Ok((58, 128 << 8)),
         other => {
-            let number = other
-                .parse()
-                .with_context(|| format!("--protocol {other}: tcp, udp, icmp or a number up to 255"))?;
+            let number = other.parse().with_context(|| {
+                format!("--protocol {other}: tcp, udp, icmp or a number up to 255")
+            })?;
             Ok((number, 0))
         }
     }
@@ -82,8 +94,15 @@ fn packet_kind(protocol: &str, port: Option<u16>) -> Result<(u8, u16)> {
 fn text(snapshot: &Snapshot, answer: &Answer) -> String {
     let packet = answer.packet;
     let kind = traffic(packet);
-    let verdict = if answer.reachable { "reachable" } else { "NOT reachable" };
-    let mut out = format!("{} -> {} {kind}: {verdict}\n", packet.source, packet.destination);
+    let verdict = if answer.reachable {
+        "reachable"
+    } else {
+        "NOT reachable"
+    };
+    let mut out = format!(
+        "{} -> {} {kind}: {verdict}\n",
+        packet.source, packet.destination
+    );
     for hop in &answer.forward {
         line(&mut out, snapshot, hop);
     }
@@ -105,16 +124,27 @@ fn text(snapshot: &Snapshot, answer: &Answer) -> String {
 fn line(out: &mut String, snapshot: &Snapshot, hop: &PathHop) {
     let what = match &hop.decided_by {
         None => place(snapshot, &hop.component.id),
-        Some(Decision::GroupRule { rule_id, egress, .. }) => {
+        Some(Decision::GroupRule {
+            rule_id, egress, ..
+        }) => {
             let side = if *egress { "egress" } else { "ingress" };
             format!("{side} rule {rule_id}")
         }
-        Some(Decision::AclEntry { number, egress, allow, .. }) => {
+        Some(Decision::AclEntry {
+            number,
+            egress,
+            allow,
+            ..
+        }) => {
             let side = if *egress { "outbound" } else { "inbound" };
             let verdict = if *allow { "allows" } else { "denies" };
             format!("{side} rule {number} {verdict}")
         }
-        Some(Decision::Route { destination, target, .. }) => format!("{destination} -> {target}"),
+        Some(Decision::Route {
+            destination,
+            target,
+            ..
+        }) => format!("{destination} -> {target}"),
         Some(Decision::Established) => "an open connection".to_owned(),
     };
     let _ = writeln!(out, "  {:<26} {what}", hop.component.id);
@@ -148,13 +178,22 @@ mod tests {
             ("10.0.1.5", ("10.0.1.5", None)),
             ("[2001:db8::1]:443", ("2001:db8::1", Some(443))),
             ("2001:db8::1", ("2001:db8::1", None)),
-            ("eni-0123456789abcdef0:65535", ("eni-0123456789abcdef0", Some(65_535))),
+            (
+                "eni-0123456789abcdef0:65535",
+                ("eni-0123456789abcdef0", Some(65_535)),
+            ),
             ("internet", ("internet", None)),
         ];
         for (text, expected) in good {
             assert_eq!(split_port(text).unwrap(), expected, "{text}");
         }
-        for text in ["10.0.1.5:", "10.0.1.5:65536", "10.0.1.5:http", "[2001:db8::1", "[::1]80"] {
+        for text in [
+            "10.0.1.5:",
+            "10.0.1.5:65536",
+            "10.0.1.5:http",
+            "[2001:db8::1",
+            "[::1]80",
+        ] {
             assert!(split_port(text).is_err(), "{text}");
         }
     }

@@ -13,11 +13,17 @@
 
 mod attribution;
 mod delivery;
+#[cfg(test)]
+mod kernel_tests;
 mod record;
 /// Rows for tests, as the network's own tests make them.
 #[cfg(test)]
 #[path = "../../../net/tests/region/mod.rs"]
 mod region;
+/// Namespaces for tests, as the network's own tests make them.
+#[cfg(test)]
+#[path = "../../../net/tests/sandbox/mod.rs"]
+mod sandbox;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -56,6 +62,8 @@ pub struct FlowLogs {
     worker: Option<Sender<Job>>,
     /// Flow logs were there the last time.
     active: bool,
+    /// The agent's start: older flow logs had an agent before this one.
+    started_ms: i64,
 }
 
 impl FlowLogs {
@@ -64,6 +72,7 @@ impl FlowLogs {
             config,
             worker: None,
             active: false,
+            started_ms: now_ms(),
         }
     }
 
@@ -81,7 +90,7 @@ impl FlowLogs {
         };
         // None yet, or it died of something.
         if let Some(job) = unsent {
-            match start(&self.config) {
+            match start(&self.config, self.started_ms) {
                 Ok(worker) => {
                     let _ = worker.send(job);
                     self.worker = Some(worker);
@@ -105,12 +114,12 @@ impl FlowLogs {
     }
 }
 
-fn start(config: &Arc<RegionConfig>) -> std::io::Result<Sender<Job>> {
+fn start(config: &Arc<RegionConfig>, started_ms: i64) -> std::io::Result<Sender<Job>> {
     let (jobs, queue) = channel();
     let mut worker = Worker {
         config: Arc::clone(config),
         vpcs: BTreeMap::new(),
-        started_ms: now_ms(),
+        started_ms,
     };
     std::thread::Builder::new()
         .name("flow-logs".to_owned())

@@ -35,13 +35,13 @@ pub struct VpcLogs {
     was_sampled: bool,
     /// What connections that began before had counted until the first sample is in no record: no flow log was there.
     counted_from_ms: i64,
-    /// The worker's start. Flow logs older than that had a worker before us.
-    worker_ms: i64,
+    /// The agent's start: older flow logs had an agent before it.
+    agent_ms: i64,
     anchor_ms: i64,
 }
 
 impl VpcLogs {
-    pub fn new(config: &Arc<RegionConfig>, vpc: &Vpc, now_ms: i64, worker_ms: i64) -> Self {
+    pub fn new(config: &Arc<RegionConfig>, vpc: &Vpc, now_ms: i64, agent_ms: i64) -> Self {
         Self {
             config: Arc::clone(config),
             namespace: names::vpc_namespace(config, &vpc.vpc_id),
@@ -54,7 +54,7 @@ impl VpcLogs {
             sampled_ms: now_ms,
             was_sampled: false,
             counted_from_ms: i64::MAX,
-            worker_ms,
+            agent_ms,
             anchor_ms: now_ms,
         }
     }
@@ -114,8 +114,8 @@ impl VpcLogs {
     }
 
     fn begin(&mut self, log: Arc<FlowLog>, now_ms: i64) {
-        // One that is older than this process was at work before it: counters and events go on from there.
-        let goes_on = log.created_at.0 < self.worker_ms;
+        // One that is older than this process was told of before it: counters and events go on from there.
+        let goes_on = log.created_at.0 < self.agent_ms;
         if !self.was_sampled {
             let from_ms = if goes_on { 0 } else { log.created_at.0 };
             self.counted_from_ms = self.counted_from_ms.min(from_ms);

@@ -23,6 +23,7 @@ use super::status;
 use super::{Host, Want};
 use crate::ledger::{Ledger, Record};
 use crate::oci::{Image, Platform};
+use crate::reach::{Blocked, Need};
 use crate::sandbox::{Group, Hierarchies};
 use crate::shim::{self, Client, Order, Phase, TaskSpec, TaskState};
 
@@ -34,6 +35,10 @@ const SHIM_START: Duration = Duration::from_secs(20);
 const SHIM_ADOPT: Duration = Duration::from_millis(500);
 /// AWS's wait for an interface; it is not documented, but its error is (fact TASK-4).
 const ENI_WAIT_MS: u64 = 180_000;
+
+/// A pull that gets no answer is tried again this often, after this time.
+const PULL_RETRIES: u32 = 5;
+const PULL_PAUSE_MS: u64 = 2_000;
 
 const LOST: &str = "Task stopped: the host that ran it was restarted";
 const ZONE_FAILED: &str = "Task stopped: its Availability Zone has failed";
@@ -218,7 +223,8 @@ impl Life {
                 log.ensure(&self.host.store, patience).await;
             }
         };
-        let (images, ()) = tokio::join!(images, streams);
+        let (images, (), network) = tokio::join!(images, streams, self.await_network(task, &plan));
+        network?;
         let images =
             images.map_err(|_| "CannotPullContainerError: unpacking was given up".to_owned())??;
         for (container, image) in self.record.status.containers.iter_mut().zip(&images) {
@@ -251,6 +257,45 @@ impl Life {
                     .into(),
             ),
         }
+    }
+
+    /// On Fargate the task's own interface carries the pull and the first call to CloudWatch Logs: without a way there the
+    /// task fails. <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_cannot_pull_image.html>
+    async fn await_network(&self, task: &Arc<Task>, plan: &Plan) -> Result<(), End> {
+        let pause = Duration::from_millis(self.host.config.scaled_ms(PULL_PAUSE_MS).max(50));
+        for container in &plan.containers {
+            let name = container.definition.image.as_str();
+            let need = if super::reference::is_private(name) {
+                Need::Repository
+            } else {
+                Need::PublicRegistry
+            };
+            if let Some(blocked) = self.still_blocked(task, need, pause).await {
+                return Err(End::Failed(format!(
+                    "CannotPullContainerError: ref pull has been retried {PULL_RETRIES} time(s): failed to resolve reference \"{name}\": failed to do request: Head \"https://{}/\": dial tcp {}:443: i/o timeout ({})",
+                    blocked.host, blocked.address, blocked.reason
+                )));
+            }
+        }
+        if plan.containers.iter().any(|container| container.log.is_some())
+            && let Some(blocked) = self.still_blocked(task, Need::Logs, pause).await
+        {
+            return Err(End::Failed(format!(
+                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed to create Cloudwatch log stream: RequestError: send request failed caused by: Post \"https://{}/\": dial tcp {}:443: i/o timeout ({})",
+                blocked.host, blocked.address, blocked.reason
+            )));
+        }
+        Ok(())
+    }
+
+    /// Asked again a few times: routes and endpoints are often made at the same time as the service.
+    async fn still_blocked(&self, task: &Arc<Task>, need: Need, pause: Duration) -> Option<Blocked> {
+        let mut blocked = self.host.asker.blocked(task, need).await?;
+        for _ in 0..PULL_RETRIES {
+            tokio::time::sleep(pause).await;
+            blocked = self.host.asker.blocked(task, need).await?;
+        }
+        Some(blocked)
     }
 
     fn write_files(&self, plan: &Plan, spec: &TaskSpec) -> io::Result<()> {

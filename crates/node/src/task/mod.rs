@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::ledger::Ledger;
 use crate::oci::LayerStore;
+use crate::reach::Asker;
 use crate::report::Reporter;
 use crate::sandbox::Hierarchies;
 
@@ -43,6 +44,8 @@ pub struct Host {
     pub hierarchies: Hierarchies,
     /// Ids of resources that the network could not be made to hold, after each attempt.
     pub network: watch::Receiver<Vec<String>>,
+    /// Whether the network lets a task reach what it needs.
+    pub asker: Asker,
 }
 
 impl Host {

@@ -57,6 +57,11 @@ fn ecr_scope(registry: &str) -> Option<Scope> {
     (is_account && !region.is_empty()).then(|| Scope::new(account, region))
 }
 
+/// Whether the reference names a private repository of ECR.
+pub fn is_private(text: &str) -> bool {
+    parse(text).registry.and_then(ecr_scope).is_some()
+}
+
 /// The digest of the manifest or index that the reference names, or the reason that ECS gives. Names of other registries
 /// are looked for among the images that were loaded or pushed here under the name without the registry: nothing is
 /// ever fetched from the internet.
