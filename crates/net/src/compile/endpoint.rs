@@ -8,15 +8,18 @@
 //! interfaces like any other.)
 
 use super::Region;
-use super::firewall::device;
+use super::firewall::{device, drop_action, drop_rest};
 use crate::names;
 use crate::program::{
-    Action, Direction, End, Family, Match, Namespace, Peer, Rule, Set, Table, Verdict, Veth,
+    Action, Chain, Direction, End, Family, Match, Namespace, Peer, Rule, Set, Table, Verdict, Veth,
 };
 use fogbank_types::RegionConfig;
 use fogbank_types::aws_service::AWS_SERVICES;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The chain that knows the VPC's own addresses.
+const OWN_SOURCES: &str = "vpce-sources";
 
 /// Where AWS's services answer, of one family.
 pub(super) fn services(config: &RegionConfig, family: Family) -> BTreeSet<IpAddr> {
@@ -66,19 +69,41 @@ pub(super) fn link(router: &mut Namespace, region: &Region<'_>) {
     }
 }
 
-/// Rules of the destination gate and of the gate against connections from outside: only services
-/// are behind the link, and they only answer.
-pub(super) fn gate(table: &mut Table, region: &Region<'_>) -> Option<Rule> {
-    region.endpoint_number?;
+/// For the gate of destinations: only services are behind the link, and only for the VPC's own
+/// addresses.
+pub(super) fn gate(table: &mut Table, region: &Region<'_>) -> Vec<Rule> {
+    if region.endpoint_number.is_none() {
+        return Vec::new();
+    }
     let services = Set::Addresses(services(region.config, table.family));
     table.sets.insert("services".to_owned(), services);
+    let mut sources: Vec<Rule> = region
+        .blocks(table.family)
+        .map(|block| {
+            let own = Match::Block {
+                end: End::Source,
+                block,
+                inside: true,
+            };
+            Rule::new([own], Action::Do(Verdict::Return))
+        })
+        .collect();
+    sources.push(drop_rest());
+    let chain = Chain {
+        base: None,
+        rules: sources,
+    };
+    table.chains.insert(OWN_SOURCES.to_owned(), chain);
     let elsewhere = Match::AddressIn {
         end: End::Destination,
         set: "services".to_owned(),
         member: false,
     };
     let outward = device(Direction::Out, names::ENDPOINT_DEVICE);
-    Some(Rule::new([outward, elsewhere], Action::Do(Verdict::Drop)))
+    vec![
+        Rule::new([outward.clone(), elsewhere], drop_action()),
+        Rule::new([outward], Action::Do(Verdict::Jump(OWN_SOURCES.to_owned()))),
+    ]
 }
 
 /// What translates the sources, for the chain after routing.

@@ -75,9 +75,19 @@ pub(super) fn add(
     }
 }
 
+/// Blocks that no router passes on, wherever a route would lead: "this network", loopback,
+/// link-local (the platform's addresses are the router's own), multicast, reserved.
+fn never_forwarded(family: Family) -> impl Iterator<Item = IpCidr> {
+    let blocks: &[&str] = match family {
+        Family::V4 => &["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"],
+        Family::V6 => &["fd00:ec2::/32", "fe80::/10", "ff00::/8"],
+    };
+    blocks.iter().map(|block| block.parse().expect("a literal"))
+}
+
 /// The table of local routes: each address to its interface, the rest of the VPC to nobody.
 fn add_local(router: &mut Namespace, region: &Region<'_>, family: Family) {
-    for block in region.blocks(family) {
+    for block in region.blocks(family).chain(never_forwarded(family)) {
         router.routes.insert(key(LOCAL, block), Route::Blackhole);
     }
     for eni in &region.local {
