@@ -265,6 +265,13 @@ tables! {
     load_balancer_nodes: status::LoadBalancerNodeStatus = "status-load-balancer-node", |r| r.scope.clone(), r.eni_id.to_string();
 }
 
+/// A peering connection with the requester's and the accepter's VPC, as far as they are there.
+pub type Peering<'a> = (
+    &'a Arc<ec2::VpcPeeringConnection>,
+    Option<&'a Arc<ec2::Vpc>>,
+    Option<&'a Arc<ec2::Vpc>>,
+);
+
 impl Snapshot {
     /// The public address of an interface's private one: an Elastic IP, or, on the primary
     /// address, the one that came with the interface (fact EIP-4).
@@ -355,14 +362,7 @@ impl Snapshot {
     }
 
     /// A peering connection, which both sides may ask for, with the VPCs as they are now.
-    pub fn peering(
-        &self,
-        id: &VpcPeeringConnectionId,
-    ) -> Option<(
-        &Arc<ec2::VpcPeeringConnection>,
-        Option<&Arc<ec2::Vpc>>,
-        Option<&Arc<ec2::Vpc>>,
-    )> {
+    pub fn peering(&self, id: &VpcPeeringConnectionId) -> Option<Peering<'_>> {
         let peering = self.peerings.all().find(|p| p.peering_id == *id)?;
         let vpc = |side: &ec2::PeeredVpc| self.vpcs.get(&side.scope, &side.vpc_id);
         Some((peering, vpc(&peering.requester), vpc(&peering.accepter)))
