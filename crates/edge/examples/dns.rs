@@ -112,7 +112,7 @@ async fn main() -> Result<(), Error> {
         dns: dns.parse()?,
         account: "000000000000".to_owned(),
         public_cidr: "198.18.0.0/16".parse()?,
-        public_cidr_v6: "2001:2::/48".parse().unwrap(),
+        public_cidr_v6: "2001:2::/48".parse()?,
         quotas: Default::default(),
         internet: InternetAccess::None,
         speed: 1.0,

@@ -53,7 +53,13 @@ pub struct Authority {
     certificate: String,
     /// One key for all leaves of this process.
     leaf_key: KeyPair,
-    leaves: Mutex<HashMap<Vec<String>, (SystemTime, Arc<CertifiedKey>)>>,
+    /// By the names that they are for.
+    leaves: Mutex<HashMap<Vec<String>, Leaf>>,
+}
+
+struct Leaf {
+    made: SystemTime,
+    key: Arc<CertifiedKey>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -87,19 +93,23 @@ impl Authority {
         let names = names(server_name);
         let now = SystemTime::now();
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((made, leaf)) = leaves.get(&names)
+        if let Some(Leaf { made, key }) = leaves.get(&names)
             && now
                 .duration_since(*made)
                 .is_ok_and(|age| age < LEAF_RENEWAL)
         {
-            return Ok(leaf.clone());
+            return Ok(key.clone());
         }
         if leaves.len() >= LEAVES_MAX {
             leaves.clear();
         }
-        let leaf = Arc::new(self.make_leaf(&names, now)?);
-        leaves.insert(names, (now, leaf.clone()));
-        Ok(leaf)
+        let key = Arc::new(self.make_leaf(&names, now)?);
+        let leaf = Leaf {
+            made: now,
+            key: key.clone(),
+        };
+        leaves.insert(names, leaf);
+        Ok(key)
     }
 
     fn make_leaf(&self, names: &[String], now: SystemTime) -> Result<CertifiedKey, AuthorityError> {
