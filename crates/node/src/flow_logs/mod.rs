@@ -19,6 +19,7 @@ mod record;
 /// Rows for tests, as the network's own tests make them.
 #[cfg(test)]
 #[path = "../../../net/tests/region/mod.rs"]
+#[allow(clippy::wrong_self_convention)]
 mod region;
 /// Namespaces for tests, as the network's own tests make them.
 #[cfg(test)]

@@ -14,6 +14,9 @@ use super::GROUP;
 
 /// Devices by index that are remembered; they come and go with their interfaces.
 const MOST_DEVICES: usize = 4096;
+/// Messages taken in one go. A guest that floods a gate keeps one tick in five busy at most; what the sockets cannot
+/// hold meanwhile is skipped.
+const MOST_MESSAGES: usize = 20_000;
 
 pub struct Watch {
     connections: conntrack::Reader,
@@ -43,11 +46,12 @@ impl Watch {
 
     /// Hands over the packets that were logged; `false` if some were lost.
     pub fn packets(&mut self, mut take: impl FnMut(&nflog::Packet, &str, &str)) -> bool {
-        let mut whole = true;
-        loop {
+        let (mut whole, mut taken) = (true, 0);
+        while taken < MOST_MESSAGES {
             match self.packets.next(Duration::ZERO) {
                 Ok(events) if events.is_empty() => return whole,
                 Ok(events) => {
+                    taken += events.len();
                     for event in events {
                         match event {
                             nflog::Event::Skipped => whole = false,
@@ -65,6 +69,7 @@ impl Watch {
                 }
             }
         }
+        whole
     }
 
     /// A device that is gone has no name.
@@ -85,11 +90,12 @@ impl Watch {
 
     /// Hands over the connections that ended; `false` if some were lost.
     pub fn ends(&mut self, mut take: impl FnMut(&conntrack::Connection)) -> bool {
-        let mut whole = true;
-        loop {
+        let (mut whole, mut taken) = (true, 0);
+        while taken < MOST_MESSAGES {
             match self.ends.next(Duration::ZERO) {
                 Ok(events) if events.is_empty() => return whole,
                 Ok(events) => {
+                    taken += events.len();
                     for event in events {
                         match event {
                             conntrack::Event::Skipped => whole = false,
@@ -103,6 +109,7 @@ impl Watch {
                 }
             }
         }
+        whole
     }
 
     /// Hands over the living connections, and sets their counters to zero: what was counted is told once, here or at
