@@ -14,6 +14,8 @@ pub mod target_draining;
 pub mod target_registration;
 pub mod task_lifecycle;
 pub mod vpc_endpoint_state;
+#[cfg(test)]
+mod zone_failure_tests;
 
 use crate::model::Tx;
 use fogbank_types::Timestamp;
