@@ -3,14 +3,15 @@
 //! Everything that a caller sends is bounded: connections, header size and time, body size and time.
 
 use crate::api::{ApiError, Caller, Context, Handlers};
-use crate::engine::Engine;
+use crate::engine::{CommitError, Engine};
+use crate::model::vpc::default_vpc;
 use crate::reconcile::driver;
 use crate::registry;
 use crate::zones;
 use bytes::Bytes;
 use fogbank_store::remote::Server;
 use fogbank_store::{Store, StoreError};
-use fogbank_types::RegionConfig;
+use fogbank_types::{RegionConfig, Scope};
 use fogbank_wire::{Call, Destination, Reason, ServiceError};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -78,6 +79,10 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
         handlers: Handlers::all(),
         connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
     });
+    tokio::task::spawn_blocking({
+        let engine = engine.clone();
+        move || settle(&engine)
+    });
     let mut store_server = tokio::spawn(socket.run());
     let mut reconcilers = tokio::spawn(driver::run(engine));
     tokio::select! {
@@ -87,6 +92,21 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+/// The region's own account has its default VPC from the start, in the region that calls without credentials are for.
+fn settle(engine: &Engine) {
+    let scope = Scope::new(
+        &engine.config().account,
+        fogbank_wire::DEFAULT_REGION,
+    );
+    let settled: Result<_, CommitError> = engine.write(|tx| {
+        default_vpc::ensure(tx, &scope);
+        Ok(())
+    });
+    if let Err(error) = settled {
+        tracing::error!(%error, "the default VPC could not be made");
+    }
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
@@ -220,8 +240,15 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
         shared.engine.clone(),
     );
     let (run, input) = (handler.run, call.input);
-    let result = if handler.blocking {
-        tokio::task::spawn_blocking(move || run(&context, input))
+    let is_settled = context.is_settled(operation.service);
+    let result = if handler.blocking || !is_settled {
+        let answer = move || {
+            if !is_settled {
+                context.settle()?;
+            }
+            run(&context, input)
+        };
+        tokio::task::spawn_blocking(answer)
             .await
             .unwrap_or_else(|error| {
                 tracing::error!(operation = operation.name, %error, "a handler panicked");
@@ -268,7 +295,10 @@ async fn internal(
     path: &str,
     body: &Bytes,
 ) -> Response<Body> {
-    if let Some(zone) = path.strip_prefix("zones").map(|rest| rest.trim_matches('/')) {
+    if let Some(zone) = path
+        .strip_prefix("zones")
+        .map(|rest| rest.trim_matches('/'))
+    {
         let (engine, zone) = (shared.engine.clone(), zone.to_owned());
         let (method, body) = (method.clone(), body.clone());
         let (status, text) =
@@ -276,7 +306,10 @@ async fn internal(
                 .await
                 .unwrap_or_else(|error| {
                     tracing::error!(%error, "a zone's fault could not be set");
-                    (StatusCode::INTERNAL_SERVER_ERROR, "the region failed\n".to_owned())
+                    (
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "the region failed\n".to_owned(),
+                    )
                 });
         return plain(status, text);
     }

@@ -1,6 +1,7 @@
 //! From shapes to commands and back. One folder a service, one file a resource; no rule of AWS's lives here.
 
 use crate::engine::Engine;
+use crate::model::vpc::default_vpc;
 use crate::model::{Refused, Tx};
 use fogbank_types::{RegionConfig, Scope, Snapshot, Timestamp};
 use fogbank_wire::{Service, ServiceError, Value};
@@ -55,6 +56,21 @@ impl Context {
 
     pub fn config(&self) -> &RegionConfig {
         self.engine.config()
+    }
+
+    /// Whether the caller's account has used the region before, or asks a service that has nothing in networks.
+    pub fn is_settled(&self, service: Service) -> bool {
+        !matches!(service, Service::Ec2 | Service::Elbv2 | Service::Ecs)
+            || default_vpc::is_settled(&self.snapshot(), &self.scope())
+    }
+
+    /// Makes what an account finds in a region when it comes for the first time. Blocks.
+    pub fn settle(&self) -> Result<(), ApiError> {
+        let scope = self.scope();
+        self.write(|tx| {
+            default_vpc::ensure(tx, &scope);
+            Ok(())
+        })
     }
 
     /// Commits what `change` does in one transaction. Runs it again if somebody else changed the same rows meanwhile,

@@ -12,6 +12,7 @@ mod zone;
 use crate::{processes, up};
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use fogbank_control::model::vpc::Quotas;
 use fogbank_types::{InternetAccess, Ipv4Cidr};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -65,10 +66,23 @@ const UP_EXAMPLES: &str = "\
 Examples:
   sudo fogbank up
   sudo fogbank up --ephemeral --speed 10 --data /tmp/region
+  sudo fogbank up --quota vpcs=20 --quota L-0263D0A3=50
   sudo fogbank up --instance two --endpoint 127.0.0.1:4577 --dns 127.0.0.1:4554 --public-cidr 198.19.0.0/16";
 
+fn up_help() -> String {
+    let names: Vec<_> = Quotas::NAMES
+        .iter()
+        .filter(|name| !name.starts_with("L-"))
+        .copied()
+        .collect();
+    format!(
+        "{UP_EXAMPLES}\n\nQuotas, also by AWS's codes (L-F678F1CE is vpcs); those not set are a new AWS account's:\n  {}",
+        names.join("\n  ")
+    )
+}
+
 #[derive(Args)]
-#[command(after_help = UP_EXAMPLES)]
+#[command(after_help = up_help())]
 pub struct UpArguments {
     #[command(flatten)]
     region: RegionArguments,
@@ -93,6 +107,9 @@ pub struct UpArguments {
     /// Divide AWS's durations (health intervals, draining, cooldowns) by this
     #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
     speed: f64,
+    /// Set a service quota, by AWS's code or our name, for every account; may be repeated (see below)
+    #[arg(long = "quota", value_name = "NAME=N", value_parser = quota)]
+    quotas: Vec<(String, u32)>,
     /// Keep no state; POST /_fogbank/reset empties the region
     #[arg(long)]
     ephemeral: bool,
@@ -241,7 +258,7 @@ impl UpArguments {
                 account: self.account,
                 public_cidr: self.public_cidr,
                 public_cidr_v6: fogbank_types::config::public_cidr_v6_beside(self.public_cidr),
-                quotas: std::collections::BTreeMap::new(),
+                quotas: self.quotas.into_iter().collect(),
                 internet: self.internet,
                 speed: self.speed,
                 ephemeral: self.ephemeral,
@@ -292,6 +309,17 @@ fn internet(text: &str) -> Result<InternetAccess, String> {
     }
 }
 
+fn quota(text: &str) -> Result<(String, u32), String> {
+    let (name, number) = text.split_once('=').ok_or("NAME=N is asked for")?;
+    if !Quotas::NAMES.contains(&name) {
+        return Err(format!("no quota is called '{name}'"));
+    }
+    let number = number
+        .parse()
+        .map_err(|_| format!("'{number}' is not a number from 0 to {}", u32::MAX))?;
+    Ok((name.to_owned(), number))
+}
+
 fn speed(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(n) if (0.001..=10_000.0).contains(&n) => Ok(n),
@@ -302,6 +330,15 @@ fn speed(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quota_has_a_known_name_and_a_number() {
+        assert_eq!(quota("vpcs=9"), Ok(("vpcs".to_owned(), 9)));
+        assert!(quota("L-F678F1CE=9").is_ok());
+        for bad in ["vpcs", "vpcs=", "vpcs=-1", "nothing=1", "=1"] {
+            assert!(quota(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

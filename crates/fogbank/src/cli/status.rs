@@ -28,6 +28,48 @@ pub fn run(arguments: &StatusArguments) -> Result<()> {
 struct Counts {
     living: BTreeMap<&'static str, usize>,
     kept: BTreeMap<&'static str, usize>,
+    /// What AWS makes for every account that comes to a region.
+    defaults: BTreeMap<&'static str, usize>,
+}
+
+/// Default VPCs and what was made with them, as long as nobody added to it; each is a part that nobody asked for.
+fn defaults(snapshot: &Snapshot) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::from([("account-region", snapshot.account_regions.len())]);
+    for vpc in snapshot.vpcs.all().filter(|vpc| vpc.is_default) {
+        let scope = &vpc.scope;
+        let subnets = snapshot
+            .subnets
+            .in_scope(scope)
+            .filter(|subnet| subnet.vpc_id == vpc.vpc_id && subnet.default_for_az);
+        let tables = snapshot
+            .route_tables
+            .in_scope(scope)
+            .filter(|table| table.vpc_id == vpc.vpc_id && table.is_main());
+        let acls = snapshot
+            .network_acls
+            .in_scope(scope)
+            .filter(|acl| acl.vpc_id == vpc.vpc_id && acl.is_default);
+        let groups = snapshot
+            .security_groups
+            .in_scope(scope)
+            .filter(|group| group.vpc_id == vpc.vpc_id && group.name == "default");
+        let gateways = snapshot
+            .internet_gateways
+            .in_scope(scope)
+            .filter(|gateway| gateway.attached_vpc.as_ref() == Some(&vpc.vpc_id));
+        for (kind, count) in [
+            ("vpc", 1),
+            ("subnet", subnets.count()),
+            ("route-table", tables.count()),
+            ("network-acl", acls.count()),
+            ("security-group", groups.count()),
+            ("internet-gateway", gateways.count()),
+        ] {
+            *counts.entry(kind).or_default() += count;
+        }
+    }
+    counts.retain(|_, count| *count > 0);
+    counts
 }
 
 impl Counts {
@@ -37,7 +79,7 @@ impl Counts {
             .into_iter()
             .filter(|(kind, _)| !kind.starts_with("status-"))
             .collect();
-        let mut kept = BTreeMap::new();
+        let mut kept: BTreeMap<_, usize> = BTreeMap::new();
         let over = [
             ("change", snapshot.changes.len()),
             ("task-definition", snapshot.task_definitions.len()),
@@ -79,14 +121,19 @@ impl Counts {
                     .count(),
             ),
         ];
-        for (kind, count) in over.into_iter().filter(|(_, count)| *count > 0) {
-            kept.insert(kind, count);
+        kept.extend(over.into_iter().filter(|(_, count)| *count > 0));
+        let defaults = defaults(snapshot);
+        for (kind, count) in kept.iter().chain(&defaults) {
             if let Some(left) = living.get_mut(kind) {
                 *left -= count;
             }
         }
         living.retain(|_, count| *count > 0);
-        Self { living, kept }
+        Self {
+            living,
+            kept,
+            defaults,
+        }
     }
 }
 
@@ -103,6 +150,7 @@ fn as_json(
         "empty": counts.living.is_empty(),
         "resources": counts.living,
         "kept": counts.kept,
+        "defaults": counts.defaults,
         "hosts": hosts,
         "unbuilt_operations_called": counters["unbuilt"],
     })
@@ -189,11 +237,20 @@ impl Tree {
 
     fn region(&mut self, snapshot: &Snapshot, scope: &Scope) {
         for vpc in snapshot.vpcs.in_scope(scope) {
-            let blocks: Vec<_> = vpc.blocks().map(|b| b.to_string()).collect();
+            let blocks: Vec<_> = vpc.all_blocks().map(|b| b.to_string()).collect();
+            let default = if vpc.is_default { "  default" } else { "" };
             self.line(
                 2,
-                &format!("{}{}  {}", vpc.vpc_id, name_of(&vpc.tags), blocks.join(" ")),
+                &format!(
+                    "{}{}  {}{default}",
+                    vpc.vpc_id,
+                    name_of(&vpc.tags),
+                    blocks.join(" ")
+                ),
             );
+            if is_untouched(snapshot, vpc) {
+                continue;
+            }
             for gateway in snapshot
                 .internet_gateways
                 .in_scope(scope)
@@ -402,6 +459,20 @@ impl Tree {
             }
         }
     }
+}
+
+/// A default VPC in which nothing is.
+fn is_untouched(snapshot: &Snapshot, vpc: &ec2::Vpc) -> bool {
+    vpc.is_default
+        && !snapshot
+            .enis
+            .in_scope(&vpc.scope)
+            .any(|eni| eni.vpc_id == vpc.vpc_id)
+        && snapshot
+            .subnets
+            .in_scope(&vpc.scope)
+            .filter(|subnet| subnet.vpc_id == vpc.vpc_id)
+            .all(|subnet| subnet.default_for_az)
 }
 
 fn name_of(tags: &fogbank_types::Tags) -> String {

@@ -260,6 +260,9 @@ fn attachment(snapshot: &Snapshot, task: &Task) -> wire::Attachment {
             details.push(pair("privateDnsName", format!("ip-{name}.{domain}")));
         }
         details.push(pair("privateIPv4Address", eni.private_ip.to_string()));
+        if let Some(address) = eni.ipv6_addresses.first() {
+            details.push(pair("ipv6Address", address.to_string()));
+        }
     }
     let status = match (eni, health::phase(snapshot, task)) {
         (None, _) => "DELETED",
@@ -298,6 +301,11 @@ fn show_container(
     let interfaces = health::address(snapshot, task).map(|ip| wire::NetworkInterface {
         attachment_id: Some(task.attachment_id.clone()),
         private_ipv4_address: Some(ip.to_string()),
+        ipv6_address: snapshot
+            .enis
+            .get(&task.scope, &task.eni_id)
+            .and_then(|eni| eni.ipv6_addresses.first())
+            .map(ToString::to_string),
         ..wire::NetworkInterface::default()
     });
     let number = |mib: Option<u32>| mib.map(|mib| mib.to_string());

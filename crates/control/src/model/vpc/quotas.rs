@@ -16,6 +16,9 @@ macro_rules! quotas {
             /// What a new AWS account has (facts VPC-3, RTB-4, IGW-1, NAT-8, EIP-1, SG-4, ACL-4, PEER-1).
             pub const AWS: Self = Self { $($name: $default,)* };
 
+            /// Every name that a quota can be set by: ours, and AWS's codes.
+            pub const NAMES: &[&str] = &[$(stringify!($name), $($code,)?)*];
+
             /// Those of this region: AWS's, except where its configuration says otherwise.
             pub fn of(config: &RegionConfig) -> Self {
                 if config.quotas.is_empty() {
@@ -89,6 +92,7 @@ mod tests {
         let quotas = Quotas::of(&config);
         assert_eq!((quotas.vpcs, quotas.routes_per_table), (9, 1000));
         assert_eq!(quotas.elastic_ips, 5);
+        assert!(Quotas::NAMES.contains(&"vpcs") && Quotas::NAMES.contains(&"L-93826ACB"));
     }
 
     #[test]

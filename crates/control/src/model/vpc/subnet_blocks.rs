@@ -9,6 +9,23 @@ use fogbank_types::*;
 /// A subnet has one IPv6 block at most.
 const BLOCKS_MAX: usize = 1;
 
+/// Whether a subnet of the VPC can have the block.
+pub(super) fn check(snapshot: &Snapshot, vpc: &Vpc, block: Ipv6Cidr) -> Result<(), Refusal> {
+    // Lengths go in steps of four; those of AWS begin at 44, but its own blocks for VPCs are of 56.
+    let sized = (44..=64).contains(&block.length()) && block.length().is_multiple_of(4);
+    let cidr = block.to_string();
+    if !sized || !vpc.ipv6_blocks().any(|own| own.covers(block)) {
+        return Err(Refusal::SubnetRange { cidr });
+    }
+    let taken = snapshot.subnets.in_scope(&vpc.scope).any(|other| {
+        other.vpc_id == vpc.vpc_id && other.ipv6_block().is_some_and(|b| b.overlaps(block))
+    });
+    if taken {
+        return Err(Refusal::SubnetConflict { cidr });
+    }
+    Ok(())
+}
+
 pub fn associate(
     tx: &mut Tx,
     scope: &Scope,
@@ -17,24 +34,13 @@ pub fn associate(
 ) -> Result<SubnetIpv6CidrAssociation, Refusal> {
     let subnet = subnets::get(tx.snapshot(), scope, subnet_id)?;
     let vpc = vpcs::get(tx.snapshot(), scope, &subnet.vpc_id)?;
-    // Lengths go in steps of four; those of AWS begin at 44, but its own blocks for VPCs are of 56.
-    let sized = (44..=64).contains(&block.length()) && block.length().is_multiple_of(4);
-    let cidr = block.to_string();
-    if !sized || !vpc.ipv6_blocks().any(|own| own.covers(block)) {
-        return Err(Refusal::SubnetRange { cidr });
-    }
     if subnet.ipv6_block().is_some() {
         return Err(Refusal::BlockLimit {
             id: subnet_id.to_string(),
             most: BLOCKS_MAX,
         });
     }
-    let taken = tx.snapshot().subnets.in_scope(scope).any(|other| {
-        other.vpc_id == subnet.vpc_id && other.ipv6_block().is_some_and(|b| b.overlaps(block))
-    });
-    if taken {
-        return Err(Refusal::SubnetConflict { cidr });
-    }
+    check(tx.snapshot(), vpc, block)?;
     let association = SubnetIpv6CidrAssociation {
         association_id: SubnetCidrAssociationId::from_bits(tx.random()),
         cidr_block: block,

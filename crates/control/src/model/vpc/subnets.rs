@@ -105,6 +105,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewSubnet) -> Result<Subnet, Refu
             vpc_id: new.vpc_id.to_string(),
         });
     }
+    if let Some(block) = new.ipv6_block {
+        subnet_blocks::check(tx.snapshot(), vpc, block)?;
+    }
     let zone = zone_named(scope, new.zone.as_deref())?;
     let subnet = Subnet {
         scope: scope.clone(),

@@ -108,6 +108,11 @@ pub fn associate_ipv6(
     Ok(association)
 }
 
+/// Whether there is a block of IPv6 to give.
+pub(super) fn check_pool(tx: &mut Tx) -> Result<(), Refusal> {
+    take_ipv6(tx).map(drop)
+}
+
 /// A /56 that no VPC of any account or region has; the pool's first is of AWS's services.
 fn take_ipv6(tx: &mut Tx) -> Result<Ipv6Cidr, Refusal> {
     let pool = tx.config().public_cidr_v6;

@@ -66,6 +66,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewVpc) -> Result<Vpc, Refusal> {
     if tx.snapshot().vpcs.in_scope(scope).count() >= Quotas::of(tx.config()).vpcs {
         return Err(Refusal::VpcLimit);
     }
+    if new.ipv6 {
+        vpc_blocks::check_pool(tx)?;
+    }
     let vpc = Vpc {
         scope: scope.clone(),
         vpc_id: VpcId::from_bits(tx.random()),

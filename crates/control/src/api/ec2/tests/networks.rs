@@ -115,7 +115,7 @@ fn malformed_calls_are_refused() {
         ),
         (
             "CreateVpc",
-            "CidrBlock=10.0.0.0/16&AmazonProvidedIpv6CidrBlock=true".to_owned(),
+            "CidrBlock=10.0.0.0/16&Ipv6Pool=ipv6pool-ec2-1".to_owned(),
             "InvalidParameterValue",
         ),
         (
@@ -131,7 +131,7 @@ fn malformed_calls_are_refused() {
         (
             "CreateSubnet",
             subnet("CidrBlock=10.0.0.0/24&Ipv6CidrBlock=2001:db8::/64"),
-            "InvalidParameterValue",
+            "InvalidSubnet.Range",
         ),
         (
             "CreateSubnet",
