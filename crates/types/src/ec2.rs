@@ -472,11 +472,24 @@ pub struct PrefixList {
     pub max_entries: u32,
     pub ipv4: bool,
     pub version: u64,
+    /// What the last change of it came to.
+    #[serde(default)]
+    pub state: PrefixListState,
     /// Entries of earlier versions.
     pub history: std::collections::BTreeMap<u64, Vec<PrefixListEntry>>,
     pub client_token: Option<String>,
     pub created_at: Timestamp,
     pub tags: Tags,
+}
+
+/// AWS changes lists in the background; here a change is done when the call answers.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrefixListState {
+    #[default]
+    CreateComplete,
+    ModifyComplete,
+    RestoreComplete,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -328,6 +328,7 @@ impl Region {
             max_entries: 10,
             ipv4: blocks.iter().all(|text| block(text).is_ipv4()),
             version: 1,
+            state: Default::default(),
             history: Default::default(),
             client_token: None,
             created_at: Timestamp(0),
