@@ -91,6 +91,8 @@ struct Region<'a> {
     client: Option<IpAddr>,
     /// The answer went where the packet did not come from, and AWS does not say what happens.
     astray: bool,
+    /// The interfaces whose groups let the packet through, out or in.
+    tracking: Vec<EniId>,
     /// Whose packet a gateway endpoint carried.
     through_endpoint: Option<&'a Eni>,
     /// What NAT gateways remember: the gateway's interface, and whom it speaks for.
@@ -105,6 +107,7 @@ impl<'a> Region<'a> {
             replying: false,
             client: None,
             astray: false,
+            tracking: Vec::new(),
             through_endpoint: None,
             translations: Vec::new(),
         }
@@ -248,10 +251,14 @@ impl<'a> Region<'a> {
             IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253)),
             IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
             IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-            IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253)),
         ];
-        if services.contains(&to) {
-            let served = matches!((packet.protocol, packet.detail), (6 | 17, 53) | (6, 80));
+        let resolver_v6 = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253);
+        if services.contains(&to) || to == resolver_v6 {
+            let served = match (packet.protocol, packet.detail) {
+                (6 | 17, 53) => true,
+                (6, 80) => to.is_ipv4(),
+                _ => false,
+            };
             return Some(if served {
                 Ok((Endpoint::Platform(vpc.vpc_id.clone()), packet.source))
             } else {
@@ -492,9 +499,13 @@ impl<'a> Region<'a> {
     }
 
     /// Allowed if any rule of any group allows it (fact SG-1).
-    fn group_check(&self, eni: &Eni, packet: Packet, egress: bool) -> Result<(), &'static str> {
-        let ungrouped = matches!(eni.owner, EniOwner::NatGateway(_));
-        if ungrouped || self.replying {
+    fn group_check(&mut self, eni: &Eni, packet: Packet, egress: bool) -> Result<(), &'static str> {
+        if let EniOwner::NatGateway(_) = eni.owner {
+            return Ok(());
+        }
+        if self.replying {
+            // Whoever did not see the connection begin does not know it.
+            self.astray |= !self.tracking.contains(&eni.eni_id);
             return Ok(());
         }
         let peer = peer_of(packet, egress);
@@ -520,6 +531,7 @@ impl<'a> Region<'a> {
         let groups = eni.groups.iter();
         let mut groups = groups.filter_map(|id| self.snapshot.security_groups.get(&eni.scope, id));
         if groups.any(|group| group.rules.iter().any(allows)) {
+            self.tracking.push(eni.eni_id.clone());
             Ok(())
         } else if egress {
             Err("egress rules")

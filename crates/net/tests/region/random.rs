@@ -368,7 +368,19 @@ pub fn any_route(region: &Region, dice: &mut Dice, vpc_id: &VpcId) -> Route {
         _ => RouteDestination::Block(any_block(dice)),
     };
     let v4 = destination.block().is_none_or(IpCidr::is_ipv4);
-    let target = any_target(region, dice, vpc_id, v4);
+    let vpc = region.snapshot.vpcs.get(&scope(), vpc_id).unwrap();
+    let inside = |block: IpCidr| vpc.all_blocks().any(|own| own.covers(block));
+    let target = loop {
+        let target = any_target(region, dice, vpc_id, v4);
+        // The only targets of a route into the VPC itself (fact RTB-3).
+        let appliance = matches!(
+            target,
+            RouteTarget::NatGateway(_) | RouteTarget::NetworkInterface(_)
+        );
+        if appliance || !destination.block().is_some_and(inside) {
+            break target;
+        }
+    };
     Route {
         destination,
         target,
