@@ -45,7 +45,7 @@ class Inside:
             out.write("nameserver 10.0.0.2\noptions timeout:1 attempts:2\n")
 
     def python(self, *arguments):
-        script = f'mount --bind {self.resolv} /etc/resolv.conf && exec "$@"'
+        script = f'busybox mount -o bind {self.resolv} /etc/resolv.conf && exec "$@"'
         done = subprocess.run(["ip", "netns", "exec", self.namespace, "sh", "-c", script, "sh", sys.executable, "-c", CLIENT, *arguments],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60,
                               env={k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {"AWS_EC2_METADATA_DISABLED": "true"})
@@ -59,7 +59,8 @@ class Inside:
 
 
 def scenario(host):
-    with host.region("--speed", "10") as region:
+    # With a state on disk, as control is killed.
+    with host.region("--speed", "10", data=os.path.join(host.folder, "data")) as region:
         ec2, = region.clients("ec2")
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
@@ -104,7 +105,7 @@ def scenario(host):
         context = ssl.create_default_context(cafile=by_nat.ca)
         with socket.create_connection(("198.18.0.8", 443), 3) as plain, context.wrap_socket(plain, server_hostname="vpce-1-a.logs.us-east-1.vpce.amazonaws.com") as tls:
             tls.sendall(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
-            assert tls.recv(12).startswith(b"HTTP/1.1 4"), "an answer of the API"
+            assert b" 4" in tls.recv(12), "an answer of the API"
 
         # By nothing: no image, so no task.
         arn = tasks.start(["true"], subnet=1)
