@@ -72,6 +72,13 @@ fn finish(outcome: Outcome) -> Fate {
     }
 }
 
+/// How a packet leaves its VPC for another.
+#[derive(Copy, Clone, PartialEq)]
+enum Way {
+    Peering,
+    World,
+}
+
 enum Hop<'a> {
     Local,
     InternetGateway,
@@ -91,6 +98,7 @@ struct Region<'a> {
     client: Option<IpAddr>,
     /// The answer went where the packet did not come from, and AWS does not say what happens.
     astray: bool,
+    ways: Vec<Way>,
     /// The interfaces whose groups let the packet through, out or in.
     tracking: Vec<EniId>,
     /// Whose packet a gateway endpoint carried.
@@ -107,6 +115,7 @@ impl<'a> Region<'a> {
             replying: false,
             client: None,
             astray: false,
+            ways: Vec::new(),
             tracking: Vec::new(),
             through_endpoint: None,
             translations: Vec::new(),
@@ -221,6 +230,7 @@ impl<'a> Region<'a> {
             // Straight to the interface: the peer's routes and gateways are not for us (PEER-1).
             // <https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html>
             Hop::Peer(vpc_id) => {
+                self.travel(Way::Peering);
                 if !self.is_of_vpc(eni, packet.source) {
                     return Err("peering carries its two VPCs' addresses only");
                 }
@@ -427,8 +437,17 @@ impl<'a> Region<'a> {
         Ok((Endpoint::Outside, packet.source))
     }
 
+    fn travel(&mut self, way: Way) {
+        if self.replying {
+            self.astray |= !self.ways.contains(&way);
+        } else {
+            self.ways.push(way);
+        }
+    }
+
     /// To a public address: by the internet gateway of the VPC that has it.
     fn enter(&mut self, packet: Packet) -> Outcome {
+        self.travel(Way::World);
         if self.is_service(packet.destination) {
             return self.serve(packet);
         }

@@ -129,6 +129,13 @@ fn model_step(model: &mut Program, new: &Program, place: &Place, work: &Work) {
                     .is_none()
             );
         }
+        Work::Delay {
+            device, delay_ms, ..
+        } => {
+            if let Some(veth) = namespace.veths.get_mut(device) {
+                veth.delay_ms = *delay_ms;
+            }
+        }
         Work::RemoveVeth { device } => {
             assert!(namespace.veths.remove(device).is_some());
         }
