@@ -12,11 +12,12 @@ pub mod explain;
 pub mod names;
 mod observe;
 pub mod packet;
+pub mod patch;
 pub mod plan;
 pub mod program;
 pub mod reference;
 
 pub use apply::{Applier, ApplyError, Report};
-pub use compile::compile;
+pub use compile::{Change, Compiler, compile};
 pub use names::{eni_namespace, vpc_namespace};
 pub use program::{Alarm, Program};

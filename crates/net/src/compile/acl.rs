@@ -27,10 +27,11 @@ struct Maps {
 
 pub(super) fn add(program: &mut Program, table: &mut Table, region: &Region<'_>) {
     let mut maps = Maps::default();
+    let mut is_needed = false;
     for subnet in region.subnets.values() {
-        add_subnet(program, table, region, subnet, &mut maps);
+        is_needed |= add_subnet(program, table, region, subnet, &mut maps);
     }
-    if maps.leaving.is_empty() && maps.entering.is_empty() {
+    if !is_needed {
         return;
     }
     let verdict_of = |direction, map: &str| {
@@ -48,14 +49,14 @@ pub(super) fn add(program: &mut Program, table: &mut Table, region: &Region<'_>)
     table.chains.insert("acl".to_owned(), chain);
 }
 
-/// One subnet's chains, and its devices in the maps.
+/// One subnet's chains, and its devices in the maps. Whether it needs any.
 fn add_subnet(
     program: &mut Program,
     table: &mut Table,
     region: &Region<'_>,
     subnet: &Subnet,
     maps: &mut Maps,
-) {
+) -> bool {
     let acl = acl_of(region, subnet);
     if acl.is_none() {
         program.alarm(
@@ -63,21 +64,23 @@ fn add_subnet(
             "no network ACL: nothing crosses its border",
         );
     }
+    let restricts = |egress| !lets_all_pass(&ordered(acl, egress, table.family));
+    if !region.is_occupied(subnet) || !(restricts(true) || restricts(false)) {
+        return false;
+    }
+    if !region.is_in_focus(subnet) {
+        return true;
+    }
     let locals = region.local.iter();
     let devices: BTreeSet<String> = locals
         .filter(|eni| eni.subnet_id == subnet.subnet_id)
         .map(|eni| names::eni_device(&eni.eni_id))
         .collect();
-    if devices.is_empty() {
-        return;
-    }
-    let mut used = false;
     for (egress, map) in [(true, &mut maps.leaving), (false, &mut maps.entering)] {
         let entries = ordered(acl, egress, table.family);
         if lets_all_pass(&entries) {
             continue;
         }
-        used = true;
         let name = format!("{}-{}", subnet.subnet_id, if egress { "out" } else { "in" });
         let chain = subnet_chain(region, subnet, &entries, egress, table.family);
         table.chains.insert(name.clone(), chain);
@@ -85,10 +88,18 @@ fn add_subnet(
             map.insert(device.clone(), Verdict::Jump(name.clone()));
         }
     }
-    if used {
-        let set = Set::Devices(devices);
-        table.sets.insert(devices_name(subnet), set);
-    }
+    let set = Set::Devices(devices);
+    table.sets.insert(devices_name(subnet), set);
+    true
+}
+
+/// Which directions of which families an ACL does not restrict at all.
+pub(super) fn open_ways(acl: &NetworkAcl) -> Vec<bool> {
+    let ways = [Family::V4, Family::V6]
+        .into_iter()
+        .flat_map(|family| [true, false].map(|egress| (family, egress)));
+    ways.map(|(family, egress)| lets_all_pass(&ordered(Some(acl), egress, family)))
+        .collect()
 }
 
 fn devices_name(subnet: &Subnet) -> String {

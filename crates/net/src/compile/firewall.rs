@@ -247,6 +247,13 @@ fn security_gates(program: &mut Program, table: &mut Table, region: &Region<'_>)
             maps[1].insert(device, Verdict::Jump(ingress));
         }
     }
+    if let Some(view) = region.view {
+        for list in &view.lists {
+            let groups: Vec<&str> = list.iter().map(String::as_str).collect();
+            super::groups::list_chains(table, &groups);
+        }
+        used = view.groups.iter().map(String::as_str).collect();
+    }
     super::groups::add(program, table, region, &used);
     let [egress, ingress] = maps;
     gate(table, region, "egress", egress);

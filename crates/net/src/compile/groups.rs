@@ -70,6 +70,9 @@ pub(super) fn add<'a>(
             table.chains.insert(chain_name(id, egress), chain);
         }
     }
+    if let Some(view) = region.view {
+        referenced = view.members.iter().collect();
+    }
     for group in referenced {
         let set = Set::Addresses(members(region, group, table.family));
         table.sets.insert(members_name(group), set);

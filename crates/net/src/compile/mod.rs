@@ -37,12 +37,15 @@ mod edge;
 mod endpoint;
 mod eni;
 mod firewall;
+mod focus;
 mod gateway;
 mod groups;
+mod index;
 mod peering;
 mod region;
 mod routes;
 mod untracked;
+mod update;
 mod vpc;
 mod zone;
 
@@ -54,16 +57,21 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use region::Region;
+pub use update::{Change, Compiler};
 
 /// What `compile` must know of the host besides the snapshot.
 pub type HostView = RegionConfig;
 
 /// The program of this host for that snapshot.
 pub fn compile(snapshot: &Snapshot, config: &HostView) -> Program {
+    program_of(&region::regions(snapshot, config), config)
+}
+
+/// The program of those VPCs, or of the parts of them that are in focus.
+fn program_of(regions: &[Region<'_>], config: &HostView) -> Program {
     let mut program = Program::default();
-    let regions = region::regions(snapshot, config);
-    edge::add(&mut program, config, &regions);
-    for region in &regions {
+    edge::add(&mut program, config, regions);
+    for region in regions {
         vpc::add(&mut program, region);
         for eni in &region.local {
             eni::add(&mut program, region, eni);
@@ -118,4 +126,34 @@ impl Program {
 /// Whether this address of the public pool can be given a route: inside the pool, not the link's own.
 fn routable(config: &RegionConfig, public_ip: Ipv4Addr) -> bool {
     config.public_cidr.contains(public_ip) && !crate::names::is_link_address(config, public_ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_would_share_a_number_get_two() {
+        let ids = ["a", "b", "c", "d"];
+        let given = numbers(ids.into_iter(), 4);
+        let distinct: BTreeSet<u32> = given.iter().map(|(_, number)| *number).collect();
+        assert_eq!(distinct.len(), 4);
+        assert_eq!(
+            numbers(ids.into_iter().rev(), 4),
+            given,
+            "order is irrelevant"
+        );
+        assert_eq!(
+            numbers(ids.into_iter(), 2).len(),
+            2,
+            "no more than there are"
+        );
+    }
+
+    #[test]
+    fn a_number_does_not_depend_on_ids_elsewhere() {
+        let alone = numbers(["vpc-1"].into_iter(), 1 << 14);
+        let among = numbers(["vpc-0", "vpc-1", "vpc-2"].into_iter(), 1 << 14);
+        assert!(among.contains(&alone[0]));
+    }
 }

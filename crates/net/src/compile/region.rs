@@ -1,10 +1,12 @@
 //! The rows of each VPC of this host, sorted in once, and what follows from them.
 
+use super::focus::View;
+use super::index::is_local;
 use crate::names;
 use crate::program::Family;
 use fogbank_types::ec2::{
-    Eni, NetworkAcl, PeeringStatus, RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpointKind,
-    VpcPeeringConnection,
+    ElasticIp, Eni, NetworkAcl, PeeringStatus, RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint,
+    VpcEndpointKind, VpcPeeringConnection,
 };
 use fogbank_types::{IpCidr, RegionConfig, Scope, Snapshot, VpcId};
 use std::collections::{BTreeMap, HashMap};
@@ -16,9 +18,7 @@ pub(super) struct Region<'a> {
     pub snapshot: &'a Snapshot,
     pub vpc: &'a Vpc,
     pub subnets: BTreeMap<&'a str, &'a Subnet>,
-    /// All of the VPC, on whatever host, ordered by id.
-    pub enis: Vec<&'a Eni>,
-    /// Those that live here.
+    /// Interfaces that live here, ordered by id; in an update those in focus.
     pub local: Vec<&'a Eni>,
     pub groups: BTreeMap<&'a str, &'a SecurityGroup>,
     /// Who is in a group that rules of this VPC may name: its own and those of VPCs that are
@@ -36,6 +36,8 @@ pub(super) struct Region<'a> {
     pub peers: Vec<Peer<'a>>,
     /// A flow log covers some of it.
     pub is_logged: bool,
+    /// In an update: what is there of that which interfaces share.
+    pub view: Option<&'a View>,
 }
 
 /// The other side of a peering connection.
@@ -49,13 +51,12 @@ pub(super) struct Peer<'a> {
 type Key<'a> = (&'a Scope, &'a VpcId);
 
 impl<'a> Region<'a> {
-    fn new(snapshot: &'a Snapshot, config: &'a RegionConfig, vpc: &'a Vpc) -> Self {
+    pub fn new(snapshot: &'a Snapshot, config: &'a RegionConfig, vpc: &'a Vpc) -> Self {
         Self {
             config,
             snapshot,
             vpc,
             subnets: BTreeMap::new(),
-            enis: Vec::new(),
             local: Vec::new(),
             groups: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -67,11 +68,26 @@ impl<'a> Region<'a> {
             endpoint_number: None,
             peers: Vec::new(),
             is_logged: false,
+            view: None,
         }
     }
 
     pub fn subnet_of(&self, eni: &Eni) -> Option<&'a Subnet> {
         self.subnets.get(eni.subnet_id.as_str()).copied()
+    }
+
+    /// Whether an interface of that subnet lives here.
+    pub fn is_occupied(&self, subnet: &Subnet) -> bool {
+        match self.view {
+            Some(view) => view.occupied.contains(subnet.subnet_id.as_str()),
+            None => self.local.iter().any(|e| e.subnet_id == subnet.subnet_id),
+        }
+    }
+
+    /// Whether what is made for the subnet as a whole is wanted.
+    pub fn is_in_focus(&self, subnet: &Subnet) -> bool {
+        self.view
+            .is_none_or(|view| view.subnets.contains(subnet.subnet_id.as_str()))
     }
 
     /// The VPC's blocks of a family.
@@ -166,15 +182,13 @@ pub(super) fn regions<'a>(snapshot: &'a Snapshot, config: &'a RegionConfig) -> V
         .values()
         .filter(|region| has_gateway_endpoint(region))
         .map(|region| region.vpc.vpc_id.as_str());
-    let count = u32::from(names::ENDPOINT_SOURCES_COUNT);
-    let endpoint_numbers: HashMap<_, _> =
-        super::numbers(with_endpoint, count).into_iter().collect();
+    let endpoint_numbers = endpoint_numbers(with_endpoint);
     for region in by_vpc.values_mut() {
         let number = endpoint_numbers.get(region.vpc.vpc_id.as_str());
-        region.endpoint_number = number.map(|number| *number as u16);
+        region.endpoint_number = number.copied();
         region.is_logged = is_logged(region);
     }
-    let elastic = elastic_addresses(snapshot);
+    let elastic = elastic_addresses(snapshot.elastic_ips.all().map(AsRef::as_ref));
     for region in by_vpc.values_mut().filter(|r| r.internet_gateway) {
         region.public = public_addresses(region, &elastic);
     }
@@ -204,8 +218,7 @@ fn sort_in<'a>(
         region.members.insert(row.group_id.as_str(), Vec::new())
     });
     each!(enis, row, region, {
-        region.enis.push(row);
-        if row.host.as_deref() == Some(config.host.as_str()) {
+        if is_local(row, config) {
             region.local.push(row);
         }
         for group in &row.groups {
@@ -295,23 +308,39 @@ fn has_gateway_endpoint(region: &Region<'_>) -> bool {
     let endpoints = region.snapshot.vpc_endpoints.in_scope(&region.vpc.scope);
     endpoints
         .filter(|endpoint| endpoint.vpc_id == region.vpc.vpc_id)
-        .any(|endpoint| matches!(endpoint.kind, VpcEndpointKind::Gateway { .. }))
+        .any(|endpoint| is_gateway_endpoint(endpoint))
 }
 
-fn is_logged(region: &Region<'_>) -> bool {
+pub(super) fn is_gateway_endpoint(endpoint: &VpcEndpoint) -> bool {
+    matches!(endpoint.kind, VpcEndpointKind::Gateway { .. })
+}
+
+/// A number for each VPC of this host that has a gateway endpoint.
+pub(super) fn endpoint_numbers<'a>(
+    with_endpoint: impl Iterator<Item = &'a str>,
+) -> HashMap<&'a str, u16> {
+    let count = u32::from(names::ENDPOINT_SOURCES_COUNT);
+    let numbers = super::numbers(with_endpoint, count).into_iter();
+    numbers.map(|(id, number)| (id, number as u16)).collect()
+}
+
+pub(super) fn is_logged(region: &Region<'_>) -> bool {
     use fogbank_types::diagnosis::FlowLogResource;
     let mut logs = region.snapshot.flow_logs.in_scope(&region.vpc.scope);
     logs.any(|log| match &log.resource {
         FlowLogResource::Vpc(id) => *id == region.vpc.vpc_id,
         FlowLogResource::Subnet(id) => region.subnets.contains_key(id.as_str()),
-        FlowLogResource::NetworkInterface(id) => region.local.iter().any(|e| e.eni_id == *id),
+        FlowLogResource::NetworkInterface(id) => {
+            let eni = region.snapshot.enis.get(&region.vpc.scope, id);
+            eni.is_some_and(|eni| eni.vpc_id == region.vpc.vpc_id && is_local(eni, region.config))
+        }
     })
 }
 
-type Elastic<'a> = HashMap<(&'a str, Ipv4Addr), Ipv4Addr>;
+pub(super) type Elastic<'a> = HashMap<(&'a str, Ipv4Addr), Ipv4Addr>;
 
-fn elastic_addresses(snapshot: &Snapshot) -> Elastic<'_> {
-    let all = snapshot.elastic_ips.all().filter_map(|ip| {
+pub(super) fn elastic_addresses<'a>(ips: impl Iterator<Item = &'a ElasticIp>) -> Elastic<'a> {
+    let all = ips.filter_map(|ip| {
         let association = ip.association.as_ref()?;
         let key = (association.eni_id.as_str(), association.private_ip);
         Some((key, ip.public_ip))
@@ -320,7 +349,10 @@ fn elastic_addresses(snapshot: &Snapshot) -> Elastic<'_> {
 }
 
 /// An Elastic IP goes before the address that came with the interface (fact EIP-4).
-fn public_addresses(region: &Region<'_>, elastic: &Elastic<'_>) -> BTreeMap<Ipv4Addr, Ipv4Addr> {
+pub(super) fn public_addresses(
+    region: &Region<'_>,
+    elastic: &Elastic<'_>,
+) -> BTreeMap<Ipv4Addr, Ipv4Addr> {
     let mut public = BTreeMap::new();
     for eni in &region.local {
         for private_ip in eni.addresses() {

@@ -30,7 +30,9 @@ fn is_dark(region: &Region<'_>, eni: &Eni) -> bool {
 pub(super) fn add(table: &mut Table, region: &Region<'_>) {
     let enis = region.local.iter().filter(|eni| is_dark(region, eni));
     let dark: BTreeSet<String> = enis.map(|eni| names::eni_device(&eni.eni_id)).collect();
-    if dark.is_empty() {
+    // Also without an interface in such a zone: what an interface changes is its own element only.
+    let mut faults = region.snapshot.zone_faults.all();
+    if !faults.any(|fault| !matches!(fault.kind, ZoneFaultKind::Slow { .. })) {
         return;
     }
     table.sets.insert("dark".to_owned(), Set::Devices(dark));

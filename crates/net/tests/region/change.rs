@@ -35,6 +35,9 @@ pub fn any_change(region: &mut Region, dice: &mut Dice) {
             let subnet = dice.pick(&all::<Subnet>(region));
             let groups = of_vpc(region, |g: &SecurityGroup| g.vpc_id == subnet.vpc_id);
             let n = 60 + dice.below(4) as u64;
+            if subnet.cidr_block.nth(n + 40).is_none() {
+                return;
+            }
             let taken = |eni: &Eni| {
                 eni.vpc_id == subnet.vpc_id
                     && eni.addresses().any(|a| Some(a) == subnet.cidr_block.nth(n))
