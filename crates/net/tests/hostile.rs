@@ -136,11 +136,17 @@ impl Arena {
 
     /// Sends those and asserts that nothing but the honest probes reaches the two others.
     fn assert_unheard(&self, what: &str, hostile: &[Vec<u8>]) {
-        for eni in [&self.victim, &self.far] {
-            let wire = Wire::open(&self.at(eni));
+        self.assert_unheard_when(what, || {
             for bytes in hostile {
                 self.sender.send(bytes);
             }
+        });
+    }
+
+    fn assert_unheard_when(&self, what: &str, mischief: impl Fn()) {
+        for eni in [&self.victim, &self.far] {
+            let wire = Wire::open(&self.at(eni));
+            mischief();
             for v4 in [true, false] {
                 let heard = self.intruders(eni, &wire, v4);
                 assert_eq!(heard, Vec::<Vec<u8>>::new(), "{what}: {}", eni.private_ip);
@@ -201,17 +207,15 @@ fn a_forged_source_goes_nowhere() {
         arena.assert_unheard("forged", &hostile);
         // The same by frames, past the guest's own kernel.
         let wire = Wire::open(&arena.guest_is);
-        for bytes in &hostile {
-            let kind = if bytes[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
-            for to in [names::ROUTER_MAC, arena.victim.mac, BROADCAST] {
-                wire.send(
-                    &arena.guest_is,
-                    "eth0",
-                    &frame(to, arena.guest.mac, kind, bytes),
-                );
+        arena.assert_unheard_when("forged frames", || {
+            for bytes in &hostile {
+                let kind = if bytes[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
+                for to in [names::ROUTER_MAC, arena.victim.mac, BROADCAST] {
+                    let frame = frame(to, arena.guest.mac, kind, bytes);
+                    wire.send(&arena.guest_is, "eth0", &frame);
+                }
             }
-        }
-        arena.assert_unheard("forged frames", &[]);
+        });
     });
 }
 
@@ -335,14 +339,15 @@ fn a_guest_is_no_router() {
         let places = [arena.router(), arena.at(&arena.victim)];
         let before: Vec<_> = places.iter().map(look).collect();
         let wire = Wire::open(&arena.guest_is);
-        for source in ["fe80::bad", "fe80::1"] {
-            let bytes = discovery_bytes(addr(source), addr("ff02::1"), &router_advertisement());
-            for to in [MacAddr([0x33, 0x33, 0, 0, 0, 1]), names::ROUTER_MAC] {
-                let frame = frame(to, arena.guest.mac, 0x86dd, &bytes);
-                wire.send(&arena.guest_is, "eth0", &frame);
+        arena.assert_unheard_when("advertisements", || {
+            for source in ["fe80::bad", "fe80::1"] {
+                let bytes = discovery_bytes(addr(source), addr("ff02::1"), &router_advertisement());
+                for to in [MacAddr([0x33, 0x33, 0, 0, 0, 1]), names::ROUTER_MAC] {
+                    let frame = frame(to, arena.guest.mac, 0x86dd, &bytes);
+                    wire.send(&arena.guest_is, "eth0", &frame);
+                }
             }
-        }
-        arena.assert_unheard("advertisements", &[]);
+        });
         let after: Vec<_> = places.iter().map(look).collect();
         assert_eq!(before, after);
     });
@@ -500,21 +505,22 @@ fn what_is_for_many_reaches_nobody() {
         let from = Arena::address(&arena.guest, true);
         let multicast = MacAddr([1, 0, 0x5e, 0, 0, 1]);
         let multicast_v6 = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
-        for to in ["10.0.1.255", "255.255.255.255", "224.0.0.1", "10.0.255.255"] {
-            let bytes = probe(&packet(from, addr(to), UDP, OPEN), 9);
-            for mac in [BROADCAST, multicast, names::ROUTER_MAC] {
-                let frame = frame(mac, arena.guest.mac, 0x0800, &bytes);
-                wire.send(&arena.guest_is, "eth0", &frame);
+        arena.assert_unheard_when("to many", || {
+            for to in ["10.0.1.255", "255.255.255.255", "224.0.0.1", "10.0.255.255"] {
+                let bytes = probe(&packet(from, addr(to), UDP, OPEN), 9);
+                for mac in [BROADCAST, multicast, names::ROUTER_MAC] {
+                    let frame = frame(mac, arena.guest.mac, 0x0800, &bytes);
+                    wire.send(&arena.guest_is, "eth0", &frame);
+                }
             }
-        }
-        for to in ["ff02::1", "ff05::1", "ff0e::1", "ff02::1:ff00:b"] {
-            let bytes = probe(&packet(arena.guest_v6, addr(to), UDP, OPEN), 10);
-            for mac in [multicast_v6, names::ROUTER_MAC] {
-                let frame = frame(mac, arena.guest.mac, 0x86dd, &bytes);
-                wire.send(&arena.guest_is, "eth0", &frame);
+            for to in ["ff02::1", "ff05::1", "ff0e::1", "ff02::1:ff00:b"] {
+                let bytes = probe(&packet(arena.guest_v6, addr(to), UDP, OPEN), 10);
+                for mac in [multicast_v6, names::ROUTER_MAC] {
+                    let frame = frame(mac, arena.guest.mac, 0x86dd, &bytes);
+                    wire.send(&arena.guest_is, "eth0", &frame);
+                }
             }
-        }
-        arena.assert_unheard("to many", &[]);
+        });
     });
 }
 
