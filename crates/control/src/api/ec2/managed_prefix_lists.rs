@@ -10,7 +10,7 @@ use crate::api::{ApiError, Context};
 use crate::model::vpc::prefix_lists::{self, NewPrefixList, PrefixListChange};
 use crate::model::vpc::{Refusal, ResourceKind, ids};
 use fogbank_types::aws_service::{self, AwsPrefixList};
-use fogbank_types::ec2::{PrefixList as Row, PrefixListEntry as EntryRow};
+use fogbank_types::ec2::{PrefixList as Row, PrefixListEntry as EntryRow, PrefixListState};
 use fogbank_types::place::partition;
 use fogbank_types::{IpCidr, PrefixListId, Scope, Tags};
 use fogbank_wire::ec2::*;
@@ -73,11 +73,11 @@ fn find(context: &Context, id: &str) -> Result<Known, Refusal> {
     found.ok_or_else(|| Refusal::not_found(ResourceKind::PrefixList, id))
 }
 
-/// What the last call about it came to.
 fn state(row: &Row) -> &'static str {
-    match row.version {
-        1 => "create-complete",
-        _ => "modify-complete",
+    match row.state {
+        PrefixListState::CreateComplete => "create-complete",
+        PrefixListState::ModifyComplete => "modify-complete",
+        PrefixListState::RestoreComplete => "restore-complete",
     }
 }
 
@@ -137,7 +137,7 @@ pub fn create(
         prefix_lists::create(tx, &context.scope(), new.clone())
     })?;
     Ok(CreateManagedPrefixListResult {
-        prefix_list: Some(render(&row, "create-complete")),
+        prefix_list: Some(render(&row, state(&row))),
     })
 }
 
@@ -232,7 +232,7 @@ pub fn modify(
         prefix_lists::modify(tx, &context.scope(), &id, change.clone())
     })?;
     Ok(ModifyManagedPrefixListResult {
-        prefix_list: Some(render(&row, "modify-complete")),
+        prefix_list: Some(render(&row, state(&row))),
     })
 }
 
@@ -259,7 +259,7 @@ pub fn restore(
         prefix_lists::restore(tx, &context.scope(), &id, previous, current)
     })?;
     Ok(RestoreManagedPrefixListVersionResult {
-        prefix_list: Some(render(&row, "restore-complete")),
+        prefix_list: Some(render(&row, state(&row))),
     })
 }
 

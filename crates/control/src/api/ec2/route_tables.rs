@@ -347,16 +347,18 @@ pub fn replace_route(
     context: &Context,
     request: ReplaceRouteRequest,
 ) -> Result<ReplaceRouteResponse, ApiError> {
-    not_offered(
-        request.local_target == Some(true),
-        "Replacing the target of a local route",
-    )?;
     let table = ids::parse(&request.route_table_id)?;
     let destination = destination(
         request.destination_cidr_block,
         request.destination_ipv6_cidr_block,
         request.destination_prefix_list_id,
     )?;
+    if request.local_target == Some(true) {
+        write(context, request.dry_run, |tx| {
+            routes::reset_local(tx, &context.scope(), &table, &destination)
+        })?;
+        return Ok(ReplaceRouteResponse {});
+    }
     let target = targets!(request).parse()?;
     let route = RouteRow {
         destination,

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 mod diagnosis;
+mod interfaces;
+mod ipv6;
 mod networks;
 mod peering;
 mod prefix_lists;
@@ -45,6 +47,18 @@ impl Region {
         }
     }
 
+    /// What a caller of the region's own account gets.
+    fn context(&self) -> Context {
+        let caller = Caller {
+            account: "000000000000".to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key: "AKID".to_owned(),
+            request_id: String::new(),
+            host: "localhost".to_owned(),
+        };
+        Context::new(caller, self.engine.clone())
+    }
+
     /// Status and body of the answer to an action with its parameters.
     fn send(&self, action: &str, parameters: &str) -> (u16, String) {
         self.send_as("000000000000", "us-east-1", action, parameters)
@@ -75,14 +89,11 @@ impl Region {
             Ok(call) => call,
             Err(refused) => return text(refused.response()),
         };
-        let caller = Caller {
-            account: account.to_owned(),
-            region: call.region.clone(),
-            access_key: call.access_key.clone(),
-            request_id: call.request_id.clone(),
-            host: "localhost".to_owned(),
-        };
-        let context = Context::new(caller, self.engine.clone());
+        let mut context = self.context();
+        context.caller.account = account.to_owned();
+        context.caller.region = call.region.clone();
+        context.caller.access_key = call.access_key.clone();
+        context.caller.request_id = call.request_id.clone();
         let operation = call.operation;
         let handler = self
             .handlers

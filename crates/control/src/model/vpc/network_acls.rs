@@ -12,9 +12,6 @@ pub const LAST_ENTRY: i32 = 32767;
 /// The same for IPv6, in a VPC that has it.
 pub const LAST_ENTRY_V6: i32 = 32768;
 
-/// Entries that a default ACL is born with; the second once its VPC has IPv6 (fact ACL-3).
-const DEFAULT_NUMBERS: (u16, u16) = (100, 101);
-
 /// An entry as a caller gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEntry {
@@ -55,45 +52,21 @@ fn new_acl(
     }
 }
 
-/// The ACL that a VPC is born with: rule 100 allows all, both ways (fact ACL-3).
+/// The ACL that a VPC is born with: rule 100 allows all, both ways (fact ACL-3). See `vpc_blocks` for IPv6.
 pub(super) fn create_default(tx: &mut Tx, vpc: &Vpc) {
     let id = NetworkAclId::from_bits(tx.random());
     let mut acl = new_acl(tx, &vpc.scope, id, &vpc.vpc_id, Tags::new());
     acl.is_default = true;
-    acl.entries = default_entries(DEFAULT_NUMBERS.0, Ipv4Cidr::ANY.into());
-    if vpc.ipv6_blocks().next().is_some() {
-        acl.entries
-            .extend(default_entries(DEFAULT_NUMBERS.1, Ipv6Cidr::ANY.into()));
-    }
+    acl.entries = [true, false]
+        .map(|egress| NetworkAclEntry {
+            number: 100,
+            egress,
+            allow: true,
+            traffic: Traffic::All,
+            cidr_block: Ipv4Cidr::ANY.into(),
+        })
+        .into();
     tx.put(acl);
-}
-
-fn default_entries(number: u16, cidr_block: IpCidr) -> Vec<NetworkAclEntry> {
-    let entry = |egress| NetworkAclEntry {
-        number,
-        egress,
-        allow: true,
-        traffic: Traffic::All,
-        cidr_block,
-    };
-    [true, false].map(entry).into()
-}
-
-/// A VPC's first IPv6 block opens its default ACL to IPv6, unless somebody changed its entries.
-/// <https://docs.aws.amazon.com/vpc/latest/userguide/default-network-acl.html>
-pub fn open_ipv6(tx: &mut Tx, vpc: &Vpc) {
-    let acls = tx.snapshot().network_acls.in_scope(&vpc.scope);
-    let untouched = default_entries(DEFAULT_NUMBERS.0, Ipv4Cidr::ANY.into());
-    let ids: Vec<_> = acls
-        .filter(|acl| acl.is_default && acl.vpc_id == vpc.vpc_id && acl.entries == untouched)
-        .map(|acl| acl.network_acl_id.clone())
-        .collect();
-    for id in ids {
-        tx.update::<NetworkAcl>(&vpc.scope, &id, |acl| {
-            acl.entries
-                .extend(default_entries(DEFAULT_NUMBERS.1, Ipv6Cidr::ANY.into()));
-        });
-    }
 }
 
 /// Without entries of its own it blocks everything. A call with the client token of an earlier one answers that one's.
@@ -333,19 +306,6 @@ mod tests {
             Err(Refusal::AclEntryLimit)
         );
         create_entry(&mut tx, &scope(), &id, entry(122, true)).unwrap();
-    }
-
-    #[test]
-    fn a_default_acl_that_nobody_changed_opens_to_ipv6() {
-        let (mut tx, vpc, _) = stage();
-        let default = |tx: &Tx| {
-            let mut acls = tx.snapshot().network_acls.in_scope(&scope());
-            NetworkAcl::clone(acls.find(|acl| acl.is_default).unwrap())
-        };
-        open_ipv6(&mut tx, &vpc);
-        assert_eq!(default(&tx).entries.len(), 4);
-        open_ipv6(&mut tx, &vpc);
-        assert_eq!(default(&tx).entries.len(), 4, "once");
     }
 
     #[test]

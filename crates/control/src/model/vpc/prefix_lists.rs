@@ -105,6 +105,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewPrefixList) -> Result<PrefixLi
         max_entries,
         ipv4: new.ipv4,
         version: 1,
+        state: PrefixListState::CreateComplete,
         history: BTreeMap::new(),
         client_token: new.client_token,
         created_at: tx.now(),
@@ -217,6 +218,7 @@ pub fn modify(
     if entries_change {
         change_entries(tx, &mut list, change.add, &change.remove)?;
     }
+    list.state = PrefixListState::ModifyComplete;
     if let Some(size) = change.max_entries {
         resize(tx, &mut list, size)?;
     }
@@ -368,6 +370,7 @@ pub fn restore(
     }
     let before = std::mem::replace(&mut list.entries, entries);
     next_version(tx, &mut list, before);
+    list.state = PrefixListState::RestoreComplete;
     tx.put(list.clone());
     Ok(list)
 }

@@ -53,6 +53,23 @@ pub fn replace(
     Ok(())
 }
 
+/// Gives a local route its local target back; it has no other here.
+pub fn reset_local(
+    tx: &Tx,
+    scope: &Scope,
+    table_id: &RouteTableId,
+    destination: &RouteDestination,
+) -> Result<(), Refusal> {
+    let table = route_tables::get(tx.snapshot(), scope, table_id)?;
+    let vpc = vpcs::get(tx.snapshot(), scope, &table.vpc_id)?;
+    if is_local(vpc, destination) {
+        return Ok(());
+    }
+    Err(Refusal::value(format!(
+        "The route {destination} is not a local route: only a local route can have the target local."
+    )))
+}
+
 pub fn delete(
     tx: &mut Tx,
     scope: &Scope,
@@ -513,5 +530,120 @@ mod tests {
         }
         let refusal = create(&mut tx, &scope(), &table, route("20.1.0.0/24", target)).unwrap_err();
         assert_eq!(refusal.code(), "RouteLimitExceeded");
+    }
+
+    /// A VPC with IPv6, its main table and an egress-only gateway.
+    fn stage_v6() -> (Tx, Vpc, RouteTableId, EgressOnlyInternetGatewayId) {
+        let Stage {
+            mut tx, vpc, table, ..
+        } = stage();
+        super::super::vpc_blocks::associate_ipv6(&mut tx, &scope(), &vpc.vpc_id).unwrap();
+        let vpc = Vpc::clone(vpcs::get(tx.snapshot(), &scope(), &vpc.vpc_id).unwrap());
+        let id = EgressOnlyInternetGatewayId::from_bits(9);
+        tx.put(EgressOnlyInternetGateway {
+            scope: scope(),
+            egress_only_internet_gateway_id: id.clone(),
+            vpc_id: vpc.vpc_id.clone(),
+            client_token: None,
+            created_at: tx.now(),
+            tags: Tags::new(),
+        });
+        (tx, vpc, table, id)
+    }
+
+    #[test]
+    fn ipv6_has_local_routes_reserved_ranges_and_gateways_of_its_own() {
+        let (mut tx, vpc, table, gateway) = stage_v6();
+        let target = RouteTarget::EgressOnlyInternetGateway(gateway);
+        let local = vpc.ipv6_blocks().next().unwrap().to_string();
+        for (destination, code) in [
+            (local.as_str(), "RouteAlreadyExists"),
+            ("fd00:ec2::/64", "InvalidParameterValue"),
+            ("0.0.0.0/0", "InvalidParameterValue"),
+        ] {
+            let route = route(destination, target.clone());
+            let refusal = create(&mut tx, &scope(), &table, route).unwrap_err();
+            assert_eq!(refusal.code(), code, "{destination}");
+        }
+        create(&mut tx, &scope(), &table, route("::/0", target)).unwrap();
+        let unknown =
+            RouteTarget::EgressOnlyInternetGateway(EgressOnlyInternetGatewayId::from_bits(1));
+        let refusal = create(&mut tx, &scope(), &table, route("2000::/3", unknown)).unwrap_err();
+        assert_eq!(refusal.code(), "InvalidGatewayID.NotFound");
+    }
+
+    #[test]
+    fn the_families_count_on_their_own_and_a_list_by_its_size() {
+        let (mut tx, _, table, gateway) = stage_v6();
+        let v6 = RouteTarget::EgressOnlyInternetGateway(gateway);
+        for n in 0..Quotas::AWS.routes_per_table {
+            let route = route(&format!("2600:{n:x}::/32"), v6.clone());
+            create(&mut tx, &scope(), &table, route).unwrap();
+        }
+        let one_more = route("2700::/32", v6);
+        let refusal = create(&mut tx, &scope(), &table, one_more).unwrap_err();
+        assert_eq!(refusal.code(), "RouteLimitExceeded");
+        let new = |max_entries| prefix_lists::NewPrefixList {
+            name: "corp".to_owned(),
+            ipv4: true,
+            max_entries,
+            entries: Vec::new(),
+            client_token: None,
+            tags: Tags::new(),
+        };
+        let v4 = tx.snapshot().internet_gateways.all().next().unwrap();
+        let v4 = RouteTarget::InternetGateway(v4.internet_gateway_id.clone());
+        for (size, fits) in [(51, false), (50, true)] {
+            let list = prefix_lists::create(&mut tx, &scope(), new(size)).unwrap();
+            let route = Route {
+                destination: RouteDestination::PrefixList(list.prefix_list_id),
+                target: v4.clone(),
+            };
+            let made = create(&mut tx, &scope(), &table, route);
+            assert_eq!(made.is_ok(), fits, "{size}");
+        }
+    }
+
+    #[test]
+    fn an_endpoints_route_is_not_the_callers() {
+        let Stage {
+            mut tx,
+            vpc,
+            table,
+            gateway,
+        } = stage();
+        let service = "com.amazonaws.us-east-1.s3";
+        tx.put(VpcEndpoint {
+            scope: scope(),
+            vpc_endpoint_id: VpcEndpointId::from_bits(5),
+            vpc_id: vpc.vpc_id,
+            service_name: service.to_owned(),
+            kind: VpcEndpointKind::Gateway {
+                route_table_ids: vec![table.clone()],
+            },
+            state: VpcEndpointState::Available,
+            policy_document: String::new(),
+            client_token: None,
+            created_at: tx.now(),
+            tags: Tags::new(),
+        });
+        let destination = RouteDestination::PrefixList(aws_service::prefix_list_id(service));
+        let refusal = delete(&mut tx, &scope(), &table, &destination).unwrap_err();
+        assert_eq!(refusal.code(), "InvalidParameterValue");
+        let route = Route {
+            destination,
+            target: RouteTarget::InternetGateway(gateway),
+        };
+        let again = create(&mut tx, &scope(), &table, route.clone()).unwrap_err();
+        assert_eq!(again.code(), "RouteAlreadyExists");
+        assert!(replace(&mut tx, &scope(), &table, route).is_err());
+    }
+
+    #[test]
+    fn only_a_local_route_goes_back_to_local() {
+        let Stage { tx, vpc, table, .. } = stage();
+        let local = RouteDestination::Block(vpc.cidr_block.into());
+        reset_local(&tx, &scope(), &table, &local).unwrap();
+        assert!(reset_local(&tx, &scope(), &table, &anywhere()).is_err());
     }
 }

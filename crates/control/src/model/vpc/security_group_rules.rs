@@ -618,4 +618,32 @@ mod tests {
             Err(Refusal::RuleNotFound)
         );
     }
+
+    #[test]
+    fn the_families_count_on_their_own_and_a_group_for_both() {
+        let (mut tx, vpc, id) = stage();
+        let v6 = |n: u16| NewRule {
+            peer: RulePeer::Ipv6(Ipv6Cidr::ANY),
+            ..tcp(n, "0.0.0.0/0")
+        };
+        add(
+            &mut tx,
+            &id,
+            (1..=60).map(|n| tcp(n, "0.0.0.0/0")).collect(),
+        )
+        .unwrap();
+        add(&mut tx, &id, (1..=59).map(v6).collect()).unwrap();
+        let other = group(&mut tx, &vpc, "other").group_id;
+        let reference = NewRule {
+            peer: RulePeer::Group(other),
+            ..tcp(1, "0.0.0.0/0")
+        };
+        assert_eq!(add(&mut tx, &id, vec![reference]), Err(Refusal::RuleLimit));
+        add(&mut tx, &id, vec![v6(60)]).unwrap();
+        assert_eq!(add(&mut tx, &id, vec![v6(61)]), Err(Refusal::RuleLimit));
+        assert_eq!(
+            rules(&tx, &id).iter().filter(|rule| !rule.egress).count(),
+            120
+        );
+    }
 }

@@ -82,28 +82,6 @@ fn open_egress(tx: &mut Tx, vpc: &Vpc) -> Vec<SecurityGroupRule> {
     rules
 }
 
-/// A VPC's first IPv6 block opens its groups outward to IPv6 too, except those whose outbound rules somebody changed.
-/// <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-migrate-ipv6-sg.html>
-pub fn open_ipv6(tx: &mut Tx, vpc: &Vpc) {
-    let untouched = |group: &SecurityGroup| {
-        let mut egress = group.rules.iter().filter(|rule| rule.egress);
-        let first = egress.next();
-        egress.next().is_none()
-            && first.is_some_and(|rule| {
-                (rule.traffic, &rule.peer) == (Traffic::All, &RulePeer::Ipv4(Ipv4Cidr::ANY))
-            })
-    };
-    let groups = tx.snapshot().security_groups.in_scope(&vpc.scope);
-    let ids: Vec<_> = groups
-        .filter(|group| group.vpc_id == vpc.vpc_id && untouched(group))
-        .map(|group| group.group_id.clone())
-        .collect();
-    for id in ids {
-        let new = rule(tx, true, RulePeer::Ipv6(Ipv6Cidr::ANY));
-        tx.update::<SecurityGroup>(&vpc.scope, &id, |group| group.rules.push(new));
-    }
-}
-
 /// The group that a VPC is born with: all from itself, all out (fact SG-2).
 pub(super) fn create_default(tx: &mut Tx, vpc: &Vpc) {
     let group_id = SecurityGroupId::from_bits(tx.random());

@@ -1,7 +1,7 @@
 //! The blocks of a VPC beside its primary one.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html#add-cidr-block-restrictions>
 
-use super::{Quotas, Refusal, ResourceKind, vpcs};
+use super::{Quotas, Refusal, ResourceKind, peering, vpcs};
 use crate::model::Tx;
 use fogbank_types::ec2::*;
 use fogbank_types::*;
@@ -61,17 +61,10 @@ fn rival(snapshot: &Snapshot, vpc: &Vpc, block: Ipv4Cidr) -> Option<String> {
     if let Some(own) = vpc.blocks().find(|own| own.overlaps(block)) {
         return Some(format!("the CIDR '{own}' of {}", vpc.vpc_id));
     }
-    let peered = snapshot
-        .peerings
-        .all()
-        .filter(|peering| peering.status == PeeringStatus::Active)
-        .filter_map(|peering| {
-            let (_, other) = peering.sides(&vpc.scope, &vpc.vpc_id)?;
-            let peer = snapshot.vpcs.get(&other.scope, &other.vpc_id)?;
-            let theirs = peer.blocks().find(|theirs| theirs.overlaps(block))?;
-            Some(format!("the CIDR '{theirs}' of the peered {}", peer.vpc_id))
-        })
-        .next();
+    let peered = peering::peered_blocks(snapshot, &vpc.scope, &vpc.vpc_id)
+        .into_iter()
+        .find(|theirs| theirs.overlaps(block.into()))
+        .map(|theirs| format!("the CIDR '{theirs}' of a peered VPC"));
     peered.or_else(|| {
         let tables = snapshot.route_tables.in_scope(&vpc.scope);
         tables
