@@ -140,6 +140,7 @@ mod tests {
                 subnets: vec![EndpointSubnet {
                     subnet_id: subnet.subnet_id,
                     private_ip: None,
+                    ipv6: None,
                 }],
                 group_ids: Vec::new(),
                 private_dns: PrivateDns {

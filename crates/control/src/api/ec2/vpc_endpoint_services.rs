@@ -29,6 +29,14 @@ fn kinds(service: &AwsService) -> impl Iterator<Item = &'static str> {
         .map(|(kind, _)| kind)
 }
 
+fn families(kind: &str) -> Vec<String> {
+    let families: &[&str] = match kind {
+        "Interface" => &["ipv4", "dualstack"],
+        _ => &["ipv4"],
+    };
+    families.iter().map(ToString::to_string).collect()
+}
+
 fn render_service(context: &Context, service: &AwsService, kind: &'static str) -> ServiceDetail {
     let scope = context.scope();
     let region = &scope.region;
@@ -59,7 +67,7 @@ fn render_service(context: &Context, service: &AwsService, kind: &'static str) -
         service_type: Some(vec![ServiceTypeDetail {
             service_type: Some(kind.to_owned()),
         }]),
-        supported_ip_address_types: Some(vec!["ipv4".to_owned()]),
+        supported_ip_address_types: Some(families(kind)),
         tags: Some(Vec::new()),
         vpc_endpoint_policy_supported: Some(true),
         ..ServiceDetail::default()
@@ -90,14 +98,12 @@ pub fn describe_services(
             continue;
         }
         for kind in kinds(service) {
-            let passes = filters.accept(&Tags::new(), |filter| {
-                vec![match filter {
-                    "owner" => "amazon".to_owned(),
-                    "service-name" => name.clone(),
-                    "service-region" => region.clone(),
-                    "service-type" => kind.to_owned(),
-                    _ => "ipv4".to_owned(),
-                }]
+            let passes = filters.accept(&Tags::new(), |filter| match filter {
+                "owner" => vec!["amazon".to_owned()],
+                "service-name" => vec![name.clone()],
+                "service-region" => vec![region.clone()],
+                "service-type" => vec![kind.to_owned()],
+                _ => families(kind),
             });
             if passes {
                 details.push(render_service(context, service, kind));

@@ -164,14 +164,18 @@ fn subnets(
             found.push(EndpointSubnet {
                 subnet_id,
                 private_ip: None,
+                ipv6: None,
             });
         }
     }
     for configuration in configurations.unwrap_or_default() {
-        not_offered(
-            configuration.ipv6.is_some(),
-            "An endpoint with an IPv6 address",
-        )?;
+        let ipv6 = configuration
+            .ipv6
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| Refusal::parameter("Ipv6", &text, "Invalid IPv6 address."))
+            })
+            .transpose()?;
         let id = configuration
             .subnet_id
             .ok_or(Refusal::MissingParameter { name: "SubnetId" })?;
@@ -184,10 +188,11 @@ fn subnets(
             .iter_mut()
             .find(|subnet| subnet.subnet_id == subnet_id)
         {
-            Some(subnet) => subnet.private_ip = private_ip,
+            Some(subnet) => (subnet.private_ip, subnet.ipv6) = (private_ip, ipv6),
             None => found.push(EndpointSubnet {
                 subnet_id,
                 private_ip,
+                ipv6,
             }),
         }
     }

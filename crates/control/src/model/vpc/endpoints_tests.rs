@@ -1,3 +1,4 @@
+use super::super::security_groups;
 use super::super::testing::*;
 use super::super::vpcs::VpcAttribute;
 use super::*;
@@ -37,7 +38,8 @@ impl Stage {
     }
 
     fn table(&mut self) -> RouteTableId {
-        let table = route_tables::create(&mut self.tx, &scope(), &self.vpc.vpc_id, Tags::new(), None);
+        let table =
+            route_tables::create(&mut self.tx, &scope(), &self.vpc.vpc_id, Tags::new(), None);
         table.unwrap().route_table_id
     }
 
@@ -45,6 +47,7 @@ impl Stage {
         let subnets = subnets.iter().map(|subnet| EndpointSubnet {
             subnet_id: subnet.subnet_id.clone(),
             private_ip: None,
+            ipv6: None,
         });
         self.endpoint(
             service,
@@ -169,6 +172,7 @@ fn a_zone_has_one_subnet_of_an_endpoint() {
     let add = vec![EndpointSubnet {
         subnet_id: same.subnet_id.clone(),
         private_ip: None,
+        ipv6: None,
     }];
     let change = EndpointChange {
         add_subnets: add.clone(),
@@ -328,6 +332,47 @@ fn tables_subnets_and_groups_are_the_vpcs() {
         group_ids.push(foreign_group);
     }
     assert_eq!(stage.create(new), Err("InvalidParameter"));
+}
+
+#[test]
+fn dual_stack_needs_ipv6_in_every_subnet_and_can_be_changed() {
+    let mut stage = stage();
+    let new = |stage: &Stage, subnets: &[&Subnet], family: &str| {
+        let mut new = stage.interface(LOGS, subnets);
+        if let NewKind::Interface {
+            ip_address_type, ..
+        } = &mut new.kind
+        {
+            *ip_address_type = Some(family.to_owned());
+        }
+        new
+    };
+    let dual = new(&stage, &[&stage.subnet], "dualstack");
+    assert_eq!(stage.create(dual.clone()), Err("InvalidParameter"));
+    let mut with = stage.subnet.clone();
+    with.ipv6_cidr_associations.push(SubnetIpv6CidrAssociation {
+        association_id: SubnetCidrAssociationId::from_bits(1),
+        cidr_block: "2001:2:0:100::/64".parse().unwrap(),
+        state: CidrState::Associated,
+    });
+    stage.tx.put(with);
+    let id = stage.create(dual).unwrap().vpc_endpoint_id;
+    let addresses = |stage: &Stage| {
+        let eni = parts(&stage.row(&id)).1.remove(0);
+        let eni = enis::get(stage.tx.snapshot(), &scope(), &eni).unwrap();
+        eni.ipv6_addresses.len()
+    };
+    assert_eq!(addresses(&stage), 1);
+    for (family, count) in [("ipv4", 0), ("dualstack", 1)] {
+        let change = EndpointChange {
+            ip_address_type: Some(family.to_owned()),
+            ..EndpointChange::default()
+        };
+        stage.modify(&id, change).unwrap();
+        assert_eq!(addresses(&stage), count);
+    }
+    let only = new(&stage, &[&stage.subnet], "ipv6");
+    assert_eq!(stage.create(only), Err("InvalidParameter"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod default_vpc;
 pub mod dhcp_options;
 pub mod egress_only_gateways;
+mod endpoint_interfaces;
 pub mod endpoints;
 pub mod eni_addresses;
 pub mod enis;
