@@ -2,7 +2,7 @@
 
 use super::filters::Filters;
 use super::query::{Query, dry_run, rows};
-use super::{not_offered, optional, tags, write};
+use super::{instances, not_offered, optional, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::{Refusal, addresses, ids};
 use fogbank_types::ec2::ElasticIp as Row;
@@ -247,7 +247,9 @@ pub fn associate(
         request.allocation_id.as_deref(),
         request.public_ip.as_deref(),
     )?;
-    not_offered(request.instance_id.is_some(), "An instance")?;
+    if let Some(id) = request.instance_id {
+        return Err(instances::unknown(id).into());
+    }
     let eni = request
         .network_interface_id
         .ok_or_else(|| Refusal::Missing {

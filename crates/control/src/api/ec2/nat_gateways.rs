@@ -86,7 +86,11 @@ pub fn create(
     let subnet = request
         .subnet_id
         .ok_or(Refusal::MissingParameter { name: "subnetId" })?;
-    let is_private = request.connectivity_type.as_deref() == Some("private");
+    let is_private = match request.connectivity_type.as_deref() {
+        None | Some("public") => false,
+        Some("private") => true,
+        Some(other) => return Err(Refusal::parameter("connectivityType", other, "").into()),
+    };
     let allocation_id = match (request.allocation_id, is_private) {
         (Some(id), false) => Some(ids::parse(&id)?),
         (None, true) => None,

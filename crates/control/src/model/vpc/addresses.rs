@@ -253,9 +253,22 @@ fn checked_name(name: &str) -> Result<String, Refusal> {
     Ok(format!("{bare}."))
 }
 
+/// Whether releasing the address takes it off: so it is in a default VPC (fact EIP-2).
+fn comes_off_by_itself(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    association: &AddressAssociation,
+) -> bool {
+    let eni = snapshot.enis.get(scope, &association.eni_id);
+    eni.filter(|eni| eni.owner == EniOwner::Caller)
+        .and_then(|eni| snapshot.vpcs.get(scope, &eni.vpc_id))
+        .is_some_and(|vpc| vpc.is_default)
+}
+
 pub fn release(tx: &mut Tx, scope: &Scope, allocation_id: &AllocationId) -> Result<(), Refusal> {
     let address = get(tx.snapshot(), scope, allocation_id)?;
-    if address.association.is_some() {
+    let association = address.association.as_ref();
+    if association.is_some_and(|a| !comes_off_by_itself(tx.snapshot(), scope, a)) {
         return Err(Refusal::AddressInUse {
             public_ip: address.public_ip,
         });
@@ -266,6 +279,7 @@ pub fn release(tx: &mut Tx, scope: &Scope, allocation_id: &AllocationId) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use super::super::default_vpc;
     use super::super::testing::*;
     use super::*;
     use crate::model::Refused;
@@ -444,6 +458,19 @@ mod tests {
                 .code(),
             "InvalidAddress.NotFound"
         );
+    }
+
+    #[test]
+    fn in_a_default_vpc_a_released_address_comes_off_by_itself() {
+        let mut tx = Tx::for_test();
+        default_vpc::ensure(&mut tx, &scope());
+        let subnet = tx.snapshot().subnets.all().next().unwrap().clone();
+        let eni = interface(&mut tx, &subnet);
+        let eip = allocate(&mut tx, &scope(), Tags::new())
+            .unwrap()
+            .allocation_id;
+        associate(&mut tx, &scope(), &eip, &eni.eni_id, None, true).unwrap();
+        release(&mut tx, &scope(), &eip).unwrap();
     }
 
     #[test]
