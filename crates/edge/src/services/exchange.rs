@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::admission;
 use super::doors::Door;
-use super::gate;
 use super::refusal::Refusal;
 use super::responses::Responses;
 use crate::http::body::Body;
@@ -198,7 +198,7 @@ impl Inbound {
                 continue;
             }
             let read = read_request(fresh, |request| {
-                gate::admit(door, request).map(|()| request.facts.clone())
+                admission::admit(door, request).map(|()| request.facts.clone())
             });
             match read {
                 Ok(None) => return,

@@ -36,8 +36,12 @@ impl Responses {
         while !bytes.is_empty() && !self.lost {
             let taken = match &mut self.body {
                 Some(body) => {
-                    let mut copy = bytes.to_vec();
-                    match body.decode(&mut copy, 0..bytes.len()) {
+                    let decoded = match body {
+                        Body::Chunked(_) => body.decode(&mut bytes.to_vec(), 0..bytes.len()),
+                        // Counting alone leaves the bytes as they are.
+                        _ => body.decode(&mut [], 0..bytes.len()),
+                    };
+                    match decoded {
                         Ok(decoded) => decoded.rest,
                         Err(_) => {
                             self.lost = true;

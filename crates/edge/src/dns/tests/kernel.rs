@@ -1,6 +1,6 @@
 //! Resolvers in real namespaces. The thread of a test plays the host, in a network and a `/run` of its own.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::namespace::{Protocols, SocketMaker};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const UNIQUE_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253);
 const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
 
 /// Runs the test in a thread that sees nothing of the machine's network.
@@ -77,11 +78,11 @@ fn make_namespace() {
 }
 
 /// A client in the namespace; a new one each time, as the namespace may be another.
-async fn client(maker: &SocketMaker) -> UdpSocket {
+async fn client(maker: &SocketMaker, own: IpAddr) -> UdpSocket {
     let made = async {
         loop {
             if let Ok(mut sockets) = maker
-                .open(&path(), &[(RESOLVER, 0).into()], Protocols::UdpAndTcp)
+                .open(&path(), &[(own, 0).into()], Protocols::UdpAndTcp)
                 .await
             {
                 return UdpSocket::from_std(sockets.udp.remove(0)).unwrap();
@@ -93,12 +94,17 @@ async fn client(maker: &SocketMaker) -> UdpSocket {
 }
 
 /// Asks until somebody is there to answer.
-async fn ask(maker: &SocketMaker, server: Ipv4Addr, text: &str) -> Answer {
+async fn ask(maker: &SocketMaker, server: impl Into<IpAddr>, text: &str) -> Answer {
+    let server = server.into();
+    let own = match server {
+        IpAddr::V4(_) => RESOLVER.into(),
+        IpAddr::V6(_) => server,
+    };
     let name = name(text);
     let question = message::write_question(1, &name, Kind::A);
     let asked = async {
         loop {
-            let socket = client(maker).await;
+            let socket = client(maker, own).await;
             socket.send_to(&question, (server, 53)).await.unwrap();
             let mut buffer = [0; 2048];
             let answer = socket.recv_from(&mut buffer);
@@ -199,7 +205,7 @@ fn more_than_a_source_may_send_is_dropped() {
         let maker = SocketMaker::start("test-sockets").unwrap();
         make_namespace();
         ask(&maker, RESOLVER, "a.example.test").await;
-        let socket = client(&maker).await;
+        let socket = client(&maker, RESOLVER.into()).await;
         let question = message::write_question(1, &name("a.example.test"), Kind::A);
         let mut answered = 0;
         let mut buffer = [0; 2048];
@@ -213,5 +219,54 @@ fn more_than_a_source_may_send_is_dropped() {
             }
         }
         assert!((900..2_500).contains(&answered), "{answered}");
+    });
+}
+
+#[test]
+fn a_vpc_that_gets_ipv6_has_its_resolver_there_too() {
+    sandbox(|| async {
+        let server = Server::start(&region(true)).await;
+        let maker = SocketMaker::start("test-sockets").unwrap();
+        make_namespace();
+        ask(&maker, RESOLVER, "a.example.test").await;
+        let mut with = region(true);
+        let mut vpc = fogbank_types::ec2::Vpc::clone(with.snapshot.vpcs.all().next().unwrap());
+        vpc.ipv6_cidr_associations = vec![fogbank_types::ec2::VpcIpv6CidrAssociation {
+            association_id: fogbank_types::VpcCidrAssociationId::from_bits(2),
+            cidr_block: "2001:2:0:100::/56".parse().unwrap(),
+            state: fogbank_types::ec2::CidrState::Associated,
+        }];
+        with.put(vpc);
+        server.put(with.ops()).await;
+        let address = format!("{UNIQUE_LOCAL}/128");
+        ip(&[
+            "-n",
+            &namespace(),
+            "addr",
+            "add",
+            &address,
+            "dev",
+            "lo",
+            "nodad",
+        ]);
+        let answer = ask(&maker, UNIQUE_LOCAL, "a.example.test").await;
+        assert_eq!(addresses(&answer), ["192.0.2.1"]);
+        ask(&maker, RESOLVER, "a.example.test").await;
+    });
+}
+
+#[test]
+fn a_vpc_without_interfaces_here_has_no_resolver() {
+    sandbox(|| async {
+        let server = Server::start(&region(true)).await;
+        let maker = SocketMaker::start("test-sockets").unwrap();
+        make_namespace();
+        ask(&maker, RESOLVER, "a.example.test").await;
+        let keys = region(true).rows.into_keys();
+        let eni = keys.filter(|key| key.starts_with("eni/"));
+        server
+            .put(eni.map(fogbank_store::Op::delete).collect())
+            .await;
+        wait_until_free(&maker).await;
     });
 }

@@ -263,3 +263,20 @@ fn an_elastic_ip_answers_by_the_name_it_was_given() {
 }
 
 type ElasticRow = fogbank_types::ec2::ElasticIp;
+
+/// Run with `--ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn measure_compiling_many_interfaces() {
+    let mut region = Region::default();
+    region.vpc(1, "10.0.0.0/8");
+    for n in 0..10_000u32 {
+        let address = std::net::Ipv4Addr::from_bits(0x0a00_0004 + n);
+        region.eni(u128::from(n), 1, &address.to_string(), None);
+    }
+    let start = std::time::Instant::now();
+    for _ in 0..10 {
+        std::hint::black_box(region.tables());
+    }
+    eprintln!("10,000 interfaces: {:?} a compile", start.elapsed() / 10);
+}

@@ -1,5 +1,5 @@
+mod admission;
 mod bed;
-mod gate;
 mod hostile;
 mod kernel;
 mod passage;

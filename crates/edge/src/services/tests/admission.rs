@@ -1,8 +1,8 @@
 //! Who may go through which door.
 
 use crate::http::request::read_request;
+use crate::services::admission::admit;
 use crate::services::doors::Door;
-use crate::services::gate::admit;
 use crate::services::refusal::Refusal;
 
 use super::bed::{endpoint_of, signed};
