@@ -208,11 +208,19 @@ def oci_archive(path, name, layers, **config):
         out.write(layer(files))
 
 
+def way_out(ec2, vpc):
+    """Internet gateway and default route for a whole VPC: without one no task gets its image."""
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    table = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}])["RouteTables"][0]["RouteTableId"]
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+
+
 class Tasks:
     """Tasks that run one command and end: probes into a VPC from inside."""
 
-    def __init__(self, host, region, subnets, groups):
-        self.host, self.region, self.subnets, self.groups = host, region, subnets, groups
+    def __init__(self, host, region, subnets, groups, public=False):
+        self.host, self.region, self.subnets, self.groups, self.public = host, region, subnets, groups, public
         self.ecs, self.logs = region.clients("ecs", "logs")
         self.ecs.create_cluster(clusterName="probes")
         self.logs.create_log_group(logGroupName="/probes")
@@ -232,7 +240,8 @@ class Tasks:
         answer = self.ecs.run_task(
             cluster="probes", taskDefinition=definition or self.define(), launchType="FARGATE",
             overrides={"containerOverrides": [{"name": "main", "command": command}]} if command else {},
-            networkConfiguration={"awsvpcConfiguration": {"subnets": [self.subnets[subnet]], "securityGroups": groups or self.groups}})
+            networkConfiguration={"awsvpcConfiguration": {"subnets": [self.subnets[subnet]], "securityGroups": groups or self.groups,
+                                                          "assignPublicIp": "ENABLED" if self.public else "DISABLED"}})
         assert not answer["failures"], answer["failures"]
         return answer["tasks"][0]["taskArn"]
 

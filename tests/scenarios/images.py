@@ -1,7 +1,7 @@
 """Images: archives of both kinds load and run as their configuration says; hostile ones harm nobody; what is absent says
 so in AWS's words."""
 import os, shutil
-from host import Tasks, busybox_layer, docker_archive, equal, layer, oci_archive, sh
+from host import Tasks, busybox_layer, docker_archive, equal, layer, oci_archive, sh, way_out
 
 
 def scenario(host):
@@ -10,7 +10,8 @@ def scenario(host):
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
         group = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["SecurityGroups"][0]["GroupId"]
-        tasks = Tasks(host, region, [subnet], [group])
+        way_out(ec2, vpc)
+        tasks = Tasks(host, region, [subnet], [group], public=True)
         uri = "000000000000.dkr.ecr.us-east-1.amazonaws.com/"
 
         # Layers lie over each other; whiteouts remove; the configuration is honoured.

@@ -1,5 +1,5 @@
 """What a task finds around it, what it may not do, and whom it can reach: security groups and routes decide on packets."""
-from host import Tasks, equal, sh
+from host import Tasks, equal, sh, way_out
 
 
 def network(region):
@@ -11,6 +11,7 @@ def network(region):
         subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24", AvailabilityZone="us-east-1a")["Subnet"]["SubnetId"] for n in range(2)]
         group = ec2.create_security_group(GroupName="probe", Description="probe", VpcId=vpc)["GroupId"]
         make[name] = (vpc, subnets, group)
+    way_out(ec2, make["two"][0])
     vpc, (public, private), _ = make["one"]
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
@@ -29,7 +30,7 @@ def scenario(host):
         made = network(region)
         ec2, = region.clients("ec2")
         vpc, subnets, group = made["one"]
-        tasks = Tasks(host, region, subnets, [group])
+        tasks = Tasks(host, region, subnets, [group], public=True)
         listener = tasks.start(["sh", "-c", "while true; do echo hello | nc -l -p 8080; done"])
 
         def address(arn):
@@ -61,7 +62,8 @@ def scenario(host):
         equal("from the other subnet", tasks.run(knock, subnet=1)[0], 0)
         everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
         ec2.revoke_security_group_egress(GroupId=group, IpPermissions=everything)
-        equal("without egress", tasks.run(knock)[0], 1)
+        ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
+        equal("without egress, but to the registry", tasks.run(knock)[0], 1)
         ec2.authorize_security_group_egress(GroupId=group, IpPermissions=everything)
         equal("ping without a rule", tasks.run(f"ping -c 1 -W 1 {target}")[0], 1)
         ping = [{"IpProtocol": "icmp", "FromPort": 8, "ToPort": -1, "UserIdGroupPairs": [{"GroupId": group}]}]

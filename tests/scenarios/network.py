@@ -3,7 +3,7 @@ what cuts a connection that stands."""
 import contextlib, socket
 from host import Tasks, connect, equal, error_code, wait
 
-ECHO = "busybox nc -lk -p 7000 -e cat & exec busybox httpd -f -p 8080 -h /tmp"
+ECHO = "busybox nc -ll -p 7000 -e cat & exec busybox httpd -f -p 8080 -h /tmp"
 
 
 class Echo:

@@ -74,7 +74,7 @@ def scenario(host):
         # A task with a public address is reached at it, one without has none.
         private, public = two.run(definition, two.public[:1], "ENABLED")
         assert public and public.startswith("198.18."), public
-        equal("from outside to a task", http_get(public, "/cgi-bin/who", port=8080)[0], 200)
+        wait("from outside to a task", lambda: http_get(public, "/cgi-bin/who", port=8080)[0] == 200, 5)
         hidden, none = two.run(definition, two.private[:1])
         equal("public address of a private task", none, None)
 
@@ -87,8 +87,6 @@ def scenario(host):
         code, text = tasks.run(f"wget -q -O - http://{lb['DNSName']}/cgi-bin/who")
         equal("by its name", code, 0)
         rules(two, listener, address)
-        one.ec2.delete_nat_gateway(NatGatewayId=one.nat)
-        equal("without the NAT gateway", tasks.run(f"echo | nc -w 1 {address} 80")[0], 1)
 
         # An internal load balancer answers inside, by private addresses, and nobody outside.
         inner, _ = one.balance("inner", one.run(definition, one.private[:1])[0], "internal")
@@ -106,6 +104,12 @@ def scenario(host):
         tasks.subnets, tasks.groups = two.private, [two.group]
         equal("from the other VPC", tasks.run("nslookup db.corp.internal")[0], 1)
         equal("from outside", region.resolve("db.corp.internal")[1], [])
+
+        # Without the NAT gateway there is no way out: not even to the registry.
+        one.ec2.delete_nat_gateway(NatGatewayId=one.nat)
+        tasks.subnets, tasks.groups = one.private, [one.group]
+        lost = tasks.ended(tasks.start(["true"]))["stoppedReason"]
+        assert "CannotPullContainerError" in lost and "BAD_STATE_ROUTE" in lost, lost
 
         # Another region and another account are worlds of their own, with their own zones and names.
         far = Vpc(region, "10.1.0.0/16", "eu-west-1", "111122223333")

@@ -183,7 +183,7 @@ def containers(walk, host, region, subnets, groups, target):
         containerDefinitions=[{"name": "main", "image": "000000000000.dkr.ecr.us-east-1.amazonaws.com/walk:1", "essential": True,
                                "command": ["sh", "-c", serve], "portMappings": [{"containerPort": 8080}]}],
         executionRoleArn="arn:aws:iam::000000000000:role/execution")["taskDefinition"]["taskDefinitionArn"] for n in range(6)]
-    place = {"awsvpcConfiguration": {"subnets": subnets[:2], "securityGroups": [groups[2]]}}
+    place = {"awsvpcConfiguration": {"subnets": subnets[:2], "securityGroups": [groups[2]], "assignPublicIp": "ENABLED"}}
     for n in range(3):
         ecs.create_service(cluster="c0", serviceName=f"s{n}", taskDefinition="f0", desiredCount=1 if n == 0 else 0, launchType="FARGATE", networkConfiguration=place,
                            **({"loadBalancers": [{"targetGroupArn": target, "containerName": "main", "containerPort": 8080}]} if n == 0 else {}))

@@ -48,11 +48,13 @@ def scenario(host):
         wait("the node serves", lambda: http_get(gone, "/health", "api.shop.test")[0] == 200)
 
         # Cut off: what runs there runs on, unheard.
-        ecs.update_service(cluster=name, service=name, forceNewDeployment=True)
-        wait("one task in each zone again", lambda: running_in() == [first, second] and len(tasks()) == 2, 60)
+        ecs.update_service(cluster=name, service=name, desiredCount=4)
+        wait("two tasks in each zone", lambda: running_in() == [first, first, second, second], 60)
         region.cli("zone", "isolate", first)
         equal("the isolated node", http_get(gone, "/health", "api.shop.test", timeout=1)[0], 0)
         wait("the isolated node leaves DNS", lambda: addresses() == left, 60)
+        healthy = lambda: {t["Target"]["Id"].rsplit(".", 1)[0] for t in elb.describe_target_health(TargetGroupArn=shop.group)["TargetHealthDescriptions"] if t["TargetHealth"]["State"] == "healthy"}
+        wait("the other node has found out", lambda: healthy() == {"10.20.11"}, 60)
         with Load(left) as load:
             load.more()
         region.cli("zone", "restore", first)

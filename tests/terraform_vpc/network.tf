@@ -168,7 +168,7 @@ resource "aws_network_acl" "this" {
 
   ingress {
     rule_no         = 110
-    protocol        = "icmpv6"
+    protocol        = "58"
     action          = var.changed ? "deny" : "allow"
     ipv6_cidr_block = "::/0"
     icmp_type       = -1

@@ -83,7 +83,7 @@ impl Balancers {
             let ours = eni.host.as_deref() == Some(self.config.host.as_str());
             if ours
                 && matches!(eni.owner, EniOwner::LoadBalancer(_))
-                && !has_no_power(snapshot, &eni.zone)
+                && !is_dark(snapshot, &eni.zone)
                 && let Some(table) = http::compile(snapshot, &eni.eni_id, self.config.speed)
             {
                 wanted.insert(eni.eni_id.clone(), (eni.clone(), table));
@@ -97,13 +97,13 @@ impl Balancers {
             .collect();
         for id in gone {
             if let Some(keeper) = self.keepers.remove(&id) {
-                // Without power nobody drains.
-                let patience = if has_no_power(snapshot, &keeper.eni.zone) {
-                    Duration::ZERO
-                } else {
-                    STOP_PATIENCE
-                };
-                self.end(keeper, patience);
+                match snapshot.zone_fault(&keeper.eni.zone) {
+                    // It runs on, but nobody hears of it: the keeper ends with its tables.
+                    Some(ZoneFaultKind::Isolated) => drop(keeper),
+                    // Without power nobody drains.
+                    Some(ZoneFaultKind::Failed) => self.end(keeper, Duration::ZERO),
+                    _ => self.end(keeper, STOP_PATIENCE),
+                }
             }
         }
         for (id, (eni, table)) in wanted {
@@ -197,7 +197,7 @@ impl Balancers {
         };
         let lives = |id: &EniId| {
             let mut enis = snapshot.enis.all();
-            enis.any(|eni| eni.eni_id == *id && !has_no_power(snapshot, &eni.zone))
+            enis.any(|eni| eni.eni_id == *id && !is_dark(snapshot, &eni.zone))
         };
         let mut stale: Vec<Op> = snapshot
             .target_health
@@ -266,9 +266,10 @@ fn folder(config: &RegionConfig) -> PathBuf {
     config.run_dir.join("alb")
 }
 
-/// Whether the operator let the zone fail (`fogbank zone fail`): then nothing runs in it.
-fn has_no_power(snapshot: &Snapshot, zone: &str) -> bool {
-    snapshot.zone_fault(zone) == Some(ZoneFaultKind::Failed)
+/// Whether the operator cut the zone off (`fogbank zone fail|isolate`): then nothing is heard from it.
+fn is_dark(snapshot: &Snapshot, zone: &str) -> bool {
+    let fault = snapshot.zone_fault(zone);
+    matches!(fault, Some(ZoneFaultKind::Failed | ZoneFaultKind::Isolated))
 }
 
 /// Ends one process: SIGTERM, time to drain, SIGKILL. Its files go too.

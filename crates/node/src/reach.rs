@@ -6,7 +6,7 @@
 use fogbank_net::Program;
 use fogbank_net::explain::{Answer, Party, Question, Unclear, explain};
 use fogbank_types::aws_service::{AWS_SERVICES, AwsService};
-use fogbank_types::diagnosis::{NetworkInsightsAnalysis, NetworkInsightsFinding};
+use fogbank_types::diagnosis::{Explanation, NetworkInsightsAnalysis, NetworkInsightsFinding};
 use fogbank_types::ecs::Task;
 use fogbank_types::{RegionConfig, Snapshot};
 use std::sync::Arc;
@@ -91,13 +91,24 @@ fn blocked(
     let region = &task.scope.region;
     let ends: Vec<(String, Party)> = match need {
         Need::Repository => ["ecr.api", "ecr.dkr", "s3"]
-            .map(|name| (host_name(service(name), task), Party::Service(service(name))))
+            .map(|name| {
+                (
+                    host_name(service(name), task),
+                    Party::Service(service(name)),
+                )
+            })
             .into(),
-        Need::Logs => vec![(service("logs").dns_name(region), Party::Service(service("logs")))],
+        Need::Logs => vec![(
+            service("logs").dns_name(region),
+            Party::Service(service("logs")),
+        )],
         // Any address beyond the internet gateway stands for it: AWS's own front is one.
         Need::PublicRegistry => {
             let beyond = config.service_address(service("ecr.api"));
-            vec![("registry-1.docker.io".to_owned(), Party::Address(beyond.into()))]
+            vec![(
+                "registry-1.docker.io".to_owned(),
+                Party::Address(beyond.into()),
+            )]
         }
     };
     ends.into_iter().find_map(|(host, to)| {
@@ -156,6 +167,20 @@ pub fn finding(
             finding.forward = answer.forward;
             finding.back = answer.back;
             finding.explanations = answer.explanations;
+        }
+        // A question all the same: nothing passes where nothing is attached.
+        Err(unclear @ Unclear::NotHere(_)) => {
+            finding.path_found = Some(false);
+            finding.explanations.push(Explanation {
+                code: "BAD_STATE_ATTACHMENT".to_owned(),
+                text: unclear.to_string(),
+                remedy: None,
+                component: None,
+                rule_owner: None,
+                egress: None,
+                decided_by: None,
+                packet: None,
+            });
         }
         Err(unclear) => finding.message = Some(unclear.to_string()),
     }
