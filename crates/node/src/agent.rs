@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fogbank_net::{Applier, Program, compile};
+use fogbank_net::{Applier, Compiler, Program, compile};
 use fogbank_store::blob::{BlobError, BlobStore};
 use fogbank_store::remote::Client;
 use fogbank_store::{Batch, Follower, Store};
@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 use crate::balancers::{self, Balancers};
 use crate::flow_logs::FlowLogs;
 use crate::ledger::{Ledger, LedgerError};
-use crate::reach::{self, Ask};
 use crate::oci::{LayerError, LayerStore, Limits};
+use crate::reach::{self, Ask};
 use crate::report::Reporter;
 use crate::sandbox::{CgroupError, Hierarchies};
 use crate::task::{self, Host, Tasks};
@@ -75,6 +75,9 @@ const NETWORK_KINDS: [&str; 15] = [
 struct Agent {
     config: Arc<RegionConfig>,
     applier: Applier,
+    compiler: Compiler,
+    /// Rows of the network that changed since it was last compiled.
+    changed: BTreeSet<String>,
     snapshot: Snapshot,
     reporter: Reporter,
     tasks: Tasks,
@@ -171,8 +174,10 @@ impl Agent {
             balancers: Balancers::new(Arc::clone(&config), store),
             tasks: Tasks::new(Arc::new(host)),
             flow_logs: FlowLogs::new(Arc::clone(&config)),
+            compiler: Compiler::new(RegionConfig::clone(&config)),
             config,
             applier,
+            changed: BTreeSet::new(),
             snapshot: Snapshot::default(),
             reporter,
             failed,
@@ -194,7 +199,10 @@ impl Agent {
                 tracing::error!(%error, "a row is not understood");
             }
             let kind = event.key.split('/').next().unwrap_or_default();
-            touched.network |= NETWORK_KINDS.contains(&kind);
+            if NETWORK_KINDS.contains(&kind) {
+                touched.network = true;
+                self.changed.insert(event.key.clone());
+            }
             touched.rows |= !kind.starts_with("status-");
             touched.told |= event.value.is_none() && kind.starts_with("status-");
         }
@@ -270,10 +278,10 @@ impl Agent {
 
     async fn apply_network(&mut self) -> Result<(), NodeError> {
         self.program = None;
-        let report = self
-            .applier
-            .reconcile(compile(&self.snapshot, &self.config))
-            .await?;
+        let changed = std::mem::take(&mut self.changed);
+        let changed = changed.iter().map(String::as_str);
+        let change = self.compiler.update(&self.snapshot, changed);
+        let report = self.applier.apply(change).await?;
         tracing::debug!(revision = self.snapshot.revision, steps = report.steps, took = ?report.duration, "network");
         let failures: BTreeSet<String> = report
             .failures

@@ -20,8 +20,10 @@ pub(crate) mod route;
 pub use nft::NftError;
 pub use probe::{Guarantee, netem_available, probe};
 
+use crate::compile::Change;
 use crate::names;
-use crate::plan::{Place, plan};
+use crate::patch::Patch;
+use crate::plan::{Place, Step, plan};
 use crate::program::{Alarm, Program, Role};
 use execute::Executor;
 use fogbank_types::{IpCidr, Ipv4Cidr, RegionConfig};
@@ -75,7 +77,7 @@ pub struct Failure {
 }
 
 enum Job {
-    Reconcile(Box<Program>, oneshot::Sender<Result<Report, ApplyError>>),
+    Apply(Change, oneshot::Sender<Result<Report, ApplyError>>),
     Teardown(oneshot::Sender<Result<(), ApplyError>>),
 }
 
@@ -112,15 +114,26 @@ impl Applier {
 
     /// Makes the kernel hold `program`. Programs are applied in the order of the calls.
     pub async fn reconcile(&self, program: Program) -> Result<Report, ApplyError> {
+        self.apply(Change::Whole(program)).await
+    }
+
+    /// Makes the kernel hold what the changes so far make of the program; each change of a
+    /// `Compiler` must be given, in their order. What failed earlier is tried again.
+    pub async fn apply(&self, change: Change) -> Result<Report, ApplyError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Reconcile(Box::new(program), reply))?;
+        self.send(Job::Apply(change, reply))?;
         answer.await.map_err(|_| ApplyError::Gone)?
     }
 
     /// The same, for callers without a runtime.
     pub fn reconcile_blocking(&self, program: Program) -> Result<Report, ApplyError> {
+        self.apply_blocking(Change::Whole(program))
+    }
+
+    /// The same, for callers without a runtime.
+    pub fn apply_blocking(&self, change: Change) -> Result<Report, ApplyError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Reconcile(Box::new(program), reply))?;
+        self.send(Job::Apply(change, reply))?;
         answer.blocking_recv().map_err(|_| ApplyError::Gone)?
     }
 
@@ -166,8 +179,8 @@ impl Worker {
         while let Ok(job) = queue.recv() {
             // A caller that went away does not want the answer.
             match job {
-                Job::Reconcile(program, reply) => {
-                    let _ = reply.send(self.reconcile(*program));
+                Job::Apply(change, reply) => {
+                    let _ = reply.send(self.apply(change));
                 }
                 Job::Teardown(reply) => {
                     self.executor.forget_all();
@@ -180,6 +193,19 @@ impl Worker {
         }
     }
 
+    fn apply(&mut self, change: Change) -> Result<Report, ApplyError> {
+        match change {
+            Change::Whole(program) => self.reconcile(program),
+            // What is not known must be looked at, beside what it shall be.
+            Change::Part(patch) if self.fresh || !self.stale.is_empty() => {
+                let mut program = self.applied.clone();
+                program.patch(&patch);
+                self.reconcile(program)
+            }
+            Change::Part(patch) => Ok(self.change(&patch)),
+        }
+    }
+
     fn reconcile(&mut self, program: Program) -> Result<Report, ApplyError> {
         let begun = Instant::now();
         if self.fresh {
@@ -189,25 +215,43 @@ impl Worker {
                 remove_host_table(&mut self.executor, &self.config)?;
             }
         }
+        self.keep_routers(&program);
+        let stale = std::mem::take(&mut self.stale);
+        self.observe_all(&stale, &program);
+        let steps = plan(&self.applied, &program, &stale);
+        let before = std::mem::replace(&mut self.applied, program);
+        Ok(self.run(&steps, &before, begun))
+    }
+
+    fn change(&mut self, patch: &Patch) -> Report {
+        let begun = Instant::now();
+        self.keep_routers(&patch.after);
+        let steps = plan(&patch.before, &patch.after, &BTreeSet::new());
+        self.applied.patch(patch);
+        self.run(&steps, &patch.before, begun)
+    }
+
+    fn keep_routers(&mut self, program: &Program) {
         let routers = program
             .namespaces
             .iter()
             .filter(|(_, namespace)| matches!(namespace.role, Role::Vpc(_) | Role::Edge))
             .map(|(name, _)| Place::Named(name.clone()));
         self.executor.keep(routers);
-        let stale = std::mem::take(&mut self.stale);
-        self.observe_all(&stale, &program);
-        let steps = plan(&self.applied, &program, &stale);
-        let outcome = self.executor.run(&steps);
-        let mut alarms = program.alarms.clone();
-        alarms.extend(self.without_ipv6(&program));
+    }
+
+    /// Carries out the steps to the applied program, which take it from what was before.
+    fn run(&mut self, steps: &[Step], before: &Program, begun: Instant) -> Report {
+        let outcome = self.executor.run(steps);
+        let mut alarms = self.applied.alarms.clone();
+        alarms.extend(self.without_ipv6(&self.applied));
         let failures = outcome
             .into_iter()
             .map(|failed| {
                 let place = failed.place;
                 let resource = failed
                     .resource
-                    .unwrap_or_else(|| resource_of(&program, &self.applied, &place));
+                    .unwrap_or_else(|| resource_of(&self.applied, before, &place));
                 if failed.stale {
                     self.stale.insert(place);
                 }
@@ -215,13 +259,12 @@ impl Worker {
                 Failure { resource, reason }
             })
             .collect();
-        self.applied = program;
-        Ok(Report {
+        Report {
             duration: begun.elapsed(),
             steps: steps.len(),
             alarms,
             failures,
-        })
+        }
     }
 
     /// That the host's part in IPv6 was left out, if there is one.
