@@ -306,7 +306,6 @@ fn show_container(
             .get(&task.scope, &task.eni_id)
             .and_then(|eni| eni.ipv6_addresses.first())
             .map(ToString::to_string),
-        ..wire::NetworkInterface::default()
     });
     let number = |mib: Option<u32>| mib.map(|mib| mib.to_string());
     // Any 36 digits name a container; these stay the same for a task's container.
