@@ -23,7 +23,7 @@ pub(super) struct Region<'a> {
     pub groups: BTreeMap<&'a str, &'a SecurityGroup>,
     /// Who is in a group that rules of this VPC may name: its own and those of VPCs that are
     /// actively peered in the same region (fact SG-9).
-    pub members: BTreeMap<&'a str, Vec<&'a Eni>>,
+    pub members: Members<'a>,
     pub route_tables: Vec<&'a RouteTable>,
     pub acls: Vec<&'a NetworkAcl>,
     /// Private to public address, of interfaces on this host; empty without an internet gateway.
@@ -49,6 +49,9 @@ pub(super) struct Peer<'a> {
 }
 
 type Key<'a> = (&'a Scope, &'a VpcId);
+
+/// Interfaces by the id of a group.
+type Members<'a> = BTreeMap<&'a str, Vec<&'a Eni>>;
 
 impl<'a> Region<'a> {
     pub fn new(snapshot: &'a Snapshot, config: &'a RegionConfig, vpc: &'a Vpc) -> Self {
@@ -265,7 +268,7 @@ fn add_foreign_members<'a>(
     by_vpc: &mut BTreeMap<Key<'a>, Region<'a>>,
     peerings: &[&'a VpcPeeringConnection],
 ) {
-    let mut foreign: Vec<(Key<'a>, Vec<(&'a str, Vec<&'a Eni>)>)> = Vec::new();
+    let mut foreign: Vec<(Key<'a>, Members<'a>)> = Vec::new();
     for peering in peerings {
         for (own, other, _) in sides(peering) {
             if own.0.region != other.0.region {
