@@ -2,6 +2,7 @@
 
 use super::{StatusArguments, http, region, show};
 use anyhow::Result;
+use fogbank_types::diagnosis::FlowLogResource;
 use fogbank_types::{RegionConfig, Scope, Snapshot, ec2, ecs, elb, status};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -261,6 +262,7 @@ impl Tree {
                     &format!("{}  internet gateway", gateway.internet_gateway_id),
                 );
             }
+            self.ways_out(snapshot, vpc);
             self.subnets(snapshot, vpc);
         }
         for balancer in snapshot.load_balancers.in_scope(scope) {
@@ -283,6 +285,22 @@ impl Tree {
                     .collect::<Vec<_>>(),
             ),
             (
+                "prefix lists",
+                snapshot
+                    .prefix_lists
+                    .in_scope(scope)
+                    .map(|list| list.prefix_list_id.to_string())
+                    .collect(),
+            ),
+            (
+                "reachability paths",
+                snapshot
+                    .insights_paths
+                    .in_scope(scope)
+                    .map(|path| path.path_id.to_string())
+                    .collect(),
+            ),
+            (
                 "log groups",
                 snapshot
                     .log_groups
@@ -293,6 +311,50 @@ impl Tree {
         ] {
             if !names.is_empty() {
                 self.line(2, &format!("{what}: {}", names.join(" ")));
+            }
+        }
+    }
+
+    /// Endpoints, peers, egress-only gateways; and the flow logs of all that is in the VPC.
+    fn ways_out(&mut self, snapshot: &Snapshot, vpc: &ec2::Vpc) {
+        let scope = &vpc.scope;
+        for gateway in snapshot.egress_only_gateways.in_scope(scope) {
+            if gateway.vpc_id == vpc.vpc_id {
+                let id = &gateway.egress_only_internet_gateway_id;
+                self.line(3, &format!("{id}  egress-only internet gateway"));
+            }
+        }
+        for endpoint in snapshot.vpc_endpoints.in_scope(scope) {
+            if endpoint.vpc_id == vpc.vpc_id {
+                let id = &endpoint.vpc_endpoint_id;
+                let name = name_of(&endpoint.tags);
+                self.line(3, &format!("{id}{name}  {}", endpoint.service_name));
+            }
+        }
+        for peering in snapshot.peerings.all() {
+            if let Some((_, other)) = peering.sides(scope, &vpc.vpc_id) {
+                let (id, status) = (&peering.peering_id, peering.status);
+                self.line(3, &format!("{id}  {status:?} peer {}", other.vpc_id));
+            }
+        }
+        for log in snapshot.flow_logs.in_scope(scope) {
+            let of_vpc = match &log.resource {
+                FlowLogResource::Vpc(id) => *id == vpc.vpc_id,
+                FlowLogResource::Subnet(id) => snapshot
+                    .subnets
+                    .get(scope, id)
+                    .is_some_and(|subnet| subnet.vpc_id == vpc.vpc_id),
+                FlowLogResource::NetworkInterface(id) => snapshot
+                    .enis
+                    .get(scope, id)
+                    .is_some_and(|eni| eni.vpc_id == vpc.vpc_id),
+            };
+            if of_vpc {
+                let (id, resource) = (&log.flow_log_id, log.resource.id());
+                self.line(
+                    3,
+                    &format!("{id}  flow log of {resource} to {}", log.log_group),
+                );
             }
         }
     }
@@ -308,7 +370,15 @@ impl Tree {
         for subnet in subnets {
             if subnet.zone != zone {
                 zone = &subnet.zone;
-                self.line(3, &format!("zone {zone}"));
+                let fault = match snapshot.zone_fault(zone) {
+                    None => String::new(),
+                    Some(ec2::ZoneFaultKind::Failed) => "  FAILED".to_owned(),
+                    Some(ec2::ZoneFaultKind::Isolated) => "  ISOLATED".to_owned(),
+                    Some(ec2::ZoneFaultKind::Slow { delay_ms }) => {
+                        format!("  SLOW by {delay_ms} ms")
+                    }
+                };
+                self.line(3, &format!("zone {zone}{fault}"));
             }
             let public = snapshot.route_table_of(subnet).is_some_and(|table| {
                 table

@@ -36,14 +36,8 @@ fn own_zone_id(region: &str) -> String {
         "us-west-1" => "Z12I86A8N7VCZO".to_owned(),
         "us-west-2" => "Z1YSA3EXCYUU9Z".to_owned(),
         "eu-west-1" => "Z38GZ743OKFT7T".to_owned(),
-        region => zone_id(&Scope::new("aws", region), "vpce"),
+        region => endpoints::zone_id(&Scope::new("aws", region), "vpce"),
     }
-}
-
-/// `Z` and letters and digits that follow from the name.
-fn zone_id(scope: &Scope, name: &str) -> String {
-    let id: VpcEndpointId = ids::derived(scope, &["hosted-zone", name]);
-    format!("Z0{}", id.tail().to_uppercase())
 }
 
 /// The endpoint's own names, those of its zones, and the service's own if they lead here.
@@ -75,7 +69,7 @@ fn dns_entries(snapshot: &Snapshot, row: &Row, service: &AwsService) -> Vec<DnsE
         entries.extend(name.map(|name| entry(name, own.clone())));
     }
     if *private_dns_enabled {
-        let zone = zone_id(&row.scope, row.vpc_endpoint_id.as_str());
+        let zone = endpoints::private_zone_id(row);
         let name = service.dns_name(region);
         if let Some(parent) = name.strip_prefix("*.") {
             entries.push(entry(parent.to_owned(), zone.clone()));

@@ -2,6 +2,7 @@
 
 use super::{Refusal, changes, zones};
 use crate::model::tx::Tx;
+use crate::model::vpc::endpoints;
 use fogbank_types::route53::{Change, HostedZone, ZoneVpc};
 use fogbank_types::{Scope, Snapshot, VpcId};
 
@@ -33,7 +34,8 @@ pub fn find(
     }
 }
 
-/// No other zone of that name may be associated with the VPC.
+/// No other zone of that name may be associated with the VPC, nor an endpoint's private names be there.
+/// <https://docs.aws.amazon.com/vpc/latest/privatelink/manage-dns-names.html>
 pub fn check_name_is_free(
     snapshot: &Snapshot,
     scope: &Scope,
@@ -41,14 +43,30 @@ pub fn check_name_is_free(
     name: &str,
 ) -> Result<(), Refusal> {
     let mut zones = snapshot.hosted_zones.in_scope(scope);
-    match zones.find(|zone| zone.name == name && zone.vpcs.contains(vpc)) {
-        Some(zone) => Err(Refusal::ConflictingDomainExists {
+    let zone = zones.find(|zone| zone.name == name && zone.vpcs.contains(vpc));
+    let taken = zone
+        .map(|zone| zone.id.clone())
+        .or_else(|| endpoint_zone(snapshot, scope, vpc, name));
+    match taken {
+        Some(zone_id) => Err(Refusal::ConflictingDomainExists {
             vpc_id: vpc.vpc_id.to_string(),
             region: vpc.region.clone(),
-            zone_id: zone.id.clone(),
+            zone_id,
         }),
         None => Ok(()),
     }
+}
+
+/// The zone of an interface endpoint that has taken that name over in the VPC.
+fn endpoint_zone(snapshot: &Snapshot, scope: &Scope, vpc: &ZoneVpc, name: &str) -> Option<String> {
+    let scope = Scope::new(&scope.account, &vpc.region);
+    let mut endpoints = snapshot.vpc_endpoints.in_scope(&scope);
+    let endpoint = endpoints.find(|row| {
+        row.vpc_id == vpc.vpc_id
+            && endpoints::private_domain(row)
+                .is_some_and(|domain| name.strip_suffix('.') == Some(domain.as_str()))
+    })?;
+    Some(endpoints::private_zone_id(endpoint))
 }
 
 pub fn associate(
@@ -181,5 +199,35 @@ mod tests {
         }
         let refused = associate(&mut tx, &scope(), "Z", REGION, &a, None);
         assert!(matches!(refused, Err(Refusal::NoSuchHostedZone(_))));
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_private_names() {
+        use crate::model::vpc::endpoints::{NewEndpoint, NewKind, PrivateDns, create, delete};
+        let mut tx = Tx::for_test();
+        let vpc_id = vpc(&mut tx, "000000000000");
+        let new = NewEndpoint {
+            vpc_id: VpcId::parse(&vpc_id).unwrap(),
+            service_name: "com.amazonaws.us-east-1.logs".to_owned(),
+            kind: NewKind::Interface {
+                subnets: Vec::new(),
+                group_ids: Vec::new(),
+                private_dns: PrivateDns::default(),
+                ip_address_type: None,
+            },
+            policy_document: None,
+            client_token: None,
+            tags: fogbank_types::Tags::new(),
+        };
+        let of_vpc = Scope::new("000000000000", REGION);
+        let endpoint = create(&mut tx, &of_vpc, new).unwrap();
+        let refused = private_zone(&mut tx, "logs.us-east-1.amazonaws.com", &vpc_id);
+        assert!(matches!(
+            refused,
+            Err(Refusal::ConflictingDomainExists { .. })
+        ));
+        assert!(private_zone(&mut tx, "sts.us-east-1.amazonaws.com", &vpc_id).is_ok());
+        delete(&mut tx, &of_vpc, &endpoint.vpc_endpoint_id).unwrap();
+        assert!(private_zone(&mut tx, "logs.us-east-1.amazonaws.com", &vpc_id).is_ok());
     }
 }

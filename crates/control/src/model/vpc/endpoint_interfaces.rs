@@ -3,7 +3,9 @@
 //!
 //! Called by `endpoints`. What must stay true: see there.
 
-use super::endpoints::{EndpointChange, EndpointSubnet, PrivateDns, parameter, refuse_foreign};
+use super::endpoints::{
+    EndpointChange, EndpointSubnet, PrivateDns, parameter, private_domain, refuse_foreign,
+};
 use super::enis::Ipv6Choice;
 use super::{NewEni, Quotas, Refusal, eni_addresses, enis, security_groups, subnets};
 use crate::model::Tx;
@@ -84,21 +86,13 @@ fn check_private_dns(
         ));
     }
     let name = service.dns_name(&vpc.scope.region);
+    let domain = name.trim_start_matches("*.");
     let taken = snapshot.vpc_endpoints.in_scope(&vpc.scope).any(|row| {
-        let VpcEndpointKind::Interface {
-            private_dns_enabled,
-            ..
-        } = row.kind
-        else {
-            return false;
-        };
-        private_dns_enabled
-            && row.vpc_endpoint_id != *own
+        row.vpc_endpoint_id != *own
             && row.vpc_id == *vpc_id
-            && row.state != VpcEndpointState::Deleting
-            && row.service_name == service.service_name(&vpc.scope.region)
+            && private_domain(row).is_some_and(|taken| taken == domain)
     });
-    if taken || has_private_zone(snapshot, vpc, &name) {
+    if taken || has_private_zone(snapshot, vpc, domain) {
         return Err(parameter(format!(
             "private-dns-enabled cannot be set because there is already a conflicting DNS domain for {name} in the VPC {vpc_id}"
         )));
@@ -136,7 +130,6 @@ fn check_inbound_resolver(
 
 /// A private hosted zone of the same name, associated with the VPC.
 fn has_private_zone(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> bool {
-    let name = name.strip_prefix("*.").unwrap_or(name);
     snapshot.hosted_zones.all().any(|zone| {
         zone.private
             && zone.name.trim_end_matches('.') == name

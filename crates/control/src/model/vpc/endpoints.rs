@@ -6,7 +6,7 @@
 //! What must stay true: an interface endpoint has one interface in each of its subnets, in the order of the subnets, at
 //! most one in a zone, all in the endpoint's groups; a private name leads to one endpoint of a VPC at most.
 
-use super::{Quotas, Refusal, ResourceKind, endpoint_interfaces, enis, route_tables, vpcs};
+use super::{Quotas, Refusal, ResourceKind, endpoint_interfaces, enis, ids, route_tables, vpcs};
 use crate::model::Tx;
 use fogbank_types::aws_service::{self, AwsService};
 use fogbank_types::ec2::*;
@@ -92,6 +92,32 @@ pub fn uses_group(snapshot: &Snapshot, scope: &Scope, id: &SecurityGroupId) -> b
     snapshot.vpc_endpoints.in_scope(scope).any(|row| {
         matches!(&row.kind, VpcEndpointKind::Interface { group_ids, .. } if group_ids.contains(id))
     })
+}
+
+/// The domain that an endpoint takes over inside its VPC, without `*.`; none without private DNS.
+pub fn private_domain(row: &VpcEndpoint) -> Option<String> {
+    let VpcEndpointKind::Interface {
+        private_dns_enabled: true,
+        ..
+    } = row.kind
+    else {
+        return None;
+    };
+    let region = &row.scope.region;
+    let service = aws_service::by_service_name(region, &row.service_name)?;
+    let living = row.state != VpcEndpointState::Deleting;
+    living.then(|| service.dns_name(region).trim_start_matches("*.").to_owned())
+}
+
+/// Id of the hosted zone of AWS's that holds an endpoint's private names.
+pub fn private_zone_id(row: &VpcEndpoint) -> String {
+    zone_id(&row.scope, row.vpc_endpoint_id.as_str())
+}
+
+/// `Z` and letters and digits that follow from the name.
+pub fn zone_id(scope: &Scope, name: &str) -> String {
+    let id: VpcEndpointId = ids::derived(scope, &["hosted-zone", name]);
+    format!("Z0{}", id.tail().to_uppercase())
 }
 
 /// Its interfaces are there at once; it is `pending` until their host carries them.
