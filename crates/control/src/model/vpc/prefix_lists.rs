@@ -132,7 +132,7 @@ fn first_entries(list: &PrefixList) -> &Vec<PrefixListEntry> {
 
 fn too_many() -> Refusal {
     Refusal::value(format!(
-        "A request may have at most {ENTRIES_PER_CALL} entries."
+        "Request cannot contain more than {ENTRIES_PER_CALL} entry additions or removals"
     ))
 }
 
@@ -247,19 +247,25 @@ fn change_entries(
     }
     if let Some(both) = add.iter().find(|entry| remove.contains(&entry.cidr)) {
         return Err(Refusal::value(format!(
-            "You cannot add and remove the CIDR ({}) in the same request.",
+            "Request cannot contain Cidr {} in both AddPrefixListEntries and RemovePrefixListEntries",
             both.cidr
         )));
     }
     let before = list.entries.clone();
     for cidr in remove {
         let at = list.entries.iter().position(|entry| entry.cidr == *cidr);
-        let at = at.ok_or_else(|| {
-            Refusal::value(format!(
-                "The prefix list has no entry for the CIDR ({cidr})."
-            ))
+        let at = at.ok_or_else(|| Refusal::PrefixListModification {
+            text: format!("The entry {cidr} does not exist."),
         })?;
         list.entries.remove(at);
+    }
+    if let Some(there) = add
+        .iter()
+        .find(|entry| list.entries.iter().any(|other| other.cidr == entry.cidr))
+    {
+        return Err(Refusal::PrefixListModification {
+            text: format!("The entry {} already exists.", there.cidr),
+        });
     }
     add_entries(list, add)?;
     next_version(tx, list, before);

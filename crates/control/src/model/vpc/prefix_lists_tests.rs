@@ -102,7 +102,13 @@ fn entries_make_versions_and_old_ones_come_back() {
         ..removal
     };
     let absent = modify(&mut tx, &scope(), &id, again).unwrap_err();
-    assert_eq!(absent.code(), "InvalidParameterValue");
+    assert_eq!(absent.code(), "InvalidPrefixListModification");
+    let there = modify(&mut tx, &scope(), &id, adding(3, &["11.0.0.0/8"])).unwrap_err();
+    assert_eq!(there.code(), "InvalidPrefixListModification");
+    let mut both = adding(3, &["11.0.0.0/8"]);
+    both.remove = vec!["11.0.0.0/8".parse().unwrap()];
+    let both = modify(&mut tx, &scope(), &id, both).unwrap_err();
+    assert_eq!(both.code(), "InvalidParameterValue");
     let restored = restore(&mut tx, &scope(), &id, 1, 3).unwrap();
     assert_eq!(
         (restored.version, &restored.entries),

@@ -1,6 +1,8 @@
 //! What holds after any sequence of commands.
 
 use super::nat_gateways::NewNatGateway;
+use super::peering::NewPeering;
+use super::prefix_lists::{NewPrefixList, PrefixListChange};
 use super::security_group_rules::{self, NewRule, RuleKey};
 use super::subnets::NewSubnet;
 use super::testing::*;
@@ -10,6 +12,7 @@ use fogbank_types::ec2::*;
 use fogbank_types::*;
 use proptest::prelude::*;
 use std::collections::HashSet;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 /// Picks by number from what is there; a foreign id if there is nothing.
@@ -51,6 +54,13 @@ fn nat_id(tx: &Tx, n: u8) -> NatGatewayId {
     pick(tx, n, |row: &NatGateway| row.nat_gateway_id.clone())
 }
 
+fn list_id(tx: &Tx, n: u8) -> PrefixListId {
+    pick(tx, n, |row: &PrefixList| row.prefix_list_id.clone())
+}
+fn peering_id(tx: &Tx, n: u8) -> VpcPeeringConnectionId {
+    pick(tx, n, |row: &VpcPeeringConnection| row.peering_id.clone())
+}
+
 fn association_id(tx: &Tx, a: u8, b: u8) -> RouteTableAssociationId {
     let table = tx.snapshot().route_tables.get(&scope(), table_id(tx, a));
     let of_table = |table: &Arc<RouteTable>| {
@@ -82,7 +92,7 @@ fn block(a: u8, b: u8) -> Ipv4Cidr {
 /// One command out of all; whether it is refused does not matter here.
 fn run(tx: &mut Tx, command: u8, a: u8, b: u8) -> Result<(), Refusal> {
     let s = scope();
-    match command % 27 {
+    match command % 36 {
         0 => vpcs::create(tx, &s, new_vpc(&format!("10.{}.0.0/16", a % 3))).map(drop),
         1 => vpcs::delete(tx, &s, &vpc_id(tx, a)),
         2..=4 => {
@@ -146,12 +156,105 @@ fn run(tx: &mut Tx, command: u8, a: u8, b: u8) -> Result<(), Refusal> {
             };
             nat_gateways::create(tx, &s, new).map(drop)
         }
+        26 => {
+            let new = NewPrefixList {
+                name: "list".to_owned(),
+                ipv4: true,
+                max_entries: i32::from(b % 80),
+                entries: vec![PrefixListEntry {
+                    cidr: block(a, b).into(),
+                    description: None,
+                }],
+                client_token: None,
+                tags: Tags::new(),
+            };
+            prefix_lists::create(tx, &s, new).map(drop)
+        }
+        27 => prefix_lists::delete(tx, &s, &list_id(tx, a)).map(drop),
+        28 => {
+            let change = PrefixListChange {
+                max_entries: Some(i32::from(b)),
+                ..PrefixListChange::default()
+            };
+            prefix_lists::modify(tx, &s, &list_id(tx, a), change).map(drop)
+        }
+        29 => {
+            let rule = NewRule {
+                traffic: Traffic::All,
+                peer: if b.is_multiple_of(2) {
+                    RulePeer::PrefixList(list_id(tx, b))
+                } else {
+                    RulePeer::Group(group_id(tx, b))
+                },
+                description: None,
+            };
+            let (group, tags) = (group_id(tx, a), Tags::new());
+            security_group_rules::authorize(tx, &s, &group, false, vec![rule], &tags).map(drop)
+        }
+        30 => {
+            let target = RouteTarget::VpcPeeringConnection(peering_id(tx, b));
+            let destination = RouteDestination::PrefixList(list_id(tx, b));
+            let route = Route {
+                destination,
+                target,
+            };
+            routes::create(tx, &s, &table_id(tx, a), route)
+        }
+        31 => {
+            let new = NewPeering {
+                vpc_id: vpc_id(tx, a),
+                peer: s.clone(),
+                peer_vpc_id: vpc_id(tx, b),
+                tags: Tags::new(),
+            };
+            peering::create(tx, &s, new).map(drop)
+        }
+        32 => peering::accept(tx, &s, &peering_id(tx, a)).map(drop),
+        33 => peering::delete(tx, &s, &peering_id(tx, a)),
+        34 => {
+            let block = Ipv4Cidr::containing([10, a % 4, b, 0].into(), 24).unwrap();
+            vpc_blocks::associate_ipv4(tx, &s, &vpc_id(tx, b), block).map(drop)
+        }
         _ => nat_gateways::delete(tx, &s, &nat_id(tx, a))
             .or_else(|_| security_groups::delete(tx, &s, &group_id(tx, b))),
     }
 }
 
+/// Lists that are named exist, and active peers are apart.
+fn check_references(snapshot: &Snapshot) {
+    let s = scope();
+    let known = |id: &PrefixListId| snapshot.prefix_lists.contains(&s, id);
+    for group in snapshot.security_groups.in_scope(&s) {
+        for rule in &group.rules {
+            if let RulePeer::PrefixList(id) = &rule.peer {
+                assert!(known(id));
+            }
+        }
+    }
+    for table in snapshot.route_tables.in_scope(&s) {
+        for route in &table.routes {
+            if let RouteDestination::PrefixList(id) = &route.destination {
+                assert!(known(id));
+            }
+        }
+    }
+    for vpc in snapshot.vpcs.in_scope(&s) {
+        let peers = peering::peered_blocks(snapshot, &s, &vpc.vpc_id);
+        for own in vpc.all_blocks() {
+            assert!(peers.iter().all(|theirs| !theirs.overlaps(own)));
+        }
+        let mut others: Vec<_> = peering::active_of(snapshot, &s, &vpc.vpc_id)
+            .filter_map(|connection| Some(&connection.sides(&s, &vpc.vpc_id)?.1.vpc_id))
+            .collect();
+        let all = others.len();
+        others.sort();
+        others.dedup();
+        assert_eq!(others.len(), all, "one active connection of two VPCs");
+    }
+}
+
 fn check(snapshot: &Snapshot) {
+    check_references(snapshot);
     let s = scope();
     for vpc in snapshot.vpcs.in_scope(&s) {
         let of_vpc = |id: &VpcId| *id == vpc.vpc_id;
@@ -268,13 +371,19 @@ proptest! {
         let mut new: Vec<NewRule> = Vec::new();
         for (protocol, x, y, address, length) in rules {
             let range = PortRange::new(x.min(y), x.max(y)).unwrap();
-            let traffic = match protocol % 4 {
+            let traffic = match protocol % 5 {
+                4 => Traffic::Icmpv6(Some((protocol, None))),
                 0 => Traffic::Tcp(range),
                 1 => Traffic::Udp(range),
                 2 => Traffic::Icmp(Some((protocol, None))),
                 _ => Traffic::Protocol(50),
             };
-            let peer = RulePeer::Ipv4(Ipv4Cidr::containing(address.into(), length).unwrap());
+            let peer = if address.is_multiple_of(2) {
+                RulePeer::Ipv4(Ipv4Cidr::containing(address.into(), length).unwrap())
+            } else {
+                let address = Ipv6Addr::from_bits(u128::from(address) << 90);
+                RulePeer::Ipv6(Ipv6Cidr::containing(address, length).unwrap())
+            };
             let rule = NewRule { traffic, peer, description: None };
             if !new.contains(&rule) {
                 new.push(rule);

@@ -354,6 +354,7 @@ refusals! {
     PrefixListLimit = "PrefixListLimitExceeded", "The maximum number of prefix lists has been reached.";
     PrefixListSize { max_entries: u32 } = "PrefixListMaxEntriesExceeded",
         "The prefix list would have more entries than its maximum of {max_entries}.";
+    PrefixListModification { text: String } = "InvalidPrefixListModification", "{text}";
     PrefixListVersionMismatch = "PrefixListVersionMismatch", "The prefix list has the incorrect version number.";
     PrefixListVersion { version: i64 } = "InvalidPrefixListVersion", "The prefix list has no version {version}.";
 

@@ -243,17 +243,18 @@ fn check_inside_vpc(
             IpCidr::V4(block) => subnet.cidr_block == block,
             IpCidr::V6(block) => subnet.ipv6_block() == Some(block),
         });
-    let takes_it = matches!(
-        target,
-        RouteTarget::NatGateway(_) | RouteTarget::NetworkInterface(_)
-    );
-    if whole_subnet && takes_it {
-        return Ok(());
+    if !whole_subnet {
+        return Err(Refusal::value(format!(
+            "The destination CIDR block {block} is equal to or more specific than one of this VPC's CIDR blocks. \
+             This route can target only an interface or an instance, and must match a subnet's CIDR block."
+        )));
     }
-    Err(Refusal::value(format!(
-        "The destination CIDR block {block} is equal to or more specific than one of this VPC's CIDR blocks. \
-         This route can target only an interface or an instance, and must match a subnet's CIDR block."
-    )))
+    match target {
+        RouteTarget::NatGateway(_) | RouteTarget::NetworkInterface(_) => Ok(()),
+        _ => Err(Refusal::value(
+            "Route target is not supported. This route only supports interface and instance targets.",
+        )),
+    }
 }
 
 fn check_target(
@@ -310,7 +311,7 @@ fn check_target(
                 .ok_or_else(|| Refusal::not_found(ResourceKind::VpcPeeringConnection, id))?;
             (
                 peering.sides(scope, &table.vpc_id).is_some(),
-                format!("VPC peering connection {id}"),
+                format!("network gateway {id}"),
             )
         }
         RouteTarget::VpcEndpoint(id) => {
