@@ -6,17 +6,20 @@ mod region;
 mod sandbox;
 
 use fogbank_net::apply::teardown;
-use fogbank_net::{Applier, Report, compile, eni_namespace};
+use fogbank_net::{Applier, Compiler, Report, compile, eni_namespace};
 use fogbank_types::ec2::*;
 use fogbank_types::*;
 use region::*;
 use sandbox::*;
+use std::cell::RefCell;
 
 /// A running region: what the snapshot says is in the sandbox's kernel.
 struct Live {
     config: RegionConfig,
     region: Region,
     applier: Applier,
+    /// Remembers the last rows that were applied.
+    compiler: RefCell<(Compiler, Snapshot)>,
 }
 
 impl Live {
@@ -26,19 +29,26 @@ impl Live {
 
     fn start_with(config: RegionConfig, region: Region) -> Self {
         let applier = Applier::start(&config).unwrap();
+        let compiler = Compiler::new(config.clone());
         let live = Self {
             config,
             region,
             applier,
+            compiler: RefCell::new((compiler, Snapshot::default())),
         };
         live.apply();
         live
     }
 
+    /// As the node does it.
     fn apply(&self) -> Report {
-        let program = compile(&self.region.snapshot, &self.config);
-        assert_eq!(program.alarms, []);
-        let report = self.applier.reconcile_blocking(program).unwrap();
+        let mut kept = self.compiler.borrow_mut();
+        let rows = &self.region.snapshot;
+        let keys = [kept.1.keys(), rows.keys()].concat();
+        let change = kept.0.update(rows, keys.iter().map(String::as_str));
+        kept.1 = rows.clone();
+        let report = self.applier.apply_blocking(change).unwrap();
+        assert_eq!(report.alarms, []);
         assert_eq!(report.failures, []);
         report
     }
@@ -337,6 +347,8 @@ fn a_restarted_applier_corrects_what_changed_meanwhile() {
         );
         run("nsenter", &[&net, "nft", "flush", "ruleset"]);
         live.applier = Applier::start(&live.config).unwrap();
+        let compiler = Compiler::new(live.config.clone());
+        live.compiler = RefCell::new((compiler, Snapshot::default()));
         live.apply();
         live.serve(&eni, 8080);
         live.serve(&small.front, 80);

@@ -5,20 +5,47 @@
 mod region;
 mod sandbox;
 
-use fogbank_net::{Applier, Report, compile};
+use fogbank_net::{Applier, Compiler, Report};
 use fogbank_types::ec2::*;
+use fogbank_types::{Row, Snapshot};
 use region::*;
 use sandbox::*;
 use std::time::{Duration, Instant};
 
-fn apply(applier: &Applier, region: &Region) -> (Duration, Report) {
-    let config = config("test");
-    let begun = Instant::now();
-    let program = compile(&region.snapshot, &config);
-    let compiled = begun.elapsed();
-    let report = applier.reconcile_blocking(program).unwrap();
-    assert_eq!(report.failures, []);
-    (compiled, report)
+/// What the node has: applied as it does it.
+struct Host {
+    applier: Applier,
+    compiler: Compiler,
+    snapshot: Snapshot,
+}
+
+impl Host {
+    fn start() -> Self {
+        let config = config("test");
+        Self {
+            applier: Applier::start(&config).unwrap(),
+            compiler: Compiler::new(config),
+            snapshot: Snapshot::default(),
+        }
+    }
+
+    /// Every row; for the first time, or for much.
+    fn apply(&mut self, region: &Region) -> (Duration, Report) {
+        let keys = [self.snapshot.keys(), region.snapshot.keys()].concat();
+        self.apply_rows(region, &keys)
+    }
+
+    /// Those rows that changed; the time to compile, and all of it.
+    fn apply_rows(&mut self, region: &Region, keys: &[String]) -> (Duration, Report) {
+        let begun = Instant::now();
+        let keys = keys.iter().map(String::as_str);
+        let change = self.compiler.update(&region.snapshot, keys);
+        let compiled = begun.elapsed();
+        self.snapshot = region.snapshot.clone();
+        let report = self.applier.apply_blocking(change).unwrap();
+        assert_eq!(report.failures, []);
+        (compiled, report)
+    }
 }
 
 fn median(mut all: Vec<Duration>) -> Duration {
@@ -53,8 +80,8 @@ fn large(enis: u64) -> (Region, Subnet, Vec<SecurityGroup>) {
 #[ignore = "measures, for minutes on a loaded machine"]
 fn figures() {
     sandbox(|| {
-        let applier = Applier::start(&config("test")).unwrap();
-        let (_, report) = apply(&applier, &Region::default());
+        let mut host = Host::start();
+        let (_, report) = host.apply(&Region::default());
         println!(
             "edge from nothing: {:?} ({} steps)",
             report.duration, report.steps
@@ -62,48 +89,72 @@ fn figures() {
         for enis in [10, 1000] {
             let (mut region, subnet, groups) = large(enis);
             let begun = Instant::now();
-            let (compiled, report) = apply(&applier, &region);
+            let (compiled, report) = host.apply(&region);
             println!(
                 "{enis} interfaces from nothing: {:?} in all, compile {compiled:?}, {} steps, {:?} each",
                 begun.elapsed(),
                 report.steps,
                 report.duration / enis as u32
             );
-            let (mut create, mut remove, mut rule, mut compiles) = (vec![], vec![], vec![], vec![]);
-            for n in 0..30u16 {
-                let eni = region.eni(&subnet, 3000, &[&groups[0]]);
-                create.push(apply(&applier, &region).1.duration);
-                region.remove(&eni);
-                remove.push(apply(&applier, &region).1.duration);
-                let mut group = groups[1].clone();
-                group
-                    .rules
-                    .push(region.rule(false, tcp(30000 + n, 30000 + n), anyone()));
-                region.put(group);
-                let (compiled, report) = apply(&applier, &region);
-                rule.push(report.duration);
-                compiles.push(compiled);
-                assert_eq!(report.steps, 1);
-            }
-            println!("  one more interface: {:?}", median(create));
-            println!("  one less: {:?}", median(remove));
-            println!(
-                "  one more rule: {:?}, after compiling for {:?}",
-                median(rule),
-                median(compiles)
-            );
-            let again = Applier::start(&config("test")).unwrap();
-            let (_, report) = apply(&again, &region);
+            one_by_one(&mut host, &mut region, &subnet, &groups);
+            let mut again = Host::start();
+            let (_, report) = again.apply(&region);
             println!(
                 "  adopted after a restart: {:?} ({} steps)",
                 report.duration, report.steps
             );
+            host = again;
             let begun = Instant::now();
-            apply(&applier, &Region::default());
+            host.apply(&Region::default());
             println!("  all removed: {:?}", begun.elapsed());
         }
         let begun = Instant::now();
         fogbank_net::apply::probe();
         println!("probe: {:?}", begun.elapsed());
     });
+}
+
+/// The times of single changes, compiled and applied.
+fn one_by_one(host: &mut Host, region: &mut Region, subnet: &Subnet, groups: &[SecurityGroup]) {
+    let mut figures: Vec<(&str, Vec<Duration>, Vec<Duration>)> = [
+        "one more interface",
+        "one less",
+        "one more rule",
+        "one less",
+        "one more rule that names a group",
+    ]
+    .map(|what| (what, vec![], vec![]))
+    .into();
+    let mut time = |n: usize, host: &mut Host, region: &Region, key: String| {
+        let (compiled, report) = host.apply_rows(region, &[key]);
+        figures[n].1.push(compiled);
+        figures[n].2.push(report.duration);
+    };
+    for n in 0..30u16 {
+        let eni = region.eni(subnet, 3000, &[&groups[0], &groups[1]]);
+        time(0, host, region, eni.key());
+        region.remove(&eni);
+        time(1, host, region, eni.key());
+        let mut group = groups[1].clone();
+        let port = tcp(30000 + 2 * n, 30000 + 2 * n);
+        group.rules.push(region.rule(false, port, anyone()));
+        region.put(group.clone());
+        time(2, host, region, group.key());
+        group.rules.pop();
+        region.put(group.clone());
+        time(3, host, region, group.key());
+        let peer = RulePeer::Group(groups[7].group_id.clone());
+        group.rules.push(region.rule(false, tcp(22, 22), peer));
+        region.put(group.clone());
+        time(4, host, region, group.key());
+        region.put(groups[1].clone());
+        host.apply_rows(region, &[group.key()]);
+    }
+    for (what, compiled, applied) in figures {
+        println!(
+            "  {what}: compile {:?}, apply {:?}",
+            median(compiled),
+            median(applied)
+        );
+    }
 }

@@ -46,6 +46,8 @@ pub enum ApplyError {
     PoolTooSmall(Ipv4Cidr),
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
+    #[error("a change came before the whole program that it is a part of")]
+    PartOfNothing,
     #[error("the applier's thread has ended")]
     Gone,
 }
@@ -196,8 +198,9 @@ impl Worker {
     fn apply(&mut self, change: Change) -> Result<Report, ApplyError> {
         match change {
             Change::Whole(program) => self.reconcile(program),
+            Change::Part(_) if self.fresh => Err(ApplyError::PartOfNothing),
             // What is not known must be looked at, beside what it shall be.
-            Change::Part(patch) if self.fresh || !self.stale.is_empty() => {
+            Change::Part(patch) if !self.stale.is_empty() => {
                 let mut program = self.applied.clone();
                 program.patch(&patch);
                 self.reconcile(program)
