@@ -10,6 +10,11 @@ from botocore.exceptions import ClientError, BotoCoreError
 service, call, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 if service == "resolve":
     print(",".join(sorted({a[4][0] for a in socket.getaddrinfo(call, 443, socket.AF_INET, socket.SOCK_STREAM)})))
+elif service == "ipv6":
+    address = socket.getaddrinfo(call, 443, socket.AF_INET6, socket.SOCK_STREAM)[0][4]
+    with socket.create_connection(address[:2], 3) as plain, ssl.create_default_context(cafile=options["ca"]).wrap_socket(plain, server_hostname=call) as tls:
+        tls.sendall(b"GET / HTTP/1.0\\r\\nHost: x\\r\\n\\r\\n")
+        print(address[0], tls.recv(12)[-3:].decode())
 elif service == "registry":
     try:
         print(urllib.request.urlopen(call, timeout=3, context=ssl.create_default_context(cafile=options["ca"])).status)
@@ -41,6 +46,9 @@ class Inside:
         details = {d["name"]: d["value"] for d in task["attachments"][0]["details"]}
         self.namespace = f"fog-{region.instance}-{details['networkInterfaceId'].removeprefix('eni-')}"
         self.resolv = os.path.join(host.folder, "resolv.conf")
+        self.use_resolver()
+
+    def use_resolver(self):
         with open(self.resolv, "w") as out:
             out.write("nameserver 10.0.0.2\noptions timeout:1 attempts:2\n")
 
@@ -62,9 +70,12 @@ def scenario(host):
     # With a state on disk, as control is killed.
     with host.region("--speed", "10", data=os.path.join(host.folder, "data")) as region:
         ec2, = region.clients("ec2")
-        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]["VpcId"]
         ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
         public, private, lonely = (ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24", AvailabilityZone="us-east-1a")["Subnet"]["SubnetId"] for n in range(3))
+        block = wait("a block of IPv6", lambda: [a["Ipv6CidrBlock"] for a in ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0].get("Ipv6CidrBlockAssociationSet", [])])[0]
+        ec2.associate_subnet_cidr_block(SubnetId=private, Ipv6CidrBlock=block.replace("::/56", "::/64"))
+        ec2.modify_subnet_attribute(SubnetId=private, AssignIpv6AddressOnCreation={"Value": True})
         gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
         ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
         nat = ec2.create_nat_gateway(SubnetId=public, AllocationId=ec2.allocate_address(Domain="vpc")["AllocationId"])["NatGateway"]["NatGatewayId"]
@@ -75,6 +86,8 @@ def scenario(host):
             ec2.associate_route_table(RouteTableId=tables[subnet], SubnetId=subnet)
             if target:
                 ec2.create_route(RouteTableId=tables[subnet], DestinationCidrBlock="0.0.0.0/0", **target)
+        egress = ec2.create_egress_only_internet_gateway(VpcId=vpc)["EgressOnlyInternetGateway"]["EgressOnlyInternetGatewayId"]
+        ec2.create_route(RouteTableId=tables[private], DestinationIpv6CidrBlock="::/0", EgressOnlyInternetGatewayId=egress)
         group = ec2.create_security_group(GroupName="tasks", Description="tasks", VpcId=vpc)["GroupId"]
         door = ec2.create_security_group(GroupName="endpoints", Description="endpoints", VpcId=vpc)["GroupId"]
         https = [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "UserIdGroupPairs": [{"GroupId": group}]}]
@@ -99,6 +112,14 @@ def scenario(host):
         assert signed in ("200", "401"), signed
         reset = by_nat.python("registry", f"https://ec2.us-east-1.amazonaws.com/_fogbank/status", json.dumps({"ca": by_nat.ca}))
         equal("the region's own paths", reset, "404")
+
+        # By IPv6 through an egress-only gateway, the name asked of the resolver's own IPv6 address as well.
+        for server in ("10.0.0.2", "fd00:ec2::253"):
+            with open(by_nat.resolv, "w") as out:
+                out.write(f"nameserver {server}\n")
+            address, _, status = by_nat.python("ipv6", "logs.us-east-1.api.aws", json.dumps({"ca": by_nat.ca})).partition(" ")
+            assert address.endswith("::8") and status[:1] == "4", (server, address, status)
+        by_nat.use_resolver()
 
         # The host knows the names as well; its certificates are for AWS's names only.
         equal("the name in public", region.resolve("logs.us-east-1.amazonaws.com"), (0, ["198.18.0.8"]))

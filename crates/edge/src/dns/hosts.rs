@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fogbank_types::ec2::PeeringStatus;
-use fogbank_types::{Snapshot, VpcId, place};
+use fogbank_types::{Ipv6Cidr, RegionConfig, Snapshot, VpcId, place};
 
 use super::name::Name;
 
@@ -24,6 +24,8 @@ pub struct Hosts {
     public: HashMap<Ipv4Addr, String>,
     /// Elastic IPs whose owner gave them a name.
     named: HashMap<Ipv4Addr, Name>,
+    /// Where the region's IPv6 addresses are from.
+    pool_v6: Option<Ipv6Cidr>,
 }
 
 #[derive(Debug)]
@@ -46,8 +48,11 @@ pub enum Known {
 }
 
 impl Hosts {
-    pub fn compile(snapshot: &Snapshot) -> Self {
-        let mut hosts = Self::default();
+    pub fn compile(snapshot: &Snapshot, config: &RegionConfig) -> Self {
+        let mut hosts = Self {
+            pool_v6: Some(config.public_cidr_v6),
+            ..Self::default()
+        };
         for vpc in snapshot.vpcs.all() {
             if vpc.enable_dns_support && vpc.enable_dns_hostnames {
                 let entry = VpcHosts {
@@ -131,7 +136,8 @@ impl Hosts {
                 return name_of("ip", primary, &private_domain(&vpc.region));
             }
             // Nobody outside knows them, and nobody outside shall be asked.
-            return is_private(address).then_some(Known::Nothing);
+            let is_ours = self.is_pooled(address) || is_private(address);
+            return is_ours.then_some(Known::Nothing);
         }
         if let Some((address, domain)) = address_in_label(name, "ip-") {
             let vpc = vpc.filter(|vpc| vpc.addresses.contains(&address));
@@ -145,6 +151,13 @@ impl Hosts {
         let (public, domain) = address_in_label(name, "ec2-")?;
         let (private, region) = self.private_of(vpc_id, public)?;
         domain_is(&domain, &public_domain(region)).then_some(Known::Address(private))
+    }
+
+    fn is_pooled(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(address) => self.pool_v6.is_some_and(|pool| pool.contains(address)),
+        }
     }
 
     /// What everybody may ask: public names and public addresses.
@@ -251,11 +264,6 @@ fn is_private(address: IpAddr) -> bool {
             let [a, b, ..] = address.octets();
             address.is_private() || address.is_link_local() || (a == 100 && (64..128).contains(&b))
         }
-        // The block for benchmarks is where the region's own addresses are from (RFC 5180).
-        IpAddr::V6(address) => {
-            address.is_unique_local()
-                || address.is_unicast_link_local()
-                || address.segments()[..3] == [0x2001, 2, 0]
-        }
+        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
     }
 }

@@ -106,7 +106,7 @@ impl Tables {
         let mut tables = Self {
             balancers: balancer::compile(snapshot),
             services: Services::compile(snapshot, config),
-            hosts: Hosts::compile(snapshot),
+            hosts: Hosts::compile(snapshot, config),
             ..Self::default()
         };
         // Private zones need both attributes of the VPC (fact PHZ-1).
