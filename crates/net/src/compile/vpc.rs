@@ -44,12 +44,21 @@ pub(super) fn add(program: &mut Program, region: &Region<'_>) {
 fn sysctls(region: &Region<'_>) -> BTreeMap<String, String> {
     let mut sysctls = router_sysctls(region.has(Family::V6));
     let mut set = |path: &str, value: String| sysctls.insert(path.to_owned(), value);
-    // Fact SG-13; the kernel's own default is 120 s.
-    let stream_s = (region.config.scaled_ms(180_000) / 1000).max(1);
-    set(
-        "netfilter/nf_conntrack_udp_timeout_stream",
-        stream_s.to_string(),
-    );
+    // Fact SG-13.
+    for (timeout, idle_ms) in [
+        ("tcp_timeout_established", 432_000_000),
+        ("udp_timeout_stream", 180_000),
+        ("udp_timeout", 30_000),
+        ("icmp_timeout", 600_000),
+        ("icmpv6_timeout", 600_000),
+        ("generic_timeout", 600_000),
+    ] {
+        let idle_s = (region.config.scaled_ms(idle_ms) / 1000).max(1);
+        set(
+            &format!("netfilter/nf_conntrack_{timeout}"),
+            idle_s.to_string(),
+        );
+    }
     // "Too big" about a packet of a NAT gateway comes back through the gateway's namespace with our
     // own address as its source. The source gate, which is before routing, keeps forgeries out.
     set("ipv4/conf/all/accept_local", "1".to_owned());
