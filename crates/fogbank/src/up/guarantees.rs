@@ -35,7 +35,7 @@ pub fn all(config: &RegionConfig) -> Vec<Guarantee> {
     all.push(Guarantee {
         given: true,
         fatal: false,
-        text: "authentication: off; any credentials are root of the account in them, so the endpoint is on loopback only".to_owned(),
+        text: "authentication: off; any credentials are root of the account in them, so the endpoint is on loopback only, and in VPCs where their network leads to AWS's services".to_owned(),
     });
     all
 }
