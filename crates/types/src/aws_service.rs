@@ -126,6 +126,34 @@ pub fn prefix_lists(region: &str, config: &RegionConfig) -> Vec<AwsPrefixList> {
         .collect()
 }
 
+/// AWS's lists of what has no address in this region, with their weights: rules and routes may name them, and match
+/// nothing. <https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html>
+fn absent_prefix_lists(region: &str) -> [(String, usize); 2] {
+    let cloudfront = "com.amazonaws.global.cloudfront.origin-facing".to_owned();
+    let lattice = format!("com.amazonaws.{region}.vpc-lattice");
+    [(cloudfront, 55), (lattice, 10)]
+}
+
+/// Every list of AWS's own that rules and routes may name: `prefix_lists` and those without addresses here.
+pub fn managed_prefix_lists(region: &str, config: &RegionConfig) -> Vec<AwsPrefixList> {
+    let mut lists = prefix_lists(region, config);
+    let absent = absent_prefix_lists(region).into_iter();
+    lists.extend(absent.map(|(name, _)| AwsPrefixList {
+        id: prefix_list_id(&name),
+        name,
+        blocks: Vec::new(),
+    }));
+    lists
+}
+
+/// How many rules or routes a list of AWS's own counts as.
+pub fn prefix_list_weight(region: &str, id: &PrefixListId) -> usize {
+    absent_prefix_lists(region)
+        .iter()
+        .find(|(name, _)| prefix_list_id(name) == *id)
+        .map_or(1, |(_, weight)| *weight)
+}
+
 /// The id of AWS's prefix list of that name: 8 digits, as the real ones have.
 pub fn prefix_list_id(service_name: &str) -> PrefixListId {
     let mut hash = 0x811c_9dc5u32;
@@ -138,6 +166,14 @@ pub fn prefix_list_id(service_name: &str) -> PrefixListId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_without_addresses_weigh_what_they_do_in_aws() {
+        let cloudfront = prefix_list_id("com.amazonaws.global.cloudfront.origin-facing");
+        assert_eq!(prefix_list_weight("us-east-1", &cloudfront), 55);
+        let s3 = prefix_list_id("com.amazonaws.us-east-1.s3");
+        assert_eq!(prefix_list_weight("us-east-1", &s3), 1);
+    }
 
     #[test]
     fn names_lead_to_services() {

@@ -378,7 +378,7 @@ impl Snapshot {
         if let Some(list) = self.prefix_lists.get(scope, id) {
             return Some(list.entries.iter().map(|entry| entry.cidr).collect());
         }
-        aws_service::prefix_lists(&scope.region, config)
+        aws_service::managed_prefix_lists(&scope.region, config)
             .into_iter()
             .find(|list| list.id == *id)
             .map(|list| list.blocks)

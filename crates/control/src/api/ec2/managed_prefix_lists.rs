@@ -4,7 +4,7 @@
 //! states are told as reached.
 
 use super::filters::Filters;
-use super::query::{Query, dry_run, page};
+use super::query::{dry_run, page, query};
 use super::{tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::prefix_lists::{self, NewPrefixList, PrefixListChange};
@@ -60,7 +60,7 @@ fn known(context: &Context) -> Vec<Known> {
     let scope = context.scope();
     let snapshot = context.snapshot();
     let own = snapshot.prefix_lists.in_scope(&scope).cloned();
-    let awss = aws_service::prefix_lists(&scope.region, context.config());
+    let awss = aws_service::managed_prefix_lists(&scope.region, context.config());
     let mut all: Vec<Known> = own.map(Known::Customers).collect();
     all.extend(awss.into_iter().map(Known::Awss));
     all.sort_by(|a, b| a.id().cmp(b.id()));
@@ -147,13 +147,7 @@ pub fn describe(
     context: &Context,
     request: DescribeManagedPrefixListsRequest,
 ) -> Result<DescribeManagedPrefixListsResult, ApiError> {
-    let query = Query {
-        ids: request.prefix_list_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, prefix_list_ids, filters);
     query.check()?;
     let filters = Filters::parse(query.filters, FILTERS)?;
     let mut wanted = Vec::new();

@@ -21,6 +21,20 @@ pub struct Query {
     pub dry_run: Option<bool>,
 }
 
+/// The parameters of a Describe request, whose members for ids and filters go by those names.
+macro_rules! query {
+    ($request:ident, $ids:ident, $filters:ident) => {
+        $crate::api::ec2::query::Query {
+            ids: $request.$ids,
+            filters: $request.$filters,
+            max_results: $request.max_results,
+            next_token: $request.next_token,
+            dry_run: $request.dry_run,
+        }
+    };
+}
+pub(super) use query;
+
 /// Refuses what only asks whether it might.
 pub fn dry_run(asked: Option<bool>) -> Result<(), Refusal> {
     if asked == Some(true) {

@@ -41,7 +41,7 @@ pub struct Weight {
     pub ipv6: usize,
 }
 
-/// A customer's list counts as its greatest size (fact SG-4). AWS's own lists for gateway endpoints weigh 1 each.
+/// A customer's list counts as its greatest size (fact SG-4). AWS's own have weights of their own.
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html>
 pub fn weight(snapshot: &Snapshot, scope: &Scope, id: &PrefixListId) -> Weight {
     match snapshot.prefix_lists.get(scope, id) {
@@ -53,7 +53,10 @@ pub fn weight(snapshot: &Snapshot, scope: &Scope, id: &PrefixListId) -> Weight {
             ipv4: 0,
             ipv6: list.max_entries as usize,
         },
-        None => Weight { ipv4: 1, ipv6: 0 },
+        None => Weight {
+            ipv4: aws_service::prefix_list_weight(&scope.region, id),
+            ipv6: 0,
+        },
     }
 }
 
@@ -70,7 +73,7 @@ pub fn get<'a>(
 
 /// A list that the caller may change.
 fn own(tx: &Tx, scope: &Scope, id: &PrefixListId, verb: &str) -> Result<PrefixList, Refusal> {
-    let aws = aws_service::prefix_lists(&scope.region, tx.config());
+    let aws = aws_service::managed_prefix_lists(&scope.region, tx.config());
     if aws.iter().any(|list| list.id == *id) {
         let text = format!("The prefix list {id} is owned by AWS and cannot be {verb}.");
         return Err(Refusal::OperationNotPermitted { text });

@@ -175,3 +175,23 @@ fn awss_own_lists_are_not_ours_to_change() {
     let refusal = delete(&mut tx, &scope(), &id).unwrap_err();
     assert_eq!(refusal.code(), "OperationNotPermitted");
 }
+
+#[test]
+fn cloudfronts_list_counts_as_its_weight() {
+    let mut tx = Tx::for_test();
+    let vpc = vpc(&mut tx, "10.0.0.0/16");
+    let group = group(&mut tx, &vpc, "web").group_id;
+    let rule = |port: u16| NewRule {
+        traffic: Traffic::Tcp(PortRange::new(port, port).unwrap()),
+        peer: RulePeer::PrefixList(aws_service::prefix_list_id(
+            "com.amazonaws.global.cloudfront.origin-facing",
+        )),
+        description: None,
+    };
+    let mut add = |port| {
+        let rules = vec![rule(port)];
+        security_group_rules::authorize(&mut tx, &scope(), &group, false, rules, &Tags::new())
+    };
+    add(80).unwrap();
+    assert_eq!(add(443), Err(Refusal::RuleLimit));
+}

@@ -49,7 +49,7 @@ fn awss_lists_are_seen_beside_ones_own() {
     let region = Region::start();
     let own = element(&region.ok("CreateManagedPrefixList", LIST), "prefixListId");
     let all = region.ok("DescribeManagedPrefixLists", "");
-    assert_eq!(elements(&all, "prefixListId").len(), 3);
+    assert_eq!(elements(&all, "prefixListId").len(), 5);
     let s3 = region.ok(
         "DescribeManagedPrefixLists",
         "Filter.1.Name=prefix-list-name&Filter.1.Value.1=com.amazonaws.us-east-1.s3",
