@@ -572,3 +572,56 @@ fn user_of(owner: &ec2::EniOwner) -> String {
         ec2::EniOwner::VpcEndpoint(id) => id.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fogbank_control::model::Tx;
+    use fogbank_control::model::vpc::subnets::{self, NewSubnet};
+    use fogbank_control::model::vpc::{default_vpc, vpc_blocks};
+    use fogbank_types::{Tags, Timestamp};
+    use std::sync::Arc;
+
+    fn config() -> RegionConfig {
+        RegionConfig {
+            instance: "test".to_owned(),
+            host: "host-1".to_owned(),
+            data_dir: "/nonexistent/data".into(),
+            run_dir: "/nonexistent/run".into(),
+            endpoint: ([127, 0, 0, 1], 4566).into(),
+            dns: ([127, 0, 0, 1], 4553).into(),
+            account: "000000000000".to_owned(),
+            public_cidr: "198.18.0.0/16".parse().unwrap(),
+            public_cidr_v6: "2001:db8:1812::/48".parse().unwrap(),
+            quotas: BTreeMap::new(),
+            internet: fogbank_types::InternetAccess::None,
+            speed: 1.0,
+            ephemeral: true,
+        }
+    }
+
+    #[test]
+    fn a_default_vpc_is_nothing_until_somebody_adds_to_it() {
+        let scope = Scope::new("000000000000", "us-east-1");
+        let mut tx = Tx::new(Snapshot::default(), Timestamp(0), 1, Arc::new(config()));
+        default_vpc::ensure(&mut tx, &scope);
+        let counts = Counts::of(tx.snapshot());
+        assert!(counts.living.is_empty(), "{:?}", counts.living);
+        assert_eq!(counts.defaults["vpc"], 1);
+        let vpc = default_vpc::find(tx.snapshot(), &scope).unwrap().clone();
+        assert!(is_untouched(tx.snapshot(), &vpc));
+        let block = "100.64.0.0/16".parse().unwrap();
+        vpc_blocks::associate_ipv4(&mut tx, &scope, &vpc.vpc_id, block).unwrap();
+        let new = NewSubnet {
+            vpc_id: vpc.vpc_id.clone(),
+            cidr_block: "100.64.0.0/24".parse().unwrap(),
+            ipv6_block: None,
+            zone: None,
+            tags: Tags::new(),
+        };
+        subnets::create(&mut tx, &scope, new).unwrap();
+        let counts = Counts::of(tx.snapshot());
+        assert_eq!(counts.living, BTreeMap::from([("subnet", 1)]));
+        assert!(!is_untouched(tx.snapshot(), &vpc));
+    }
+}

@@ -159,6 +159,9 @@ pub fn describe_regions(
     })
 }
 
+/// AWS says so to every account, whatever its quotas.
+const MAX_INSTANCES: &str = "20";
+
 pub fn describe_account_attributes(
     context: &Context,
     request: DescribeAccountAttributesRequest,
@@ -168,17 +171,18 @@ pub fn describe_account_attributes(
     let default_vpc = default_vpc::find(&snapshot, &context.scope());
     let quotas = Quotas::of(context.config());
     let attributes = [
-        ("supported-platforms", "VPC".to_owned()),
         (
             "vpc-max-security-groups-per-interface",
             quotas.groups_per_interface.to_string(),
         ),
-        ("max-elastic-ips", quotas.elastic_ips.to_string()),
-        ("vpc-max-elastic-ips", quotas.elastic_ips.to_string()),
+        ("max-instances", MAX_INSTANCES.to_owned()),
+        ("supported-platforms", "VPC".to_owned()),
         (
             "default-vpc",
             default_vpc.map_or("none".to_owned(), |vpc| vpc.vpc_id.to_string()),
         ),
+        ("max-elastic-ips", quotas.elastic_ips.to_string()),
+        ("vpc-max-elastic-ips", quotas.elastic_ips.to_string()),
     ];
     let names = request.attribute_names.unwrap_or_default();
     if let Some(unknown) = names

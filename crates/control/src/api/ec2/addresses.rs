@@ -129,7 +129,7 @@ fn render_attribute(row: &Row) -> AddressAttribute {
     }
 }
 
-/// Only addresses that have the attribute.
+/// Addresses without a name are listed without one.
 pub fn describe_attribute(
     context: &Context,
     request: DescribeAddressesAttributeRequest,
@@ -145,9 +145,8 @@ pub fn describe_attribute(
     let snapshot = context.snapshot();
     let (found, next_token) =
         rows::<Row, AllocationId>(context, &snapshot, query, &[], |row| &row.tags, values)?;
-    let named = found.iter().filter(|row| row.ptr_record.is_some());
     Ok(DescribeAddressesAttributeResult {
-        addresses: Some(named.map(|row| render_attribute(row)).collect()),
+        addresses: Some(found.iter().map(|row| render_attribute(row)).collect()),
         next_token,
     })
 }

@@ -1,6 +1,6 @@
 //! Egress-only internet gateways.
 
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::{tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::{egress_only_gateways, ids};
@@ -41,13 +41,7 @@ pub fn describe(
     context: &Context,
     request: DescribeEgressOnlyInternetGatewaysRequest,
 ) -> Result<DescribeEgressOnlyInternetGatewaysResult, ApiError> {
-    let query = Query {
-        ids: request.egress_only_internet_gateway_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, egress_only_internet_gateway_ids, filters);
     let (found, next_token) = rows::<Row, EgressOnlyInternetGatewayId>(
         context,
         &context.snapshot(),

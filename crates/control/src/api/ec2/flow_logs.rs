@@ -1,6 +1,6 @@
 //! Flow logs. Rules: `model::vpc::flow_logs`.
 
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::{not_offered, tags, vpc_endpoints, write};
 use crate::api::{ApiError, Context};
 use crate::model::Refused;
@@ -201,13 +201,7 @@ pub fn describe(
     context: &Context,
     request: DescribeFlowLogsRequest,
 ) -> Result<DescribeFlowLogsResult, ApiError> {
-    let query = Query {
-        ids: request.flow_log_ids,
-        filters: request.filter,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, flow_log_ids, filter);
     let snapshot = context.snapshot();
     let values = |row: &Row, name: &str| {
         vec![match name {

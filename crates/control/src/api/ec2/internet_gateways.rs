@@ -1,6 +1,6 @@
 //! Internet gateways.
 
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::{optional, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::{ids, internet_gateways};
@@ -95,13 +95,7 @@ pub fn describe(
     context: &Context,
     request: DescribeInternetGatewaysRequest,
 ) -> Result<DescribeInternetGatewaysResult, ApiError> {
-    let query = Query {
-        ids: request.internet_gateway_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, internet_gateway_ids, filters);
     let snapshot = context.snapshot();
     let (found, next_token) = rows::<Row, InternetGatewayId>(
         context,

@@ -1,6 +1,6 @@
 //! NAT gateways.
 
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::{not_offered, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::nat_gateways::{self, NewNatGateway};
@@ -148,13 +148,7 @@ pub fn describe(
     context: &Context,
     request: DescribeNatGatewaysRequest,
 ) -> Result<DescribeNatGatewaysResult, ApiError> {
-    let query = Query {
-        ids: request.nat_gateway_ids,
-        filters: request.filter,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, nat_gateway_ids, filter);
     let snapshot = context.snapshot();
     let (found, next_token) =
         rows::<Row, NatGatewayId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;

@@ -1,6 +1,6 @@
 //! Network ACLs.
 
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::{tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::network_acls::{self, LAST_ENTRY, LAST_ENTRY_V6, NewEntry};
@@ -305,13 +305,7 @@ pub fn describe(
     context: &Context,
     request: DescribeNetworkAclsRequest,
 ) -> Result<DescribeNetworkAclsResult, ApiError> {
-    let query = Query {
-        ids: request.network_acl_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, network_acl_ids, filters);
     let snapshot = context.snapshot();
     let (found, next_token) = rows::<Row, NetworkAclId>(
         context,

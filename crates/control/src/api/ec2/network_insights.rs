@@ -1,7 +1,7 @@
 //! Reachability Analyzer: its paths and analyses. How findings look stands in `network_insights_findings`.
 
 use super::network_insights_findings as findings;
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::{not_offered, optional, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::insights::{self, NewPath};
@@ -91,13 +91,7 @@ pub fn describe_paths(
     context: &Context,
     request: DescribeNetworkInsightsPathsRequest,
 ) -> Result<DescribeNetworkInsightsPathsResult, ApiError> {
-    let query = Query {
-        ids: request.network_insights_path_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, network_insights_path_ids, filters);
     let snapshot = context.snapshot();
     let (found, next_token) = rows::<PathRow, NetworkInsightsPathId>(
         context,
@@ -198,13 +192,7 @@ pub fn describe_analyses(
         .map(ids::parse)
         .transpose()?;
     let (from, to) = (request.analysis_start_time, request.analysis_end_time);
-    let query = Query {
-        ids: request.network_insights_analysis_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, network_insights_analysis_ids, filters);
     let snapshot = context.snapshot();
     let values = |row: &AnalysisRow, name: &str| match name {
         "status" => vec![status_name(&snapshot, row).to_owned()],

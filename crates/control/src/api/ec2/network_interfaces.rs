@@ -1,6 +1,6 @@
 //! Network interfaces: the caller's own, and those that tasks, load balancers and NAT gateways hold.
 
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::subnets::zone_id;
 use super::{not_offered, optional, tags, write};
 use crate::api::{ApiError, Context};
@@ -289,13 +289,7 @@ pub fn describe(
     context: &Context,
     request: DescribeNetworkInterfacesRequest,
 ) -> Result<DescribeNetworkInterfacesResult, ApiError> {
-    let query = Query {
-        ids: request.network_interface_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, network_interface_ids, filters);
     let snapshot = context.snapshot();
     let (found, next_token) = rows::<Row, EniId>(
         context,

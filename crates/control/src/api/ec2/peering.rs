@@ -1,7 +1,7 @@
 //! VPC peering connections, as each of their two sides sees them.
 
 use super::filters::Filters;
-use super::query::{Query, page};
+use super::query::{page, query};
 use super::{optional, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::peering::{self, DnsOptions, NewPeering};
@@ -223,13 +223,7 @@ pub fn describe(
     context: &Context,
     request: DescribeVpcPeeringConnectionsRequest,
 ) -> Result<DescribeVpcPeeringConnectionsResult, ApiError> {
-    let query = Query {
-        ids: request.vpc_peering_connection_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, vpc_peering_connection_ids, filters);
     query.check()?;
     let filters = Filters::parse(query.filters, FILTERS)?;
     let (snapshot, scope) = (context.snapshot(), context.scope());

@@ -1,6 +1,6 @@
 //! Route tables, their routes and associations.
 
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::{not_offered, optional, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::{Refusal, ids, route_tables, routes};
@@ -185,13 +185,7 @@ pub fn describe(
     context: &Context,
     request: DescribeRouteTablesRequest,
 ) -> Result<DescribeRouteTablesResult, ApiError> {
-    let query = Query {
-        ids: request.route_table_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, route_table_ids, filters);
     let snapshot = context.snapshot();
     let (found, next_token) = rows::<Row, RouteTableId>(
         context,

@@ -1,6 +1,6 @@
 //! Subnets.
 
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::vpcs::state_name;
 use super::{not_offered, tags, write};
 use crate::api::{ApiError, Context};
@@ -207,13 +207,7 @@ pub fn describe(
     context: &Context,
     request: DescribeSubnetsRequest,
 ) -> Result<DescribeSubnetsResult, ApiError> {
-    let query = Query {
-        ids: request.subnet_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, subnet_ids, filters);
     let snapshot = context.snapshot();
     let (found, next_token) = rows::<Row, SubnetId>(
         context,

@@ -1,6 +1,6 @@
 //! VPC endpoints. Rules: `model::vpc::endpoints`.
 
-use super::query::{Query, rows};
+use super::query::{query, rows};
 use super::{not_offered, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::Refused;
@@ -326,13 +326,7 @@ pub fn describe(
     context: &Context,
     request: DescribeVpcEndpointsRequest,
 ) -> Result<DescribeVpcEndpointsResult, ApiError> {
-    let query = Query {
-        ids: request.vpc_endpoint_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, vpc_endpoint_ids, filters);
     let snapshot = context.snapshot();
     let (found, next_token) =
         rows::<Row, VpcEndpointId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;

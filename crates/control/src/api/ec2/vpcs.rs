@@ -1,6 +1,6 @@
 //! VPCs.
 
-use super::query::{Query, dry_run, rows};
+use super::query::{dry_run, query, rows};
 use super::{not_offered, tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::vpcs::{NewVpc, VpcAttribute};
@@ -182,13 +182,7 @@ pub fn describe(
     context: &Context,
     request: DescribeVpcsRequest,
 ) -> Result<DescribeVpcsResult, ApiError> {
-    let query = Query {
-        ids: request.vpc_ids,
-        filters: request.filters,
-        max_results: request.max_results,
-        next_token: request.next_token,
-        dry_run: request.dry_run,
-    };
+    let query = query!(request, vpc_ids, filters);
     let snapshot = context.snapshot();
     let (found, next_token) =
         rows::<Row, VpcId>(context, &snapshot, query, FILTERS, |row| &row.tags, values)?;

@@ -243,7 +243,7 @@ refusals! {
         "The CIDR '{cidr}' is restricted. Use a CIDR from the same private address range as the current VPC CIDR, or use a publicly-routable CIDR.";
     BlockConflict { cidr: String, other: String } = "InvalidVpc.Range", "The CIDR '{cidr}' conflicts with {other}.";
     BlockLimit { id: String, most: usize } = "CidrLimitExceeded",
-        "This network '{id}' has met its maximum number of allowed CIDRs: {most}";
+        "This network {id} has met its maximum number of allowed CIDRs: {most}";
     PrimaryBlock { association_id: String } = "OperationNotPermitted",
         "The vpc CIDR block with association ID {association_id} may not be disassociated. It is the primary IPv4 CIDR block of the VPC";
     BlockInUse { id: String, user: &'static str, cidr: String } = "InvalidCidrBlock.InUse",

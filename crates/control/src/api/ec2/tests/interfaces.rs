@@ -181,7 +181,7 @@ fn an_address_has_a_name_for_a_while() {
     let region = Region::start();
     let id = element(&region.ok("AllocateAddress", "Domain=vpc"), "allocationId");
     let attributes = || region.ok("DescribeAddressesAttribute", "Attribute=domain-name");
-    assert!(elements(&attributes(), "item").is_empty());
+    assert!(elements(&attributes(), "ptrRecord").is_empty());
     region.ok(
         "ModifyAddressAttribute",
         &format!("AllocationId={id}&DomainName=mail.example.com"),
@@ -191,5 +191,5 @@ fn an_address_has_a_name_for_a_while() {
         "ResetAddressAttribute",
         &format!("AllocationId={id}&Attribute=domain-name"),
     );
-    assert!(elements(&attributes(), "item").is_empty());
+    assert!(elements(&attributes(), "ptrRecord").is_empty());
 }
