@@ -1,6 +1,7 @@
 """VPC flow logs: what tasks send and get is in CloudWatch Logs, accepted and rejected, in AWS's words; in the default and in a
-custom format, of a VPC and of one subnet; and a flow log that goes leaves what it had told."""
-import json, time
+custom format, of a VPC and of one subnet; through a NAT gateway; a killed node goes on; and a flow log that goes leaves what
+it had told."""
+import json, os, signal, time
 from host import Tasks, connect, equal, error_code, wait
 
 SERVER = "mkdir -p /tmp/www; echo hello > /tmp/www/index.html; exec busybox httpd -f -p 8080 -h /tmp/www"
@@ -27,6 +28,18 @@ class Network:
         ec2.authorize_security_group_ingress(GroupId=self.servers, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 8080, "ToPort": 8080, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
         self.definition = Tasks(host, region, self.subnets, [self.clients]).define()
 
+    def add_private_subnet(self):
+        """A third subnet, whose way out is a NAT gateway: (its id, the gateway's interface and addresses)."""
+        ec2 = self.ec2
+        nat = ec2.create_nat_gateway(SubnetId=self.subnets[0], AllocationId=ec2.allocate_address(Domain="vpc")["AllocationId"])["NatGateway"]["NatGatewayId"]
+        ec2.get_waiter("nat_gateway_available").wait(NatGatewayIds=[nat], WaiterConfig={"Delay": 1})
+        subnet = ec2.create_subnet(VpcId=self.vpc, CidrBlock="10.9.10.0/24", AvailabilityZone="us-east-1a")["Subnet"]["SubnetId"]
+        table = ec2.create_route_table(VpcId=self.vpc)["RouteTable"]["RouteTableId"]
+        ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat)
+        ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+        self.subnets.append(subnet)
+        return ec2.describe_nat_gateways(NatGatewayIds=[nat])["NatGateways"][0]["NatGatewayAddresses"][0]
+
     def start(self, command, subnet, group):
         """(task id, eni id, private address, public address) once it runs."""
         task = self.ecs.run_task(cluster="probes", taskDefinition=self.definition, launchType="FARGATE",
@@ -39,9 +52,9 @@ class Network:
         public = eni[0].get("Association", {}).get("PublicIp") if eni else None
         return task["taskArn"].rsplit("/", 1)[1], details["networkInterfaceId"], details["privateIPv4Address"], public
 
-    def run(self, command, group=None):
-        """Runs it in the first subnet until its end: (eni id, private address)."""
-        _, eni, address, _ = self.start(command, 0, group or self.clients)
+    def run(self, command, subnet=0):
+        """Runs it until its end: (eni id, private address)."""
+        _, eni, address, _ = self.start(command, subnet, self.clients)
         wait("the command ends", lambda: not self.ec2.describe_network_interfaces(Filters=[{"Name": "network-interface-id", "Values": [eni]}])["NetworkInterfaces"], 30)
         return eni, address
 
@@ -102,6 +115,30 @@ def scenario(host):
         wait("an interval without traffic", lambda: [r for r in default() if r[2] == server and r[13] == "NODATA"])
         nodata = [r for r in default() if r[13] == "NODATA"][0]
         equal("what it does not have", nodata[3:10] + nodata[12:13], ["-"] * 8)
+
+        # Through a NAT gateway: its interface has both sides, the packets' own ends in the pkt- fields, as in AWS's example.
+        gateway = net.add_private_subnet()
+        nat, inside, outside = gateway["NetworkInterfaceId"], gateway["PrivateIp"], gateway["PublicIp"]
+        fields = "interface-id srcaddr dstaddr pkt-srcaddr pkt-dstaddr flow-direction traffic-path action"
+        both = net.log(net.vpc, "VPC", "ACCEPT", "/flows/nat", LogFormat=" ".join(f"${{{f}}}" for f in fields.split()))
+        behind, private = net.run(f"sleep 0.5; wget -q -O /dev/null http://{public}:8080/", subnet=2)
+        expected = {(nat, private, inside, private, public, "ingress", "-"), (nat, inside, public, inside, public, "egress", "8"),
+                    (nat, public, inside, public, inside, "ingress", "-"), (nat, inside, private, public, private, "egress", "1"),
+                    (behind, private, public, private, public, "egress", "1"), (behind, public, private, public, private, "ingress", "-"),
+                    (server, outside, address, outside, address, "ingress", "-"), (server, address, outside, address, outside, "egress", "8")}
+        told = lambda: {tuple(r[:7]) for r in net.records("/flows/nat")}
+        try:
+            wait("records of NAT", lambda: told() >= expected)
+        except AssertionError:
+            equal("records of NAT", sorted(r for r in told() if r[0] in (nat, behind, server) and r[1] != "-"), sorted(expected))
+        net.ec2.delete_flow_logs(FlowLogIds=[both])
+
+        # A node that is killed: the next one goes on, and says that it does not know what was meanwhile.
+        os.kill(region.pid("node"), signal.SIGKILL)
+        wait("it goes on", lambda: [r for r in default() if r[2] == server and r[13] == "SKIPDATA"])
+        seen = len(of(server, "ACCEPT", "8080"))
+        equal("from outside", connect(public, 8080), "ok")
+        wait("more records", lambda: len(of(server, "ACCEPT", "8080")) > seen)
 
         # An ACL that lets requests in and no reply out: accepted one way, rejected the other.
         acl = net.ec2.create_network_acl(VpcId=net.vpc)["NetworkAcl"]["NetworkAclId"]

@@ -129,9 +129,10 @@ impl Rejects {
     }
 
     /// Forgets all, and tells of it: the flow that was rejected, and for a receiver's gate that its sender's let it out.
-    pub fn settle(&mut self, topology: &Topology, mut tell: impl FnMut(Observation)) {
+    /// `keep`: what is of no interface here may be of one that comes, and stays.
+    pub fn settle(&mut self, topology: &Topology, keep: bool, mut tell: impl FnMut(Observation)) {
         self.count = 0;
-        for (between, rejects) in self.by_packet.drain() {
+        for (between, rejects) in std::mem::take(&mut self.by_packet) {
             if [between.source, between.destination]
                 .iter()
                 .any(|address| topology.is_platform(*address))
@@ -139,7 +140,12 @@ impl Rejects {
                 continue;
             }
             for reject in rejects {
-                reject.tell(topology, &between, &mut tell);
+                if keep && reject.ends(topology, &between) == (None, None) {
+                    self.count += 1;
+                    self.by_packet.entry(between).or_default().push(reject);
+                } else {
+                    reject.tell(topology, &between, &mut tell);
+                }
             }
         }
     }
@@ -176,13 +182,19 @@ impl Rejects {
 }
 
 impl Reject {
-    fn tell(self, topology: &Topology, between: &Between, tell: &mut impl FnMut(Observation)) {
+    /// Sender's and receiver's interface.
+    fn ends(&self, topology: &Topology, between: &Between) -> (Option<usize>, Option<usize>) {
         let sender = topology
             .behind(&self.device_in)
             .or_else(|| topology.owner(between.source));
         let receiver = topology
             .behind(&self.device_out)
             .or_else(|| topology.owner(between.destination));
+        (sender, receiver)
+    }
+
+    fn tell(self, topology: &Topology, between: &Between, tell: &mut impl FnMut(Observation)) {
+        let (sender, receiver) = self.ends(topology, between);
         if let Some(index) = sender {
             let mut flow = egress(topology, index, between);
             let mut sums = self.sums;

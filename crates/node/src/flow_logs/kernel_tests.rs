@@ -438,3 +438,103 @@ fn a_restart_neither_repeats_nor_loses_what_the_kernel_counts() {
         assert_eq!(skips, 1, "rejects and ends meanwhile are not known");
     });
 }
+
+/// Median of connect + 64 bytes there and back + reset, to an echo that is never out of breath.
+fn round_trips(world: &World, count: usize) -> Vec<Duration> {
+    use std::io::{Read, Write};
+    let namespace = eni_namespace(&world.config, &world.a.eni_id);
+    let server = (world.b.private_ip, 8080).into();
+    in_namespace(&namespace, || {
+        (0..count)
+            .map(|_| {
+                let begun = Instant::now();
+                let mut stream = std::net::TcpStream::connect_timeout(&server, PATIENCE).unwrap();
+                stream.write_all(&[7; 64]).unwrap();
+                stream.read_exact(&mut [0; 64]).unwrap();
+                let took = begun.elapsed();
+                rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+                took
+            })
+            .collect()
+    })
+    .unwrap()
+}
+
+/// CPU time of the worker so far, in ms.
+fn worker_ms() -> u64 {
+    let mut ticks = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let read = |name: &str| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        if read("comm").trim() == "flow-logs" {
+            let stat = read("stat");
+            let after = stat.rsplit(')').next().unwrap_or_default();
+            let words: Vec<&str> = after.split_whitespace().collect();
+            ticks += words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap();
+        }
+    }
+    ticks * 10
+}
+
+fn median(mut all: Vec<Duration>) -> Duration {
+    all.sort();
+    all[all.len() / 2]
+}
+
+/// `cargo test -p fogbank-node --release --lib -- --ignored --nocapture flow_logs`
+#[test]
+#[ignore = "measures"]
+fn cost_of_a_connection() {
+    const CONNECTIONS: usize = 3000;
+    const ROUNDS: usize = 15;
+    sandbox(|| {
+        let mut world = World::new(1.0);
+        world.apply();
+        let namespace = eni_namespace(&world.config, &world.b.eni_id);
+        let listener = in_namespace(&namespace, || {
+            std::net::TcpListener::bind((world.b.private_ip, 8080))
+        })
+        .unwrap()
+        .unwrap();
+        std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut buffer = [0; 64];
+                while stream.read_exact(&mut buffer).is_ok() && stream.write_all(&buffer).is_ok() {}
+            }
+        });
+        let router = vpc_namespace(&world.config, &world.vpc.vpc_id);
+        // So that connections end, and their ends are told, while others are measured.
+        in_namespace(&router, || {
+            let path = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close";
+            std::fs::write(path, "1").unwrap();
+        })
+        .unwrap();
+        round_trips(&world, CONNECTIONS);
+        let (mut off, mut on) = (Vec::new(), Vec::new());
+        let mut worker = 0;
+        for _ in 0..ROUNDS {
+            off.push(median(round_trips(&world, CONNECTIONS)));
+            let log = world.log();
+            let before = worker_ms();
+            on.push(median(round_trips(&world, CONNECTIONS)));
+            // Their ends are the worker's part.
+            std::thread::sleep(Duration::from_millis(2500));
+            worker += worker_ms() - before;
+            world.region.remove(&log);
+            world.apply();
+        }
+        let us = |of: Duration| of.as_nanos() as f64 / 1000.0;
+        let ratios: Vec<Duration> = off
+            .iter()
+            .zip(&on)
+            .map(|(off, on)| Duration::from_secs_f64(on.as_secs_f64() / off.as_secs_f64()))
+            .collect();
+        println!(
+            "connect + request p50: {:.1} us without, {:.1} us with flow logs; ratio {:.3} (median of {ROUNDS} rounds of {CONNECTIONS}); worker {:.2} us a connection",
+            us(median(off)),
+            us(median(on)),
+            median(ratios).as_secs_f64(),
+            worker as f64 * 1000.0 / (ROUNDS * CONNECTIONS) as f64
+        );
+    });
+}

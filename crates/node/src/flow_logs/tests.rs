@@ -10,7 +10,7 @@ use fogbank_types::diagnosis::{FlowLog, FlowLogResource, FlowLogTraffic};
 use fogbank_types::ec2::{Eni, NatGateway, NatGatewayState, RouteTarget, Subnet, Vpc};
 use fogbank_types::{FlowLogId, NatGatewayId, Tags, Timestamp};
 
-use super::attribution::{Interval, Observation, Rejects, observe};
+use super::attribution::{Interval, MOST_REJECTS, Observation, Rejects, observe};
 use super::record::{Body, Facts, Format, TaskFacts};
 use super::region::{self, Region, addr, scope};
 use super::topology::Topology;
@@ -145,7 +145,7 @@ fn observed(
     for connection in connections {
         observe(topology, rejects, connection, INTERVAL, |o| all.push(o));
     }
-    rejects.settle(topology, |o| all.push(o));
+    rejects.settle(topology, false, |o| all.push(o));
     all
 }
 
@@ -405,6 +405,41 @@ fn packets_rejected_before_a_connection_are_not_taken_off_it() {
         (sum(true, false), sum(false, false), sum(false, true)),
         (7, 6, 1)
     );
+}
+
+#[test]
+fn what_is_rejected_before_its_interface_is_known_waits_for_it() {
+    let mut world = World::new();
+    let early = world.topology();
+    let mut rejects = Rejects::default();
+    let packet = rejected("ingress", "203.0.113.9", "10.0.1.30", ECHO);
+    rejects.add(&packet, "igw", "e-unknown", 1_010_000);
+    let mut all = Vec::new();
+    rejects.settle(&early, true, |o| all.push(o));
+    assert_eq!(all, []);
+    world.region.eni(&world.subnet.clone(), 30, &[]);
+    let topology = world.topology();
+    rejects.settle(&topology, false, |o| all.push(o));
+    assert_eq!(
+        told(&topology, &all),
+        ["10.0.1.30 in 203.0.113.9:40000 10.0.1.30:80 203.0.113.9 10.0.1.30 1 60 2 REJECT -"]
+    );
+}
+
+#[test]
+fn a_scan_of_everything_takes_bounded_memory() {
+    let mut rejects = Rejects::default();
+    let add = |rejects: &mut Rejects, source: u32, port: u16| {
+        let source = std::net::Ipv4Addr::from_bits(0xcb00_7100 + source).to_string();
+        let packet = rejected("ingress", &source, "10.0.1.20", (40000, port));
+        rejects.add(&packet, "igw", "", 0)
+    };
+    let taken = (0..2)
+        .flat_map(|source| (0..u16::MAX).map(move |port| (source, port)))
+        .filter(|(source, port)| add(&mut rejects, *source, *port))
+        .count();
+    assert_eq!(taken, MOST_REJECTS);
+    assert!(add(&mut rejects, 0, 7), "more of a known one is added up");
 }
 
 #[test]

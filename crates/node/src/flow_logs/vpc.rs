@@ -77,7 +77,7 @@ impl VpcLogs {
             .cloned()
             .collect();
         if !gone.is_empty() {
-            self.settle();
+            self.settle(true);
             for index in 0..self.windows.len() {
                 for interface in &gone {
                     self.tell(index, interface, now_ms, false);
@@ -243,7 +243,7 @@ impl VpcLogs {
                 skip_all(topology, windows);
             }
         }
-        self.settle();
+        self.settle(false);
         self.sampled_ms = now_ms;
         if self.watch.is_some() {
             // From here on every counter began at zero.
@@ -252,10 +252,11 @@ impl VpcLogs {
         }
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, keep: bool) {
         let (topology, windows) = (&self.topology, &mut self.windows);
-        self.rejects
-            .settle(topology, |observation| put(topology, windows, &observation));
+        self.rejects.settle(topology, keep, |observation| {
+            put(topology, windows, &observation);
+        });
     }
 
     fn covered(&self, index: usize) -> Vec<Interface> {
