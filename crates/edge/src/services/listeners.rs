@@ -30,7 +30,8 @@ const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 /// Open connections of all doors; control takes twice as many.
 const CONNECTIONS_MAX: usize = 1024;
-/// Of them, those of one address at one door; a NAT gateway's stands for many tasks.
+/// Of them, those of one address at the public doors together, or at one endpoint's, where addresses are its VPC's
+/// own; a NAT gateway's stands for many tasks.
 const CONNECTIONS_OF_CLIENT_MAX: usize = 256;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -62,10 +63,13 @@ pub struct Listeners {
     open: HashMap<Place, Open>,
 }
 
+/// What all doors have in common.
 #[derive(Clone)]
 pub struct Shared {
     tls: TlsAcceptor,
     slots: Arc<Semaphore>,
+    /// Of the public doors.
+    clients: Clients,
     counters: Arc<Counters>,
 }
 
@@ -91,12 +95,20 @@ impl Shared {
         Ok(Self {
             tls: TlsAcceptor::from(Arc::new(config)),
             slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            clients: Clients::new(CONNECTIONS_OF_CLIENT_MAX),
             counters,
         })
     }
 }
 
 impl Shared {
+    fn clients_of(&self, door: &Door) -> Clients {
+        match door {
+            Door::Public | Door::Storage => self.clients.clone(),
+            Door::Endpoint { .. } => Clients::new(CONNECTIONS_OF_CLIENT_MAX),
+        }
+    }
+
     #[cfg(test)]
     pub fn tls(&self) -> TlsAcceptor {
         self.tls.clone()
@@ -152,12 +164,19 @@ impl Entrance {
         loop {
             let sockets = self.sockets().await;
             let identity = sockets.identity;
+            let clients = self.shared.clients_of(&self.way.door);
             let mut serving = JoinSet::new();
             for (listener, is_tls) in sockets.tcp.into_iter().zip([false, true]) {
                 match TcpListener::from_std(listener) {
                     Ok(listener) => {
                         let tls = is_tls.then(|| self.shared.tls.clone());
-                        serving.spawn(accept(listener, self.way.clone(), tls, self.shared.clone()));
+                        serving.spawn(accept(
+                            listener,
+                            self.way.clone(),
+                            tls,
+                            clients.clone(),
+                            self.shared.clone(),
+                        ));
                     }
                     Err(error) => {
                         tracing::warn!(%error, place = ?self.place, "a door cannot open");
@@ -201,9 +220,9 @@ pub async fn accept(
     listener: TcpListener,
     way: Arc<Way>,
     tls: Option<TlsAcceptor>,
+    clients: Clients,
     shared: Shared,
 ) {
-    let clients = Clients::new(CONNECTIONS_OF_CLIENT_MAX);
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}

@@ -130,8 +130,15 @@ impl Bed {
         let (http, https) = (local().await, local().await);
         let addresses = [&http, &https].map(|listener| listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(http, way.clone(), None, shared.clone()));
-        tasks.spawn(accept(https, way, Some(shared.tls()), shared));
+        let clients = crate::clients::Clients::new(1);
+        tasks.spawn(accept(
+            http,
+            way.clone(),
+            None,
+            clients.clone(),
+            shared.clone(),
+        ));
+        tasks.spawn(accept(https, way, Some(shared.tls()), clients, shared));
         Self {
             http: addresses[0],
             https: addresses[1],

@@ -1,6 +1,6 @@
 //! Doors in real namespaces. The thread of a test plays the host, in a network and a `/run` of its own.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,32 +61,47 @@ fn make(name: &str, addresses: &[&str]) {
     }
 }
 
-/// The status that a request in that namespace is answered with; tries until somebody listens.
-async fn status(name: &str, address: IpAddr, request: String) -> u16 {
+/// Runs that on a thread of its own in that namespace.
+async fn inside<R: Send + 'static>(name: &str, work: impl FnOnce() -> R + Send + 'static) -> R {
     let path = PathBuf::from("/run/netns").join(name);
-    let asked = tokio::task::spawn_blocking(move || {
-        // A thread of its own, as it moves.
+    let done = tokio::task::spawn_blocking(move || {
         let thread = std::thread::spawn(move || {
             let namespace = std::fs::File::open(path).unwrap();
             setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
-            let start = Instant::now();
-            loop {
-                match TcpStream::connect((address, 80)) {
-                    Ok(mut stream) => {
-                        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                        stream.write_all(request.as_bytes()).unwrap();
-                        let mut head = [0; 12];
-                        stream.read_exact(&mut head).unwrap();
-                        return std::str::from_utf8(&head[9..]).unwrap().parse().unwrap();
-                    }
-                    Err(error) if start.elapsed() > PATIENCE => panic!("{error}"),
-                    Err(_) => std::thread::sleep(Duration::from_millis(2)),
-                }
-            }
+            work()
         });
         thread.join().unwrap()
     });
-    asked.await.unwrap()
+    done.await.unwrap()
+}
+
+/// The status that a request in that namespace is answered with; tries until somebody listens.
+async fn status(name: &str, address: IpAddr, request: String) -> u16 {
+    inside(name, move || {
+        let start = Instant::now();
+        loop {
+            match TcpStream::connect((address, 80)) {
+                Ok(mut stream) => {
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    stream.write_all(request.as_bytes()).unwrap();
+                    let mut head = [0; 12];
+                    stream.read_exact(&mut head).unwrap();
+                    return std::str::from_utf8(&head[9..]).unwrap().parse().unwrap();
+                }
+                Err(error) if start.elapsed() > PATIENCE => panic!("{error}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    })
+    .await
+}
+
+fn connect_from(own: &str, door: &str) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let stream = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&stream, &own.parse::<SocketAddr>().unwrap()).unwrap();
+    connect(&stream, &door.parse::<SocketAddr>().unwrap()).unwrap();
+    stream.into()
 }
 
 fn call(scope: &str) -> String {
@@ -129,6 +144,46 @@ fn doors_open_where_their_addresses_are_and_close_with_them() {
         ip(&["netns", "del", &own]);
         make(&own, &[&format!("{OWN}/32")]);
         assert_eq!(status(&own, address, call("us-east-1/ecs")).await, 200);
+        serving.abort();
+    });
+}
+
+#[test]
+fn one_client_cannot_take_all_connections() {
+    sandbox(|| async {
+        let data = tempfile::tempdir().unwrap();
+        let api = Api::start(local().await).await;
+        let config = config(api.address, &data);
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let serving = tokio::spawn(serve(config.clone(), store.clone()));
+        let edge = config.namespace("edge");
+        make(&edge, &["198.18.0.8/32", "198.18.0.9/32", "198.18.0.10/32"]);
+        let public: IpAddr = "198.18.0.8".parse().unwrap();
+        assert_eq!(status(&edge, public, call("us-east-1/ec2")).await, 200);
+        // At both public doors together.
+        let (held, turned_away) = inside(&edge, || {
+            let mut all: Vec<TcpStream> = (0..150)
+                .flat_map(|_| ["198.18.0.8:80", "198.18.0.9:80"])
+                .map(|door| connect_from("198.18.0.10:0", door))
+                .collect();
+            let (mut held, mut turned_away) = (0, 0);
+            // The newest first: whoever is turned away hears it at once.
+            for stream in all.iter_mut().rev() {
+                let timeout = if held == 0 { 1_000 } else { 1 };
+                let timeout = Some(Duration::from_millis(timeout));
+                stream.set_read_timeout(timeout).unwrap();
+                match stream.read(&mut [0]) {
+                    Ok(0) => turned_away += 1,
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                        turned_away += 1;
+                    }
+                    _ => held += 1,
+                }
+            }
+            (held, turned_away)
+        })
+        .await;
+        assert_eq!((held, turned_away), (256, 44));
         serving.abort();
     });
 }
