@@ -155,3 +155,46 @@ fn an_egress_only_gateway_lets_nobody_in() {
         }
     });
 }
+
+/// A VPC of IPv4 alone gets a block, loses it and gets it again, while its interfaces run.
+#[test]
+fn a_running_vpc_gets_ipv6_and_loses_it() {
+    sandbox(|| {
+        let mut region = Region::default();
+        let vpc = region.vpc("10.0.0.0/16");
+        let subnets = [1, 2].map(|n| region.subnet(&vpc, &format!("10.0.{n}.0/24")));
+        let everyone = [anyone(), RulePeer::Ipv6(Ipv6Cidr::ANY)];
+        let rules = everyone
+            .into_iter()
+            .flat_map(|peer| [true, false].map(|egress| (egress, Traffic::All, peer.clone())));
+        let group = region.group(&vpc, rules.collect());
+        let enis = [0, 1].map(|n: usize| region.eni(&subnets[n], 10, &[&group]));
+        let without = region.clone();
+        let mut both = vpc.clone();
+        region.add_block(&mut both, "2001:2:0:100::/56");
+        let addresses = [0, 1].map(|n: usize| {
+            let (mut subnet, mut eni) = (subnets[n].clone(), enis[n].clone());
+            region.add_v6(&mut subnet, &format!("2001:2:0:10{n}::/64"));
+            IpAddr::from(region.address_v6(&mut eni, &subnet, 10))
+        });
+        let config = config("test");
+        let applier = Applier::start(&config).unwrap();
+        let [from, to] = [0, 1].map(|n: usize| eni_namespace(&config, &enis[n].eni_id));
+        let apply = |region: &Region| {
+            let program = compile(&region.snapshot, &config);
+            let report = applier.reconcile_blocking(program).unwrap();
+            assert_eq!((report.alarms, report.failures), (vec![], vec![]));
+        };
+        apply(&without);
+        serve_tcp(&to, 80);
+        let from = From::Inside(from);
+        for _ in 0..2 {
+            apply(&region);
+            let connection = Connection::open(&from, addresses[1], 80, PATIENCE);
+            assert_eq!(connection.unwrap().seen_as, addresses[0]);
+            apply(&without);
+            assert!(Connection::open(&from, addresses[1], 80, SILENCE).is_none());
+            assert!(Connection::open(&from, enis[1].private_ip, 80, PATIENCE).is_some());
+        }
+    });
+}
