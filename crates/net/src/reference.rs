@@ -48,11 +48,11 @@ pub fn reply(
     let answer = match &to {
         Endpoint::Eni(id) => {
             let eni = region.local_enis().find(|eni| eni.eni_id == *id)?;
-            let mut own = eni.all_addresses();
-            let source = own.find(|address| {
-                let public = region.public_address(eni, *address);
-                *address == packet.destination || public == Some(packet.destination)
-            })?;
+            // As it arrived, its gateway's translation done.
+            let source = region.arrived.unwrap_or(packet.destination);
+            if !owns(eni, source) {
+                return None;
+            }
             Some(region.fate(&Origin::Eni(id.clone()), answer(source)))
         }
         Endpoint::Outside => Some(region.fate(&Origin::Outside, answer(packet.destination))),
@@ -99,6 +99,8 @@ struct Region<'a> {
     /// The answer went where the packet did not come from, and AWS does not say what happens.
     astray: bool,
     ways: Vec<Way>,
+    /// The destination that an interface saw on the packet.
+    arrived: Option<IpAddr>,
     /// The interfaces whose groups let the packet through, out or in.
     tracking: Vec<EniId>,
     /// Whose packet a gateway endpoint carried.
@@ -116,6 +118,7 @@ impl<'a> Region<'a> {
             client: None,
             astray: false,
             ways: Vec::new(),
+            arrived: None,
             tracking: Vec::new(),
             through_endpoint: None,
             translations: Vec::new(),
@@ -125,9 +128,10 @@ impl<'a> Region<'a> {
     /// By the way that the packet came: an endpoint, or a gateway to the world.
     fn answer_of_service(&mut self, packet: Packet) -> Fate {
         let outcome = match self.through_endpoint {
-            Some(eni) => self
-                .acl_check(eni, packet, false)
-                .and_then(|()| self.arrive(eni, packet, HOPS)),
+            Some(vpc_of) => self
+                .owner(&vpc_of.vpc_id, packet.destination)
+                .and_then(|eni| self.acl_check(eni, packet, false).map(|()| eni))
+                .and_then(|eni| self.arrive(eni, packet, HOPS)),
             None => self.leave(packet),
         };
         finish(outcome)
@@ -213,6 +217,8 @@ impl<'a> Region<'a> {
                 if target.source_dest_check && !owns(target, packet.destination) {
                     return Err("destination check");
                 }
+                // Appliances get the middle of connections that went another way.
+                self.astray |= self.replying && !owns(target, packet.destination);
                 self.cross(eni, target, packet)?;
                 self.arrive(target, packet, hops)
             }
@@ -380,6 +386,7 @@ impl<'a> Region<'a> {
             };
         }
         self.group_check(eni, packet, false)?;
+        self.arrived = Some(packet.destination);
         Ok((Endpoint::Eni(eni.eni_id.clone()), packet.source))
     }
 

@@ -119,22 +119,35 @@ fn probes(region: &Region, seed: u64) -> Vec<(Origin, Packet)> {
     all.extend((0..PACKETS).map(|_| packets.any(&mut dice)));
     // Protocols without ports have one connection a pair, and what is no request opens none.
     let mut pairs = BTreeSet::new();
-    all.retain(|(origin, packet)| match packet.protocol {
+    all.retain(|(_, packet)| match packet.protocol {
         TCP | UDP => true,
         ICMP => packet.detail >> 8 == 8,
         ICMPV6 => packet.detail >> 8 == 128,
         47 => {
             let (a, b) = (packet.source, packet.destination);
-            pairs.insert((format!("{origin:?}"), a.min(b), a.max(b)))
+            pairs.insert((a.min(b), a.max(b)))
         }
         _ => false,
     });
-    // What an interface sends to itself does not meet the network.
+    // What an interface sends to itself does not meet the network, or, without ports and by its
+    // public address, meets itself as its own answer. A forged address of a NAT gateway shares its
+    // ports.
+    let nats: Vec<IpAddr> = region
+        .snapshot
+        .nat_gateways
+        .all()
+        .filter_map(|nat| nat.private_ip.map(IpAddr::V4))
+        .collect();
     all.retain(|(origin, packet)| match origin {
         Origin::Outside => true,
         Origin::Eni(id) => {
             let eni = region.snapshot.enis.get(&scope(), id).unwrap();
-            !eni.all_addresses().any(|own| own == packet.destination)
+            let own_public = region.snapshot.public_ip(eni, eni.private_ip);
+            let to_itself = eni.all_addresses().any(|own| own == packet.destination);
+            let to_its_public = own_public.map(IpAddr::V4) == Some(packet.destination);
+            !to_itself
+                && !(packet.protocol == 47 && to_its_public)
+                && !nats.contains(&packet.source)
         }
     });
     all

@@ -341,7 +341,9 @@ fn any_target(region: &Region, dice: &mut Dice, vpc_id: &VpcId, v4: bool) -> Rou
             targets.extend([target.clone(), target]);
         }
     }
-    let enis: Vec<&Arc<Eni>> = snapshot.enis.all().collect();
+    // A NAT gateway's interface is not the caller's to route to (fact NAT-3).
+    let own = |eni: &&Arc<Eni>| !matches!(eni.owner, EniOwner::NatGateway(_));
+    let enis: Vec<&Arc<Eni>> = snapshot.enis.all().filter(own).collect();
     let eni = dice.pick(&enis);
     if eni.vpc_id == *vpc_id || dice.chance(4) {
         targets.push(RouteTarget::NetworkInterface(eni.eni_id.clone()));
@@ -377,7 +379,14 @@ pub fn any_route(region: &Region, dice: &mut Dice, vpc_id: &VpcId) -> Route {
             target,
             RouteTarget::NatGateway(_) | RouteTarget::NetworkInterface(_)
         );
-        if appliance || !destination.block().is_some_and(inside) {
+        let blocks = match &destination {
+            RouteDestination::Block(block) => vec![*block],
+            RouteDestination::PrefixList(id) => {
+                let list = region.snapshot.prefix_lists.get(&scope(), id).unwrap();
+                list.entries.iter().map(|entry| entry.cidr).collect()
+            }
+        };
+        if appliance || !blocks.into_iter().any(inside) {
             break target;
         }
     };
