@@ -8,7 +8,7 @@ use fogbank_net::apply::in_namespace;
 use fogbank_net::{Applier, compile, eni_namespace, vpc_namespace};
 use fogbank_store::log::{Query, Reader, Start};
 use fogbank_types::diagnosis::{FlowLog, FlowLogResource, FlowLogTraffic};
-use fogbank_types::ec2::{Eni, RulePeer, Subnet, Vpc};
+use fogbank_types::ec2::{Eni, RouteTarget, RulePeer, Subnet, Vpc};
 use fogbank_types::logs::LogStream;
 use fogbank_types::{FlowLogId, PortRange, RegionConfig, Tags, Timestamp, Traffic};
 
@@ -318,6 +318,66 @@ fn replies_that_an_acl_stops_are_rejected() {
         assert_eq!(
             world.flows(&world.a),
             ["egress ACCEPT 10.0.1.10 10.0.2.20 0 1"]
+        );
+    });
+}
+
+/// Each VPC tells of its own interfaces: what the peer's group rejects was let out here.
+#[test]
+fn a_peers_group_rejects_in_the_peers_vpc() {
+    sandbox(|| {
+        let mut world = World::new(1.0);
+        let far = world.region.vpc("10.1.0.0/16");
+        let subnet = world.region.subnet(&far, "10.1.2.0/24");
+        let all = RulePeer::Ipv4(cidr("0.0.0.0/0"));
+        let port = Traffic::Tcp(PortRange::new(8080, 8080).unwrap());
+        let group = world.region.group(&far, vec![(false, port, all)]);
+        world.b = world.region.eni(&subnet, 20, &[&group]);
+        let peering = world.region.peering(&world.vpc.clone(), &far).peering_id;
+        let first = world
+            .region
+            .snapshot
+            .subnets
+            .get(&scope(), &world.a.subnet_id);
+        let first = Subnet::clone(first.unwrap());
+        for (vpc, subnet, block) in [
+            (world.vpc.clone(), first, "10.1.0.0/16"),
+            (far.clone(), subnet, "10.0.0.0/16"),
+        ] {
+            let target = RouteTarget::VpcPeeringConnection(peering.clone());
+            world.region.routes(&vpc, &subnet, &[(block, target)]);
+        }
+        world.apply();
+        let log = world.log();
+        world.region.put(FlowLog {
+            flow_log_id: FlowLogId::from_bits(2),
+            resource: FlowLogResource::NetworkInterface(world.b.eni_id.clone()),
+            ..log
+        });
+        world.apply();
+        let here = std::mem::replace(&mut world.vpc, far);
+        world.watched();
+        world.vpc = here;
+        world.serve();
+        let a = world.at(&world.a);
+        assert!(Connection::open(&a, world.b.private_ip, 8080, PATIENCE).is_some());
+        assert!(Connection::open(&a, world.b.private_ip, 22, SILENCE).is_none());
+        world.finish();
+        assert_eq!(
+            world.flows(&world.b),
+            [
+                "egress ACCEPT 10.1.2.20 10.0.1.10 * 6",
+                "ingress ACCEPT 10.0.1.10 10.1.2.20 8080 6",
+                "ingress REJECT 10.0.1.10 10.1.2.20 22 6",
+            ]
+        );
+        assert_eq!(
+            world.flows(&world.a),
+            [
+                "egress ACCEPT 10.0.1.10 10.1.2.20 22 6",
+                "egress ACCEPT 10.0.1.10 10.1.2.20 8080 6",
+                "ingress ACCEPT 10.1.2.20 10.0.1.10 * 6",
+            ]
         );
     });
 }
