@@ -89,6 +89,13 @@ pub(super) fn in_vpc(
         (Place::AclOut, Some(Side::Eni(eni)), _) => acl(rows, eni, packet, true),
         (Place::AclIn, _, Some(Side::Eni(eni))) => acl(rows, eni, packet, false),
         (Place::Route, Some(Side::Eni(eni)), _) => route(rows, eni, pass, packet),
+        (Place::Route, Some(Side::Peering(_)), _) => entry(rows, vpc_id, cause, packet, from, to),
+        (Place::Route, Some(_), _) => because(
+            "NO_POSSIBLE_DESTINATION",
+            format!("no interface of {vpc_id} has {}", packet.destination),
+            component(vpc_id.as_str(), Some(vpc_id), None),
+            packet,
+        ),
         (Place::Entry, ..) => entry(rows, vpc_id, cause, packet, from, to),
         (Place::Platform, ..) => because(
             "NO_PATH",

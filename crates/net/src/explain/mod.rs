@@ -49,7 +49,7 @@ pub fn explain(
 ) -> Answer {
     let rows = Rows::new(snapshot, config);
     let there = walk(program, config, &question.origin, question.packet, false);
-    let (forward, mut explanations) = told(&rows, &there);
+    let (forward, mut explanations) = told(&rows, &there, false);
     let mut back = Vec::new();
     let reply = match question.packet.protocol {
         // Echo reply of both families.
@@ -59,7 +59,7 @@ pub fn explain(
     };
     let mut returned = false;
     if let Some(walked) = walk_back(program, &there, reply) {
-        let (hops, blocked) = told(&rows, &walked);
+        let (hops, blocked) = told(&rows, &walked, true);
         returned = matches!(walked.fate, Fate::Delivered { .. });
         back = hops;
         explanations.extend(blocked.into_iter().map(|mut explanation| {
@@ -85,7 +85,6 @@ struct Pass<'a> {
     unrouted: bool,
     /// Chain whose rule dropped it.
     dropped_by: Option<&'a str>,
-    /// A connection tracker knew it.
     before: Packet,
     after: Packet,
 }
@@ -142,7 +141,7 @@ enum Side {
 }
 
 /// Hops in order, and why it ended if it was dropped.
-fn told(rows: &Rows<'_>, walked: &Walked) -> (Vec<PathHop>, Vec<Explanation>) {
+fn told(rows: &Rows<'_>, walked: &Walked, reply: bool) -> (Vec<PathHop>, Vec<Explanation>) {
     let mut hops = Vec::new();
     let mut explanations = Vec::new();
     let passes = passes(walked);
@@ -152,7 +151,7 @@ fn told(rows: &Rows<'_>, walked: &Walked) -> (Vec<PathHop>, Vec<Explanation>) {
         let blocked = dropped && last;
         match pass.role {
             Role::Vpc(vpc_id) => {
-                let found = through_vpc(rows, vpc_id, pass, blocked, &mut hops);
+                let found = through_vpc(rows, vpc_id, pass, (blocked, reply), &mut hops);
                 explanations.extend(found);
             }
             Role::Eni(id) => {
@@ -236,7 +235,7 @@ fn through_vpc(
     rows: &Rows<'_>,
     vpc_id: &VpcId,
     pass: &Pass<'_>,
-    blocked: bool,
+    (blocked, reply): (bool, bool),
     hops: &mut Vec<PathHop>,
 ) -> Option<Explanation> {
     let from = pass.from.and_then(|device| rows.side(vpc_id, device));
@@ -260,6 +259,15 @@ fn through_vpc(
             to.as_ref(),
         )
     };
+    if pass.to.is_none() && !blocked {
+        // The router itself took it: neither groups nor ACLs filter the resolver and its like (fact VPC-11).
+        hops.push(hop(
+            component(vpc_id.as_str(), Some(vpc_id), None),
+            inside,
+            None,
+        ));
+        return None;
+    }
     match &from {
         Some(Side::InternetGateway) => {
             let id = rows.internet_gateway(vpc_id).unwrap_or("internet gateway");
@@ -270,7 +278,7 @@ fn through_vpc(
         }
         _ => {}
     }
-    if stops_at(blame::Place::Entry) {
+    if stops_at(blame::Place::Entry) || stops_at(blame::Place::Platform) {
         return cause.as_ref().map(explain);
     }
     let crosses = match (&from, &to) {
@@ -281,15 +289,16 @@ fn through_vpc(
         if stops_at(blame::Place::Egress) {
             return cause.as_ref().map(explain);
         }
-        hops.extend(rows.group_hop(eni, inside, true));
+        // The kernel routes first: what it cannot route was never shown to groups and ACLs.
+        if stops_at(blame::Place::Route) {
+            return cause.as_ref().map(explain);
+        }
+        hops.extend(rows.group_hop(eni, inside, true, reply));
         if stops_at(blame::Place::AclOut) {
             return cause.as_ref().map(explain);
         }
         if crosses {
             hops.extend(rows.acl_hop(eni, inside, true));
-        }
-        if stops_at(blame::Place::Route) {
-            return cause.as_ref().map(explain);
         }
         hops.extend(rows.route_hop(eni, inside));
     }
@@ -302,7 +311,7 @@ fn through_vpc(
                 hops.extend(rows.acl_hop(eni, inside, false));
             }
             if cause.is_none() {
-                hops.extend(rows.group_hop(eni, inside, false));
+                hops.extend(rows.group_hop(eni, inside, false, reply));
             }
         }
         Some(Side::InternetGateway | Side::Endpoint(_)) if cause.is_none() => {

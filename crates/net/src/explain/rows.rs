@@ -158,25 +158,31 @@ impl<'a> Rows<'a> {
             .unwrap_or_default()
     }
 
-    /// Interfaces without groups (of NAT gateways) have no such hop.
-    pub fn group_hop(&self, eni: &Eni, packet: Packet, egress: bool) -> Option<PathHop> {
+    /// Interfaces without groups (of NAT gateways) have no such hop, nor has a packet that an ACL stopped before its
+    /// groups were asked: the kernel's order is not AWS's.
+    pub fn group_hop(
+        &self,
+        eni: &Eni,
+        packet: Packet,
+        egress: bool,
+        reply: bool,
+    ) -> Option<PathHop> {
         if matches!(eni.owner, EniOwner::NatGateway(_)) {
             return None;
         }
-        let found = self.group_rule(eni, packet, egress);
-        let id = match &found {
-            Some((group, _)) => group.group_id.to_string(),
-            None => eni.groups.first()?.to_string(),
+        if reply {
+            let id = eni.groups.first()?;
+            let at = of_eni(eni, id.as_str());
+            return Some(hop(at, packet, Some(Decision::Established)));
+        }
+        let (group, rule) = self.group_rule(eni, packet, egress)?;
+        let decision = Decision::GroupRule {
+            group_id: group.group_id.clone(),
+            rule_id: rule.rule_id.clone(),
+            egress,
         };
-        let decision = match found {
-            Some((group, rule)) => Decision::GroupRule {
-                group_id: group.group_id.clone(),
-                rule_id: rule.rule_id.clone(),
-                egress,
-            },
-            None => Decision::Established,
-        };
-        Some(hop(of_eni(eni, id), packet, Some(decision)))
+        let at = of_eni(eni, group.group_id.as_str());
+        Some(hop(at, packet, Some(decision)))
     }
 
     /// The ACL of the interface's subnet and the entry that decides.
