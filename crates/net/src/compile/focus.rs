@@ -180,13 +180,18 @@ impl Focuses {
         let entry = side.entry(&key);
         let focus = self.of(&key);
         focus.groups.insert(id.to_owned());
+        let members = entry.and_then(|entry| entry.members.get(id));
+        let members = members.into_iter().flatten();
         let comes_or_goes = old.is_some() != new.is_some();
-        if comes_or_goes || open_rules(old) != open_rules(new) {
-            let members = entry.and_then(|entry| entry.members.get(id));
-            focus.enis.extend(members.into_iter().flatten().cloned());
-        }
         if !comes_or_goes {
+            if open_rules(old) != open_rules(new) {
+                focus.enis.extend(members.cloned());
+            }
             return;
+        }
+        // Their lists are others with it than without it.
+        for member in members {
+            self.eni_by_id(side, &key.0, member);
         }
         let peers = side.peers_of_region(&key);
         for home in std::iter::once(key.clone()).chain(peers) {
@@ -281,8 +286,10 @@ impl Focuses {
         }
         self.0.retain(|key, _| here(key) == [true, true]);
         for (key, focus) in &mut self.0 {
-            for side in [before, after] {
-                add_unknown(side, key, focus)?;
+            // Groups that are not there make lists alike that are not.
+            let knows = |side: Side<'_>| side.entry(key).is_some_and(|e| e.unknown.is_empty());
+            if !knows(before) || !knows(after) {
+                return Err(TooWide);
             }
             for group in focus.lists.iter().flatten() {
                 if before.is_used(key, group) != after.is_used(key, group) {
@@ -302,18 +309,6 @@ impl Focuses {
             focus.whole_members = flipped.collect();
         }
         Ok(())
-    }
-}
-
-/// Groups that are not there make lists alike that are not: a forged store, or rows on their way.
-fn add_unknown(side: Side<'_>, key: &VpcKey, focus: &Focus) -> Result<(), TooWide> {
-    let Some(entry) = side.entry(key) else {
-        return Err(TooWide);
-    };
-    let mut lists = focus.lists.iter().filter(|l| entry.lists.contains_key(*l));
-    match lists.all(|list| list.iter().all(|group| entry.groups.contains(group))) {
-        true => Ok(()),
-        false => Err(TooWide),
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     /// How many interfaces on this host have a group, or exactly this list of groups.
     pub users: Map<String, usize>,
     pub lists: Map<Vec<String>, usize>,
+    /// Groups that interfaces here have and that are not there: a forged store, or rows on their way.
+    pub unknown: Set<String>,
     /// Groups that have a rule which names that group, own or not.
     pub namers: Map<String, Set<String>>,
 }
@@ -96,6 +98,14 @@ fn count<K: Ord + Clone>(counts: &mut Map<K, usize>, key: &K, is_in: bool) {
             counts.remove_mut(key);
         }
         n => counts.insert_mut(key.clone(), n),
+    }
+}
+
+impl Entry {
+    /// After its row or its users changed.
+    fn know(&mut self, group: &str) {
+        let is_unknown = self.users.contains_key(group) && !self.groups.contains(group);
+        put_in(&mut self.unknown, group, is_unknown);
     }
 }
 
@@ -177,6 +187,7 @@ impl Index {
         let id = row.group_id.as_str();
         self.change(&row.scope, &row.vpc_id, |entry| {
             put_in(&mut entry.groups, id, is_in);
+            entry.know(id);
             for named in named(row) {
                 change_set(&mut entry.namers, &named.to_owned(), id, is_in);
             }
@@ -200,6 +211,7 @@ impl Index {
             if has_groups(row) {
                 for group in &groups {
                     count(&mut entry.users, group, is_in);
+                    entry.know(group);
                 }
                 count(&mut entry.lists, &groups, is_in);
             }
