@@ -2,7 +2,8 @@
 //!
 //! Guests have raw sockets, so protocols, ports and sources are as random as the region. Each probe
 //! has a port of its own, so that it is the first packet of its connection, and a number by which it
-//! is known wherever it comes out. `FOGBANK_KERNEL_CASES` sets how many regions are tried,
+//! is known wherever it comes out. Then the region is changed, row by row, by the compiler that
+//! remembers, and probed again. `FOGBANK_KERNEL_CASES` sets how many regions are tried,
 //! `FOGBANK_KERNEL_SEED` which is the first; needs root.
 
 #![allow(clippy::unwrap_used)]
@@ -12,9 +13,10 @@ mod sandbox;
 
 use fogbank_net::apply::Failure;
 use fogbank_net::packet::{Endpoint, Fate, Origin, Packet};
-use fogbank_net::{Applier, compile, eni_namespace, names, reference, vpc_namespace};
+use fogbank_net::{Applier, Compiler, eni_namespace, names, reference, vpc_namespace};
 use fogbank_types::ec2::EniOwner;
 use fogbank_types::*;
+use region::change::*;
 use region::random::*;
 use region::*;
 use sandbox::raw::*;
@@ -25,6 +27,8 @@ use std::time::{Duration, Instant};
 
 /// Random packets a region, beside those between all pairs.
 const PACKETS: usize = 300;
+/// Changes of a region between its two rounds of probes.
+const CHANGES: usize = 25;
 /// Once all came that must, nothing else is under way after this long: it is all one machine.
 const QUIET: Duration = Duration::from_millis(30);
 
@@ -111,21 +115,57 @@ fn expected(fate: &Fate) -> Option<(Receiver, Option<IpAddr>)> {
     }
 }
 
+/// The kernel follows the rows, as under the node.
+struct Kernel {
+    config: RegionConfig,
+    applier: Applier,
+    compiler: Compiler,
+    known: Snapshot,
+    /// The number of the last probe.
+    last: u32,
+    /// Pairs of addresses that have met without ports.
+    met: BTreeSet<(IpAddr, IpAddr)>,
+}
+
+impl Kernel {
+    fn new() -> Self {
+        let config = config("test");
+        Self {
+            applier: Applier::start(&config).unwrap(),
+            compiler: Compiler::new(config.clone()),
+            config,
+            known: Snapshot::default(),
+            last: 0,
+            met: BTreeSet::new(),
+        }
+    }
+
+    fn follow(&mut self, region: &Region, seed: u64) {
+        let keys = [self.known.keys(), region.snapshot.keys()].concat();
+        let keys = keys.iter().map(String::as_str);
+        let change = self.compiler.update(&region.snapshot, keys);
+        self.known = region.snapshot.clone();
+        let report = self.applier.apply_blocking(change).unwrap();
+        let slow = |failure: &Failure| failure.reason.contains("netem");
+        let mut failures = report.failures.iter().filter(|failure| !slow(failure));
+        assert_eq!(failures.next(), None, "seed {seed}");
+    }
+}
+
 /// From every interface to every address, by TCP, UDP and echo request; and random packets.
-fn probes(region: &Region, seed: u64) -> Vec<(Origin, Packet)> {
+fn probes(kernel: &mut Kernel, region: &Region, seed: u64) -> Vec<(Origin, Packet)> {
     let packets = Packets::new(region);
     let mut all = packets.pairs();
     let mut dice = Dice::new(seed + 7_000_000);
     all.extend((0..PACKETS).map(|_| packets.any(&mut dice)));
     // Protocols without ports have one connection a pair, and what is no request opens none.
-    let mut pairs = BTreeSet::new();
     all.retain(|(_, packet)| match packet.protocol {
         TCP | UDP => true,
         ICMP => packet.detail >> 8 == 8,
         ICMPV6 => packet.detail >> 8 == 128,
         47 => {
             let (a, b) = (packet.source, packet.destination);
-            pairs.insert((a.min(b), a.max(b)))
+            kernel.met.insert((a.min(b), a.max(b)))
         }
         _ => false,
     });
@@ -162,12 +202,15 @@ struct Tally {
 }
 
 /// Sends all of the probes and compares what is heard with what the reference says.
-fn probe_region(config: &RegionConfig, region: &Region, seed: u64, tally: &mut Tally) {
+fn probe_region(kernel: &mut Kernel, region: &Region, seed: u64, tally: &mut Tally) {
+    let probes = probes(kernel, region, seed);
+    let first = kernel.last + 1;
+    kernel.last += probes.len() as u32;
+    let config = &kernel.config;
     let ears = Ears::open(config, region);
     let mut senders = HashMap::new();
-    let probes = probes(region, seed);
     let mut heard = BTreeMap::new();
-    for ((origin, packet), number) in probes.iter().zip(1u32..) {
+    for ((origin, packet), number) in probes.iter().zip(first..) {
         let sender = senders
             .entry(format!("{origin:?}"))
             .or_insert_with(|| match origin {
@@ -187,8 +230,10 @@ fn probe_region(config: &RegionConfig, region: &Region, seed: u64, tally: &mut T
         .iter()
         .map(|(origin, packet)| answer(region, config, origin, *packet))
         .collect();
-    let forward = (1u32..).zip(&fates).map(|(n, fate)| (Sign::Probe(n), fate));
-    let back = (1u32..).zip(&answers);
+    let forward = (first..)
+        .zip(&fates)
+        .map(|(n, fate)| (Sign::Probe(n), fate));
+    let back = (first..).zip(&answers);
     let back = back.filter_map(|(n, fate)| Some((Sign::Answer(n), fate.as_ref()?)));
     let right: BTreeMap<Sign, &Fate> = forward.chain(back).collect();
     let awaited: Vec<Sign> = right
@@ -211,7 +256,7 @@ fn probe_region(config: &RegionConfig, region: &Region, seed: u64, tally: &mut T
             }
         };
         if real != expected(fate).as_ref() {
-            let (origin, packet) = &probes[number as usize - 1];
+            let (origin, packet) = &probes[(number - first) as usize];
             tally.mismatches.push(format!(
                 "seed {seed}: {sign:?} of {origin:?} {packet:?}: {real:?}, but {fate:?}"
             ));
@@ -267,18 +312,18 @@ fn the_kernel_does_what_the_reference_says() {
     let mut tally = Tally::default();
     for seed in first..first + cases {
         sandbox(|| {
-            let config = config("test");
-            let applier = Applier::start(&config).unwrap();
-            let region = any_region(seed);
+            let mut kernel = Kernel::new();
             // Not from scratch: over the remains of another region.
-            for region in [&any_region(seed + 1_000_000), &region] {
-                let program = compile(&region.snapshot, &config);
-                let report = applier.reconcile_blocking(program).unwrap();
-                let slow = |failure: &Failure| failure.reason.contains("netem");
-                let mut failures = report.failures.iter().filter(|failure| !slow(failure));
-                assert_eq!(failures.next(), None, "seed {seed}");
+            kernel.follow(&any_region(seed + 1_000_000), seed);
+            let mut region = any_region(seed);
+            kernel.follow(&region, seed);
+            probe_region(&mut kernel, &region, seed, &mut tally);
+            let mut dice = Dice::new(seed + 8_000_000);
+            for _ in 0..CHANGES {
+                any_change(&mut region, &mut dice);
+                kernel.follow(&region, seed);
             }
-            probe_region(&config, &region, seed, &mut tally);
+            probe_region(&mut kernel, &region, seed, &mut tally);
         });
     }
     for mismatch in tally.mismatches.iter().take(30) {
