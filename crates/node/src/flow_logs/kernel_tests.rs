@@ -598,3 +598,35 @@ fn cost_of_a_connection() {
         );
     });
 }
+
+/// Likewise: what the worker does for a change of rows and for an interval, with 1,000 interfaces.
+#[test]
+#[ignore = "measures"]
+fn cost_of_a_thousand_interfaces() {
+    let mut region = Region::default();
+    let vpc = region.vpc("10.0.0.0/16");
+    let subnet = region.subnet(&vpc, "10.0.0.0/20");
+    let folder = tempfile::tempdir().unwrap();
+    let mut enis = Vec::new();
+    for n in 0..1000 {
+        enis.push(region.eni(&subnet, 10 + n, &[]));
+    }
+    let config = Arc::new(region::config("flow"));
+    let begun = Instant::now();
+    let topology = super::topology::Topology::of(&region.snapshot, &config, &vpc);
+    let built = begun.elapsed();
+    assert_eq!(topology.interfaces.len(), enis.len());
+    let line = "2 000000000000 eni-00000000000000001 - - - - - - - 1431280876 1431280934 - NODATA";
+    let records = [(1_431_280_876, line.to_owned())];
+    let mut written = Vec::new();
+    for _ in 0..2 {
+        let begun = Instant::now();
+        for eni in &enis {
+            delivery::append(folder.path(), eni.eni_id.as_str(), 1, &records);
+        }
+        written.push(begun.elapsed());
+    }
+    println!(
+        "1,000 interfaces: {built:?} for a change of rows, {written:?} to write a record each, first and later"
+    );
+}

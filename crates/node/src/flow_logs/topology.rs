@@ -177,6 +177,11 @@ impl Topology {
         self.by_device.get(device).copied()
     }
 
+    /// Whether that interface is among its own.
+    pub fn has(&self, eni_id: &EniId) -> bool {
+        self.behind(&names::eni_device(eni_id)).is_some()
+    }
+
     /// The NAT gateway or appliance that a route of that interface's subnet leads to, and whether it translates.
     pub fn middle(&self, from: usize, outside: IpAddr) -> Option<(usize, bool)> {
         if self.is_local(outside) {

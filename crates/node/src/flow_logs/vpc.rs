@@ -9,7 +9,7 @@ use std::sync::Arc;
 use fogbank_net::names;
 use fogbank_types::diagnosis::FlowLog;
 use fogbank_types::ec2::{Eni, Vpc};
-use fogbank_types::{EniId, FlowLogId, RegionConfig, Snapshot};
+use fogbank_types::{FlowLogId, RegionConfig, Snapshot};
 
 use super::attribution::{Interval, Observation, Rejects, observe};
 use super::delivery;
@@ -339,12 +339,5 @@ fn skip(topology: &Topology, windows: &mut [Window], index: usize) {
         if window.log.resource.covers(eni) {
             window.skip(&eni.eni_id);
         }
-    }
-}
-
-impl Topology {
-    /// Whether that interface is among its own.
-    pub fn has(&self, eni_id: &EniId) -> bool {
-        self.behind(&names::eni_device(eni_id)).is_some()
     }
 }
