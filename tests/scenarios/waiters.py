@@ -357,7 +357,7 @@ def is_served(client, operation):
 
 def scenario(host):
     walk = Walk()
-    with host.region("--speed", "20") as region:
+    with host.region("--speed", "20", "--quota", "vpcs=6", "--quota", "internet_gateways=6") as region:
         ec2, elb, ecr, route53, iam, logs = region.clients("ec2", "elbv2", "ecr", "route53", "iam", "logs")
         images(walk, ecr)
         zones(walk, route53)

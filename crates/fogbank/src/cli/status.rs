@@ -387,10 +387,14 @@ impl Tree {
                     .any(|r| matches!(r.target, ec2::RouteTarget::InternetGateway(_)))
             });
             let kind = if public { "public" } else { "private" };
+            let ipv6 = subnet
+                .ipv6_block()
+                .map(|block| format!(" {block}"))
+                .unwrap_or_default();
             self.line(
                 4,
                 &format!(
-                    "{}{}  {}  {kind}",
+                    "{}{}  {}{ipv6}  {kind}",
                     subnet.subnet_id,
                     name_of(&subnet.tags),
                     subnet.cidr_block
@@ -405,10 +409,13 @@ impl Tree {
                     .public_ip(eni, eni.private_ip)
                     .map(|ip| format!(" = {ip}"))
                     .unwrap_or_default();
-                self.line(
-                    5,
-                    &format!("{}{public_ip}  {}", eni.private_ip, user_of(&eni.owner)),
-                );
+                let ipv6: String = eni
+                    .ipv6_addresses
+                    .iter()
+                    .map(|address| format!("  {address}"))
+                    .collect();
+                let user = user_of(&eni.owner);
+                self.line(5, &format!("{}{public_ip}{ipv6}  {user}", eni.private_ip));
             }
         }
     }
