@@ -163,15 +163,16 @@ fn probes(kernel: &mut Kernel, region: &Region, seed: u64) -> Vec<(Origin, Packe
         TCP | UDP => true,
         ICMP => packet.detail >> 8 == 8,
         ICMPV6 => packet.detail >> 8 == 128,
+        // Nor can two of them between the same be told apart once their addresses are translated.
         47 => {
             let (a, b) = (packet.source, packet.destination);
-            kernel.met.insert((a.min(b), a.max(b)))
+            let pool = IpCidr::V4(kernel.config.public_cidr);
+            !pool.contains(a) && !pool.contains(b) && kernel.met.insert((a.min(b), a.max(b)))
         }
         _ => false,
     });
-    // What an interface sends to itself does not meet the network, or, without ports and by its
-    // public address, meets itself as its own answer. A forged address of a NAT gateway shares its
-    // ports.
+    // What an interface sends to itself does not meet the network. A forged address of a NAT gateway
+    // shares its ports.
     let nats: Vec<IpAddr> = region
         .snapshot
         .nat_gateways
@@ -182,12 +183,8 @@ fn probes(kernel: &mut Kernel, region: &Region, seed: u64) -> Vec<(Origin, Packe
         Origin::Outside => true,
         Origin::Eni(id) => {
             let eni = region.snapshot.enis.get(&scope(), id).unwrap();
-            let own_public = region.snapshot.public_ip(eni, eni.private_ip);
             let to_itself = eni.all_addresses().any(|own| own == packet.destination);
-            let to_its_public = own_public.map(IpAddr::V4) == Some(packet.destination);
-            !to_itself
-                && !(packet.protocol == 47 && to_its_public)
-                && !nats.contains(&packet.source)
+            !to_itself && !nats.contains(&packet.source)
         }
     });
     all
