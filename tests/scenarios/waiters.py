@@ -74,6 +74,8 @@ def network(walk, ec2):
     groups = [ec2.create_security_group(GroupName=f"g{n}", Description="d", VpcId=vpc)["GroupId"] for n in range(6)]
     gateways = [ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"] for _ in range(5)]
     ec2.attach_internet_gateway(InternetGatewayId=gateways[0], VpcId=vpc)
+    main = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}])["RouteTables"][0]["RouteTableId"]
+    ec2.create_route(RouteTableId=main, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateways[0])  # for the tasks, to their registry
     tables = [ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"] for _ in range(6)]
     acls = [ec2.create_network_acl(VpcId=vpc)["NetworkAcl"]["NetworkAclId"] for _ in range(6)]
     options = [ec2.create_dhcp_options(DhcpConfigurations=[{"Key": "domain-name", "Values": [f"d{n}.test"]}])["DhcpOptions"]["DhcpOptionsId"] for n in range(6)]
