@@ -32,7 +32,7 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 
 fn some_config(seed: u64) -> RegionConfig {
     let mut config = config("test");
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         config.internet = InternetAccess::Host;
     }
     config

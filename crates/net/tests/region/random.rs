@@ -561,7 +561,7 @@ impl Packets {
     /// Mostly between addresses that mean something.
     pub fn any(&self, dice: &mut Dice) -> (Origin, Packet) {
         if self.senders.is_empty() || (dice.chance(6) && !self.public.is_empty()) {
-            return self.from_outside(dice);
+            return self.outside_in(dice);
         }
         let sender = dice.pick(&self.senders);
         let v4 = sender.ipv6_addresses.is_empty() || dice.chance(2);
@@ -648,7 +648,7 @@ impl Packets {
         packets
     }
 
-    fn from_outside(&self, dice: &mut Dice) -> (Origin, Packet) {
+    fn outside_in(&self, dice: &mut Dice) -> (Origin, Packet) {
         let destination = if self.public.is_empty() || dice.chance(8) {
             addr(dice.pick(&SERVICES))
         } else {
