@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::netlink::{Refusal, Socket};
+use super::spare::{Settings, Spares};
 use super::{ApplyError, conntrack, failed, namespace, nft, route};
 use crate::names;
 use crate::plan::{LinkOp, NftOp, Place, Step, Work};
@@ -26,6 +27,10 @@ const OPEN_AT_ONCE: usize = 64;
 pub(crate) struct Handle {
     file: File,
     sockets: HashMap<i32, Socket>,
+    /// Folders of settings, by name.
+    settings: HashMap<String, File>,
+    /// Settings that it was made with.
+    preset: Settings,
     indexes: HashMap<String, u32>,
 }
 
@@ -43,6 +48,7 @@ pub(crate) struct Executor {
     host: File,
     host_settings: HostSettings,
     handles: HashMap<Place, Handle>,
+    spares: Spares,
     /// Whether the kernel knows IPv6, and whether the host's own namespace takes part in it.
     ipv6: bool,
     host_ipv6: bool,
@@ -61,6 +67,7 @@ impl Executor {
             host,
             host_settings: HostSettings::of(config),
             handles: HashMap::new(),
+            spares: Spares::start().map_err(failed("start a thread for spare namespaces"))?,
             ipv6: namespace::get("ipv6/conf/all/disable_ipv6").is_ok(),
             host_ipv6: namespace::get("ipv6/conf/all/disable_ipv6").is_ok_and(|off| off == "0"),
             current: Place::Host,
@@ -73,11 +80,11 @@ impl Executor {
     pub(crate) fn run(&mut self, steps: &[Step]) -> Vec<Failed> {
         let mut failures: Vec<Failed> = Vec::new();
         let mut unreachable = BTreeSet::new();
-        for step in steps {
+        for (n, step) in steps.iter().enumerate() {
             if unreachable.contains(&step.place) {
                 continue;
             }
-            if let Err((resource, reason)) = self.step(step) {
+            if let Err((resource, reason)) = self.step(step, &steps[n..]) {
                 tracing::warn!(place = %step.place, %reason, "a step failed");
                 if matches!(step.work, Work::CreateNamespace) {
                     unreachable.insert(step.place.clone());
@@ -107,13 +114,16 @@ impl Executor {
         failures
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), (Option<String>, String)> {
+    fn step(&mut self, step: &Step, rest: &[Step]) -> Result<(), (Option<String>, String)> {
         let place = &step.place;
         let plain = |what: &str, result: io::Result<()>| {
             result.map_err(|error| (None, format!("{what}: {error}")))
         };
         match &step.work {
-            Work::CreateNamespace => plain("create the namespace", self.create(place)),
+            Work::CreateNamespace => {
+                let wanted = settings_of(place, &rest[1..]);
+                plain("create the namespace", self.create(place, &wanted))
+            }
             Work::RemoveNamespace => plain("remove the namespace", self.remove(place)),
             Work::Set { path, value } => plain(
                 &format!("set {path} = {value:?}"),
@@ -188,6 +198,8 @@ impl Executor {
         let handle = Handle {
             file,
             sockets: HashMap::new(),
+            settings: HashMap::new(),
+            preset: Settings::new(),
             indexes: HashMap::new(),
         };
         self.handles.insert(place.clone(), handle);
@@ -252,13 +264,22 @@ impl Executor {
         self.socket(place, libc::NETLINK_ROUTE)
     }
 
-    fn create(&mut self, place: &Place) -> io::Result<()> {
+    fn create(&mut self, place: &Place, wanted: &Settings) -> io::Result<()> {
         let Place::Named(name) = place else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let file = namespace::create(name)?;
+        // Routers are few, and their settings are others.
+        let spare = match self.routers.contains(place) {
+            true => None,
+            false => self.spares.take(wanted),
+        };
+        let file = namespace::create(name, spare.as_ref().map(|spare| &spare.file))?;
         self.current = place.clone();
         self.adopt(place, file);
+        if let Some(spare) = spare {
+            self.handle(place)?.preset = spare.settings;
+            return Ok(());
+        }
         const LOOPBACK: u32 = 1;
         only(
             self.routing(place)?
@@ -279,17 +300,30 @@ impl Executor {
     }
 
     fn set(&mut self, place: &Place, path: &str, value: &str) -> io::Result<()> {
-        self.enter(place)?;
+        if self.handle(place)?.preset.get(path).map(String::as_str) == Some(value) {
+            return Ok(());
+        }
         if *place == Place::Host {
+            self.enter(place)?;
             self.host_settings.keep(path, value)?;
         }
-        match namespace::set(path, value) {
+        match self.set_in(place, path, value) {
             // A kernel without IPv6 needs no setting to keep it out.
             Err(error) if error.kind() == io::ErrorKind::NotFound && path.starts_with("ipv6/") => {
                 Ok(())
             }
             done => done,
         }
+    }
+
+    fn set_in(&mut self, place: &Place, path: &str, value: &str) -> io::Result<()> {
+        let (root, rest) = path.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
+        if !self.handle(place)?.settings.contains_key(root) {
+            self.enter(place)?;
+            let dir = namespace::settings_dir(root)?;
+            self.handle(place)?.settings.insert(root.to_owned(), dir);
+        }
+        namespace::set_in(&self.handle(place)?.settings[root], rest, value)
     }
 
     fn flush(
@@ -353,13 +387,12 @@ impl Executor {
         } else {
             message.1?;
         }
-        self.enter(place)?;
         let proxy = if veth.proxy_arp { "1" } else { "0" };
-        namespace::set(&format!("ipv4/conf/{device}/proxy_arp"), proxy)?;
+        self.set_in(place, &format!("ipv4/conf/{device}/proxy_arp"), proxy)?;
         if veth.proxy_arp {
             // The kernel's default is a random delay of up to 0.8 s before the first answer, and
             // `neigh/default` cannot be set in a namespace.
-            namespace::set(&format!("ipv4/neigh/{device}/proxy_delay"), "0")?;
+            self.set_in(place, &format!("ipv4/neigh/{device}/proxy_delay"), "0")?;
         }
         for (at, name) in [(&peer, veth.peer.device.as_str()), (place, device)] {
             let index = self.index(at, name)?;
@@ -474,8 +507,7 @@ impl Executor {
         };
         let again = |executor: &mut Self| -> io::Result<Vec<Result<(), Refusal>>> {
             let index = executor.index(place, device)?;
-            executor.enter(place)?;
-            namespace::set(&format!("ipv6/conf/{device}/disable_ipv6"), "0")?;
+            executor.set_in(place, &format!("ipv6/conf/{device}/disable_ipv6"), "0")?;
             let message = route::encode(operation, index);
             executor.routing(place)?.exchange(vec![message])
         };
@@ -563,6 +595,16 @@ impl HostSettings {
         }
         std::fs::remove_file(&self.file)
     }
+}
+
+/// What is set at a place right after it was made.
+fn settings_of(place: &Place, steps: &[Step]) -> Settings {
+    let here = steps.iter().take_while(|step| step.place == *place);
+    let settings = here.filter_map(|step| match &step.work {
+        Work::Set { path, value } => Some((path.clone(), value.clone())),
+        _ => None,
+    });
+    settings.collect()
 }
 
 fn is_removal(operation: &LinkOp) -> bool {

@@ -16,6 +16,7 @@ pub mod nflog;
 mod nft;
 mod probe;
 pub(crate) mod route;
+mod spare;
 
 pub use nft::NftError;
 pub use probe::{Guarantee, netem_available, probe};

@@ -14,9 +14,27 @@ use super::groups::{join, peer_blocks};
 use super::routes;
 use crate::program::{Direction, Family, Namespace, Range, Untracked};
 use fogbank_types::Traffic;
-use fogbank_types::ec2::{Eni, EniOwner, RouteTarget};
+use fogbank_types::ec2::{Eni, EniOwner, RouteTarget, SecurityGroup};
+use std::collections::BTreeMap;
 
-pub(super) fn add(router: &mut Namespace, region: &Region<'_>, eni: &Eni) {
+/// What a group's rules for everyone open.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Way {
+    egress: bool,
+    protocol: u8,
+    family: Family,
+}
+
+/// The open ports of each group, found once for all its interfaces.
+#[derive(Default)]
+pub(super) struct OpenPorts<'a>(BTreeMap<(&'a str, Way), Vec<Range>>);
+
+pub(super) fn add<'a>(
+    router: &mut Namespace,
+    region: &Region<'a>,
+    eni: &'a Eni,
+    known: &mut OpenPorts<'a>,
+) {
     if matches!(
         eni.owner,
         EniOwner::NatGateway(_) | EniOwner::VpcEndpoint(_)
@@ -29,7 +47,14 @@ pub(super) fn add(router: &mut Namespace, region: &Region<'_>, eni: &Eni) {
             continue;
         }
         for protocol in [6, 17] {
-            let open = |egress| open_to_all(region, eni, egress, protocol, family);
+            let mut open = |egress| {
+                let way = Way {
+                    egress,
+                    protocol,
+                    family,
+                };
+                known.of_eni(region, eni, way)
+            };
             let (out, into) = (open(true), open(false));
             for (direction, ports, back) in
                 [(Direction::In, &into, &out), (Direction::Out, &out, &into)]
@@ -54,28 +79,33 @@ pub(super) fn add(router: &mut Namespace, region: &Region<'_>, eni: &Eni) {
     }
 }
 
-/// The ports that rules for the whole family open, over all groups of the interface.
-fn open_to_all(
-    region: &Region<'_>,
-    eni: &Eni,
-    egress: bool,
-    protocol: u8,
-    family: Family,
-) -> Vec<Range> {
-    let groups = eni.groups.iter();
-    let rules = groups
-        .filter_map(|id| region.groups.get(id.as_str()))
-        .flat_map(|group| &group.rules)
-        .filter(|rule| rule.egress == egress);
+impl<'a> OpenPorts<'a> {
+    /// Over all groups of the interface.
+    fn of_eni(&mut self, region: &Region<'a>, eni: &'a Eni, way: Way) -> Vec<Range> {
+        let mut all = Vec::new();
+        for id in &eni.groups {
+            let Some(group) = region.groups.get(id.as_str()) else {
+                continue;
+            };
+            let known = self.0.entry((id.as_str(), way));
+            all.extend_from_slice(known.or_insert_with(|| open_to_all(region, group, way)));
+        }
+        join(all)
+    }
+}
+
+/// The ports that rules for the whole family open.
+fn open_to_all(region: &Region<'_>, group: &SecurityGroup, way: Way) -> Vec<Range> {
+    let rules = group.rules.iter().filter(|rule| rule.egress == way.egress);
     let ranges = rules.filter_map(|rule| {
         let range = match rule.traffic {
             Traffic::All => Range::ALL,
-            Traffic::Tcp(ports) if protocol == 6 => super::groups::range(ports),
-            Traffic::Udp(ports) if protocol == 17 => super::groups::range(ports),
+            Traffic::Tcp(ports) if way.protocol == 6 => super::groups::range(ports),
+            Traffic::Udp(ports) if way.protocol == 17 => super::groups::range(ports),
             _ => return None,
         };
         let blocks = peer_blocks(region, rule).ok()?;
-        blocks.contains(&family.any()).then_some(range)
+        blocks.contains(&way.family.any()).then_some(range)
     });
     join(ranges.collect())
 }
