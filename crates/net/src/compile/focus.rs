@@ -28,6 +28,8 @@ pub(super) struct Side<'a> {
 pub(super) struct Focus {
     /// Also those of peers, whose addresses are members of groups that rules here may name.
     enis: BTreeSet<String>,
+    /// Of which only what is let through untracked may change.
+    reopened: BTreeSet<String>,
     groups: BTreeSet<String>,
     lists: BTreeSet<Vec<String>>,
     subnets: BTreeSet<String>,
@@ -185,7 +187,7 @@ impl Focuses {
         let comes_or_goes = old.is_some() != new.is_some();
         if !comes_or_goes {
             if open_rules(old) != open_rules(new) {
-                focus.enis.extend(members.cloned());
+                focus.reopened.extend(members.cloned());
             }
             return;
         }
@@ -250,10 +252,9 @@ impl Focuses {
 
     /// All interfaces of the VPC: where its subnets' routes lead decides what is tracked.
     pub fn all_enis(&mut self, side: Side<'_>, key: &VpcKey) {
-        let local = side.entry(key).map(|entry| entry.local.clone());
-        for id in local.iter().flatten() {
-            self.eni_by_id(side, &key.0, id);
-        }
+        let local = side.entry(key).map(|entry| &entry.local);
+        let all = local.into_iter().flatten().cloned();
+        self.of(key).reopened.extend(all);
     }
 
     /// A network ACL in one of its two states; `by_device`: which devices use it may be another.
@@ -358,7 +359,12 @@ fn region<'a>(
     for id in focus.enis.iter().filter(|id| entry.local.contains(*id)) {
         region.local.push(snapshot.enis.get(scope, id)?);
     }
-    let of_enis = region.local.iter().flat_map(|eni| &eni.groups);
+    let reopened = focus.reopened.iter();
+    for id in reopened.filter(|id| entry.local.contains(*id) && !focus.enis.contains(*id)) {
+        region.reopened.push(snapshot.enis.get(scope, id)?);
+    }
+    let enis = region.local.iter().chain(&region.reopened);
+    let of_enis = enis.flat_map(|eni| &eni.groups);
     let groups = view.groups.iter().map(String::as_str);
     for id in groups.chain(of_enis.map(|id| id.as_str())) {
         if let Some(group) = side.group(key, id) {

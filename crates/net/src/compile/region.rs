@@ -20,6 +20,8 @@ pub(super) struct Region<'a> {
     pub subnets: BTreeMap<&'a str, &'a Subnet>,
     /// Interfaces that live here, ordered by id; in an update those in focus.
     pub local: Vec<&'a Eni>,
+    /// In an update: others that live here, of which only what is let through untracked may change.
+    pub reopened: Vec<&'a Eni>,
     pub groups: BTreeMap<&'a str, &'a SecurityGroup>,
     /// Who is in a group that rules of this VPC may name: its own and those of VPCs that are
     /// actively peered in the same region (fact SG-9).
@@ -61,6 +63,7 @@ impl<'a> Region<'a> {
             vpc,
             subnets: BTreeMap::new(),
             local: Vec::new(),
+            reopened: Vec::new(),
             groups: BTreeMap::new(),
             members: BTreeMap::new(),
             route_tables: Vec::new(),

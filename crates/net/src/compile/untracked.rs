@@ -25,15 +25,20 @@ struct Way {
     family: Family,
 }
 
-/// The open ports of each group, found once for all its interfaces.
+/// What many interfaces have in common, found once.
 #[derive(Default)]
-pub(super) struct OpenPorts<'a>(BTreeMap<(&'a str, Way), Vec<Range>>);
+pub(super) struct Known<'a> {
+    /// The ports that each group opens.
+    ports: BTreeMap<(&'a str, Way), Vec<Range>>,
+    /// Subnets by whether they lead to a gateway that tracks by itself.
+    trackers: BTreeMap<(&'a str, Family), bool>,
+}
 
 pub(super) fn add<'a>(
     router: &mut Namespace,
     region: &Region<'a>,
     eni: &'a Eni,
-    known: &mut OpenPorts<'a>,
+    known: &mut Known<'a>,
 ) {
     if matches!(
         eni.owner,
@@ -53,14 +58,14 @@ pub(super) fn add<'a>(
                     protocol,
                     family,
                 };
-                known.of_eni(region, eni, way)
+                known.ports(region, eni, way)
             };
             let (out, into) = (open(true), open(false));
             for (direction, ports, back) in
                 [(Direction::In, &into, &out), (Direction::Out, &out, &into)]
             {
                 let is_tracked = back.as_slice() != [Range::ALL]
-                    || direction == Direction::Out && leaves_by_tracker(region, eni, family);
+                    || direction == Direction::Out && known.leaves_by_tracker(region, eni, family);
                 if is_tracked {
                     continue;
                 }
@@ -79,18 +84,23 @@ pub(super) fn add<'a>(
     }
 }
 
-impl<'a> OpenPorts<'a> {
+impl<'a> Known<'a> {
     /// Over all groups of the interface.
-    fn of_eni(&mut self, region: &Region<'a>, eni: &'a Eni, way: Way) -> Vec<Range> {
+    fn ports(&mut self, region: &Region<'a>, eni: &'a Eni, way: Way) -> Vec<Range> {
         let mut all = Vec::new();
         for id in &eni.groups {
             let Some(group) = region.groups.get(id.as_str()) else {
                 continue;
             };
-            let known = self.0.entry((id.as_str(), way));
+            let known = self.ports.entry((id.as_str(), way));
             all.extend_from_slice(known.or_insert_with(|| open_to_all(region, group, way)));
         }
         join(all)
+    }
+
+    fn leaves_by_tracker(&mut self, region: &Region<'a>, eni: &'a Eni, family: Family) -> bool {
+        let known = self.trackers.entry((eni.subnet_id.as_str(), family));
+        *known.or_insert_with(|| leaves_by_tracker(region, eni, family))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A VPC's namespace: the router that every interface of the VPC hangs on.
 
-use super::untracked::OpenPorts;
+use super::untracked::Known;
 use super::{Region, zone};
 use crate::names;
 use crate::program::{Address, Family, Namespace, Peer, Program, Role, Veth};
@@ -28,10 +28,12 @@ pub(super) fn add(program: &mut Program, region: &Region<'_>) {
     super::gateway::link(&mut router, region);
     super::endpoint::link(&mut router, region);
     super::peering::link(&mut router, region);
-    let mut open = OpenPorts::default();
+    let mut known = Known::default();
     for eni in &region.local {
         link(&mut router, region, eni);
-        super::untracked::add(&mut router, region, eni, &mut open);
+    }
+    for eni in region.local.iter().chain(&region.reopened) {
+        super::untracked::add(&mut router, region, eni, &mut known);
     }
     for family in region.families() {
         super::routes::add(program, &mut router, region, family);
