@@ -9,6 +9,11 @@ resource "aws_vpc" "this" {
 resource "aws_vpc" "peer" {
   cidr_block = "10.71.0.0/16"
   tags       = { Name = "peer" }
+
+  # The block comes by a resource of its own.
+  lifecycle {
+    ignore_changes = [assign_generated_ipv6_cidr_block]
+  }
 }
 
 resource "aws_vpc_ipv4_cidr_block_association" "this" {
@@ -60,7 +65,7 @@ resource "aws_ec2_managed_prefix_list" "offices" {
 
   entry {
     cidr        = "192.0.2.0/25"
-    description = var.changed ? "north wing" : "north"
+    description = "north"
   }
 
   dynamic "entry" {
@@ -221,6 +226,5 @@ resource "aws_default_subnet" "this" {
   depends_on        = [aws_default_vpc.this]
 }
 
-resource "aws_default_vpc_dhcp_options" "this" {
-  tags = { Name = "default" }
-}
+# Without tags: this provider forgets to set them when it adopts the options.
+resource "aws_default_vpc_dhcp_options" "this" {}

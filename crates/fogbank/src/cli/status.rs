@@ -121,6 +121,19 @@ impl Counts {
                     })
                     .count(),
             ),
+            (
+                "vpc-peering-connection",
+                snapshot
+                    .peerings
+                    .all()
+                    .filter(|peering| {
+                        !matches!(
+                            peering.status,
+                            ec2::PeeringStatus::Active | ec2::PeeringStatus::PendingAcceptance
+                        )
+                    })
+                    .count(),
+            ),
         ];
         kept.extend(over.into_iter().filter(|(_, count)| *count > 0));
         let defaults = defaults(snapshot);
