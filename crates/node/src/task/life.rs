@@ -277,7 +277,10 @@ impl Life {
                 )));
             }
         }
-        if plan.containers.iter().any(|container| container.log.is_some())
+        if plan
+            .containers
+            .iter()
+            .any(|container| container.log.is_some())
             && let Some(blocked) = self.still_blocked(task, Need::Logs, pause).await
         {
             return Err(End::Failed(format!(
@@ -289,7 +292,12 @@ impl Life {
     }
 
     /// Asked again a few times: routes and endpoints are often made at the same time as the service.
-    async fn still_blocked(&self, task: &Arc<Task>, need: Need, pause: Duration) -> Option<Blocked> {
+    async fn still_blocked(
+        &self,
+        task: &Arc<Task>,
+        need: Need,
+        pause: Duration,
+    ) -> Option<Blocked> {
         let mut blocked = self.host.asker.blocked(task, need).await?;
         for _ in 0..PULL_RETRIES {
             tokio::time::sleep(pause).await;
