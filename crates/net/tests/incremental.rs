@@ -54,7 +54,7 @@ impl Kept {
         let wanted = compile(&region.snapshot, &self.config);
         match change {
             Change::Whole(program) => {
-                self.program = program;
+                self.program = *program;
                 self.wholes += 1;
             }
             Change::Part(patch) => {

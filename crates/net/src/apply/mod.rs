@@ -117,7 +117,7 @@ impl Applier {
 
     /// Makes the kernel hold `program`. Programs are applied in the order of the calls.
     pub async fn reconcile(&self, program: Program) -> Result<Report, ApplyError> {
-        self.apply(Change::Whole(program)).await
+        self.apply(Change::Whole(Box::new(program))).await
     }
 
     /// Makes the kernel hold what the changes so far make of the program; each change of a
@@ -130,7 +130,7 @@ impl Applier {
 
     /// The same, for callers without a runtime.
     pub fn reconcile_blocking(&self, program: Program) -> Result<Report, ApplyError> {
-        self.apply_blocking(Change::Whole(program))
+        self.apply_blocking(Change::Whole(Box::new(program)))
     }
 
     /// The same, for callers without a runtime.
@@ -198,7 +198,7 @@ impl Worker {
 
     fn apply(&mut self, change: Change) -> Result<Report, ApplyError> {
         match change {
-            Change::Whole(program) => self.reconcile(program),
+            Change::Whole(program) => self.reconcile(*program),
             Change::Part(_) if self.fresh => Err(ApplyError::PartOfNothing),
             // What is not known must be looked at, beside what it shall be.
             Change::Part(patch) if !self.stale.is_empty() => {

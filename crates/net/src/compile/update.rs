@@ -21,8 +21,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub enum Change {
     /// All of it, whatever it was before.
-    Whole(Program),
-    Part(Patch),
+    Whole(Box<Program>),
+    Part(Box<Patch>),
 }
 
 pub struct Compiler {
@@ -100,7 +100,7 @@ impl Compiler {
         let Some((old, old_index)) = self.last.take() else {
             let index = Index::of(snapshot, &self.config);
             self.last = Some((snapshot.clone(), index));
-            return Change::Whole(compile(snapshot, &self.config));
+            return Change::Whole(Box::new(compile(snapshot, &self.config)));
         };
         let changed: BTreeSet<&str> = changed.into_iter().collect();
         let index = self.reindex(&old, snapshot, &old_index, &changed);
@@ -115,8 +115,8 @@ impl Compiler {
             config: &self.config,
         };
         let change = match patch(before, after, &changed) {
-            Ok(patch) => Change::Part(patch),
-            Err(TooWide) => Change::Whole(compile(snapshot, &self.config)),
+            Ok(patch) => Change::Part(Box::new(patch)),
+            Err(TooWide) => Change::Whole(Box::new(compile(snapshot, &self.config))),
         };
         self.last = Some((snapshot.clone(), index));
         change
@@ -253,10 +253,8 @@ fn add(focuses: &mut Focuses, before: Side<'_>, after: Side<'_>, key: &str) -> R
         ec2::VpcEndpoint::KIND => whole_if_differs!(ec2::VpcEndpoint),
         ec2::PrefixList::KIND => whole_if_differs!(ec2::PrefixList),
         diagnosis::FlowLog::KIND => whole_if_differs!(diagnosis::FlowLog),
-        ec2::ZoneFault::KIND => {
-            if differs::<ec2::ZoneFault>(key, old, new, |_| {}) {
-                return Err(TooWide);
-            }
+        ec2::ZoneFault::KIND if differs::<ec2::ZoneFault>(key, old, new, |_| {}) => {
+            return Err(TooWide);
         }
         // The network is not made of it.
         _ => {}
