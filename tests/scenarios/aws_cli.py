@@ -102,7 +102,7 @@ def fargate(aws, subnets, group):
     aws("ecs wait services-stable --cluster tutorial --services fargate-service")
     equal("tasks", len(aws("ecs list-tasks --cluster tutorial --desired-status RUNNING")["taskArns"]), 2)
     ran = aws("ecs run-task --cluster tutorial --task-definition sample-fargate:1 --launch-type FARGATE --network-configuration",
-              f"awsvpcConfiguration={{subnets=[{subnets[0]}],securityGroups=[{group}],assignPublicIp=DISABLED}}",
+              f"awsvpcConfiguration={{subnets=[{subnets[0]}],securityGroups=[{group}],assignPublicIp=ENABLED}}",
               "--overrides", json.dumps({"containerOverrides": [{"name": "fargate-app", "command": ["exit 3"]}]}))["tasks"][0]["taskArn"]
     aws(f"ecs wait tasks-stopped --cluster tutorial --tasks {ran}")
     equal("exit code", aws(f"ecs describe-tasks --cluster tutorial --tasks {ran} --query tasks[0].containers[0].exitCode"), 3)

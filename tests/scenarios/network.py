@@ -82,7 +82,7 @@ def permission(port, **peers):
 
 
 def scenario(host):
-    with host.region("--speed", "10") as region:
+    with host.region("--speed", "10", "--quota", "vpcs=10") as region:
         n = Network(host, region)
         n.tasks = Tasks(host, region, [], [])
         ec2 = n.ec2

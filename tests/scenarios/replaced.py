@@ -16,5 +16,9 @@ def scenario(host):
             os.kill(pid, signal.SIGKILL)
             wait(f"{name} is started again", lambda: region.process.poll() is not None or region.pid(name) != pid)
             equal("exit code of fogbank up", region.process.poll(), None)
-        vpc = region.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        ec2 = region.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        # A network is built where something lives in it.
+        subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+        ec2.create_vpc_endpoint(VpcId=vpc, ServiceName="com.amazonaws.us-east-1.logs", VpcEndpointType="Interface", SubnetIds=[subnet], PrivateDnsEnabled=False)
         wait("the network is built", lambda: f"fog-{region.instance}-{vpc[4:]}" in "".join(os.listdir("/run/netns")))
