@@ -5,9 +5,10 @@
 
 #![allow(unsafe_code)]
 
+use super::forget::Forgetter;
 use super::netlink::{Refusal, Socket};
 use super::spare::{Settings, Spares};
-use super::{ApplyError, conntrack, failed, namespace, nft, route};
+use super::{ApplyError, failed, namespace, nft, route};
 use crate::names;
 use crate::plan::{LinkOp, NftOp, Place, Step, Work};
 use crate::program::{Family, MAIN, Peer, Route, RouteKey, Untracked, Veth};
@@ -49,6 +50,7 @@ pub(crate) struct Executor {
     host_settings: HostSettings,
     handles: HashMap<Place, Handle>,
     spares: Spares,
+    forgetter: Forgetter,
     /// Whether the kernel knows IPv6, and whether the host's own namespace takes part in it.
     ipv6: bool,
     host_ipv6: bool,
@@ -68,6 +70,7 @@ impl Executor {
             host_settings: HostSettings::of(config),
             handles: HashMap::new(),
             spares: Spares::start().map_err(failed("start a thread for spare namespaces"))?,
+            forgetter: Forgetter::start().map_err(failed("start a thread for connections"))?,
             ipv6: namespace::get("ipv6/conf/all/disable_ipv6").is_ok(),
             host_ipv6: namespace::get("ipv6/conf/all/disable_ipv6").is_ok_and(|off| off == "0"),
             current: Place::Host,
@@ -229,6 +232,7 @@ impl Executor {
     /// Closes everything, so that removed namespaces can go.
     pub(crate) fn forget_all(&mut self) {
         self.handles.clear();
+        self.forgetter.close(None);
         self.closable.clear();
     }
 
@@ -295,6 +299,7 @@ impl Executor {
             self.enter(&Place::Host)?;
         }
         self.forget(place);
+        self.forgetter.close(Some(place));
         self.routers.remove(place);
         namespace::forget(name)
     }
@@ -332,13 +337,29 @@ impl Executor {
         addresses: &BTreeSet<IpAddr>,
         untracked: &BTreeSet<Untracked>,
     ) -> io::Result<()> {
-        self.enter(place)?;
-        // The list takes 9 ms even when it is empty: the kernel walks its whole hash table.
-        if namespace::get("netfilter/nf_conntrack_count").is_ok_and(|count| count == "0") {
-            return Ok(());
+        let namespace = self.handle(place)?.file.try_clone()?;
+        self.forgetter
+            .forget(place, namespace, addresses, untracked)
+    }
+
+    /// Waits until the connections of earlier owners of these addresses are forgotten.
+    pub(crate) fn await_forgotten(
+        &mut self,
+        place: &Place,
+        addresses: impl Iterator<Item = IpAddr>,
+    ) -> io::Result<()> {
+        for address in addresses {
+            if let Err(error) = self.forgetter.wait(place, address) {
+                // It stays so until that is done.
+                self.flush(place, &BTreeSet::from([address]), &BTreeSet::new())?;
+                return Err(error);
+            }
         }
-        let socket = self.socket(place, libc::NETLINK_NETFILTER)?;
-        conntrack::flush(socket, addresses, untracked).map(|_| ())
+        Ok(())
+    }
+
+    pub(crate) fn forgets(&self) -> bool {
+        !self.forgetter.is_idle()
     }
 
     fn index(&mut self, place: &Place, device: &str) -> io::Result<u32> {

@@ -10,6 +10,7 @@
 
 pub mod conntrack;
 pub(crate) mod execute;
+mod forget;
 pub mod namespace;
 pub mod netlink;
 pub mod nflog;
@@ -26,9 +27,9 @@ use crate::names;
 use crate::patch::Patch;
 use crate::plan::{Place, Step, plan};
 use crate::program::{Alarm, Program, Role};
-use execute::Executor;
+use execute::{Executor, Failed};
 use fogbank_types::{IpCidr, Ipv4Cidr, RegionConfig};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -222,17 +223,21 @@ impl Worker {
         self.keep_routers(&program);
         let stale = std::mem::take(&mut self.stale);
         self.observe_all(&stale, &program);
-        let steps = plan(&self.applied, &program, &stale);
+        let mut steps = plan(&self.applied, &program, &stale);
+        let blocked = await_forgotten(&mut self.executor, &self.applied, &program);
+        steps.retain(|step| !blocked.contains_key(&step.place));
         let before = std::mem::replace(&mut self.applied, program);
-        Ok(self.run(&steps, &before, begun))
+        Ok(self.run(&steps, &before, blocked, begun))
     }
 
     fn change(&mut self, patch: &Patch) -> Report {
         let begun = Instant::now();
         self.keep_routers(&patch.after);
-        let steps = plan(&patch.before, &patch.after, &BTreeSet::new());
+        let mut steps = plan(&patch.before, &patch.after, &BTreeSet::new());
+        let blocked = await_forgotten(&mut self.executor, &patch.before, &patch.after);
+        steps.retain(|step| !blocked.contains_key(&step.place));
         self.applied.patch(patch);
-        self.run(&steps, &patch.before, begun)
+        self.run(&steps, &patch.before, blocked, begun)
     }
 
     fn keep_routers(&mut self, program: &Program) {
@@ -244,9 +249,22 @@ impl Worker {
         self.executor.keep(routers);
     }
 
-    /// Carries out the steps to the applied program, which take it from what was before.
-    fn run(&mut self, steps: &[Step], before: &Program, begun: Instant) -> Report {
-        let outcome = self.executor.run(steps);
+    /// Carries out the steps to the applied program, which take it from what was before. Places
+    /// that are blocked are tried again later.
+    fn run(
+        &mut self,
+        steps: &[Step],
+        before: &Program,
+        blocked: BTreeMap<Place, String>,
+        begun: Instant,
+    ) -> Report {
+        let mut outcome = self.executor.run(steps);
+        outcome.extend(blocked.into_iter().map(|(place, reason)| Failed {
+            place,
+            resource: None,
+            reason,
+            stale: true,
+        }));
         let mut alarms = self.applied.alarms.clone();
         alarms.extend(self.without_ipv6(&self.applied));
         let failures = outcome
@@ -313,6 +331,32 @@ impl Worker {
             }
         }
     }
+}
+
+/// Waits until addresses that come to a place, or to another owner there, have no connections of
+/// earlier ones; gives the places where that failed.
+fn await_forgotten(
+    executor: &mut Executor,
+    before: &Program,
+    after: &Program,
+) -> BTreeMap<Place, String> {
+    let mut blocked = BTreeMap::new();
+    if !executor.forgets() {
+        return blocked;
+    }
+    let nobody = BTreeMap::new();
+    for (name, namespace) in &after.namespaces {
+        let owners = before.namespaces.get(name);
+        let owners = owners.map_or(&nobody, |namespace| &namespace.connections);
+        let come = namespace.connections.iter();
+        let come = come.filter(|(address, owner)| owners.get(*address) != Some(*owner));
+        let place = Place::Named(name.clone());
+        if let Err(error) = executor.await_forgotten(&place, come.map(|(address, _)| *address)) {
+            let reason = format!("connections of an earlier owner are not forgotten: {error}");
+            blocked.insert(place, reason);
+        }
+    }
+    blocked
 }
 
 fn resource_of(program: &Program, before: &Program, place: &Place) -> String {

@@ -8,7 +8,7 @@
 use crate::names::{NAMESPACES_DIR, namespace_path};
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -140,17 +140,26 @@ pub fn settings_dir(name: &str) -> io::Result<File> {
 
 /// Writes a setting under such a folder.
 pub fn set_in(dir: &File, path: &str, value: &str) -> io::Result<()> {
+    open_in(dir, path, libc::O_WRONLY)?.write_all(value.as_bytes())
+}
+
+/// Reads a setting under such a folder.
+pub fn get_in(dir: &File, path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    open_in(dir, path, libc::O_RDONLY)?.read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
+}
+
+fn open_in(dir: &File, path: &str, mode: i32) -> io::Result<File> {
     let path = CString::new(path)?;
-    let flags = libc::O_WRONLY | libc::O_CLOEXEC;
     // SAFETY: the string is zero-terminated and live; a fresh descriptor is owned by us alone.
-    let mut file = unsafe {
-        let fd = libc::openat(dir.as_raw_fd(), path.as_ptr(), flags);
+    unsafe {
+        let fd = libc::openat(dir.as_raw_fd(), path.as_ptr(), mode | libc::O_CLOEXEC);
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        File::from_raw_fd(fd)
-    };
-    file.write_all(value.as_bytes())
+        Ok(File::from_raw_fd(fd))
+    }
 }
 
 /// Reads a setting of the namespace that the calling thread is in.
