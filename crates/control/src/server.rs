@@ -96,10 +96,7 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
 
 /// The region's own account has its default VPC from the start, in the region that calls without credentials are for.
 fn settle(engine: &Engine) {
-    let scope = Scope::new(
-        &engine.config().account,
-        fogbank_wire::DEFAULT_REGION,
-    );
+    let scope = Scope::new(&engine.config().account, fogbank_wire::DEFAULT_REGION);
     let settled: Result<_, CommitError> = engine.write(|tx| {
         default_vpc::ensure(tx, &scope);
         Ok(())

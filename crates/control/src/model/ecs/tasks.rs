@@ -340,7 +340,9 @@ pub enum NoPlace {
     #[error("None of the subnets is there any more.")]
     Subnets,
     /// Its subnets are all in zones that failed.
-    #[error("Capacity is unavailable at this time. Please try again later or in a different availability zone")]
+    #[error(
+        "Capacity is unavailable at this time. Please try again later or in a different availability zone"
+    )]
     Capacity,
     #[error("{0}")]
     Interface(String),

@@ -301,8 +301,8 @@ pub fn end_arn(scope: &Scope, text: &str) -> Option<String> {
 mod tests {
     use super::super::testing::*;
     use super::*;
-    use fogbank_types::ec2::Eni;
     use crate::model::Refused;
+    use fogbank_types::ec2::Eni;
 
     fn new(source: impl ToString, destination: impl ToString) -> NewPath {
         NewPath {

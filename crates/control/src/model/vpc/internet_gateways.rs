@@ -18,7 +18,9 @@ pub fn get<'a>(
 }
 
 pub fn create(tx: &mut Tx, scope: &Scope, tags: Tags) -> Result<InternetGateway, Refusal> {
-    if tx.snapshot().internet_gateways.in_scope(scope).count() >= Quotas::of(tx.config()).internet_gateways {
+    if tx.snapshot().internet_gateways.in_scope(scope).count()
+        >= Quotas::of(tx.config()).internet_gateways
+    {
         return Err(Refusal::GatewayLimit);
     }
     let row = InternetGateway {
