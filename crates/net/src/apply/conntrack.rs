@@ -20,6 +20,7 @@ use std::path::Path;
 use std::time::Duration;
 
 const SUBSYSTEM: u16 = 1 << 8;
+const UPDATE: u16 = 0;
 const GET: u16 = 1;
 const DELETE: u16 = 2;
 const GET_AND_RESET: u16 = 3;
@@ -34,11 +35,15 @@ const TUPLE_REPLY: u16 = 2;
 const STATUS: u16 = 3;
 const PROTOCOL_STATE: u16 = 4;
 const TIMEOUT: u16 = 7;
+const MARK: u16 = 8;
 const COUNTERS_ORIGINAL: u16 = 9;
 const COUNTERS_REPLY: u16 = 10;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
 const TIMESTAMP: u16 = 20;
+
+/// The mark of connections whose first direction the firewall judges packet by packet.
+const JUDGED_ANEW: u32 = 1;
 
 /// One direction of a connection, as its packets arrive.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -304,8 +309,10 @@ fn tcp_state(bytes: &[u8]) -> Option<TcpState> {
     all.get(usize::from(*state.first()?)).copied()
 }
 
-/// Forgets every connection that has one of the addresses at either end, in either direction, and
-/// those that the untracked traffic opened. Gives how many there were.
+/// Forgets every connection that has one of the addresses at either end, in either direction. Those
+/// that the untracked traffic opened stay, marked: from now on the firewall judges each packet of
+/// their first direction as if it opened one. (If they were forgotten, the next answer would open
+/// the connection anew, the other way round.) Gives how many there were.
 pub fn flush(
     socket: &mut Socket,
     addresses: &BTreeSet<IpAddr>,
@@ -315,16 +322,21 @@ pub fn flush(
     for entry in untracked {
         by_address.entry(entry.address).or_default().push(entry);
     }
-    let mut deletions = Vec::new();
+    let mut changes = Vec::new();
     for entry in dump(socket, GET)?.iter().filter(|entry| entry.len() > 4) {
-        let concerned = connection(entry)
-            .is_some_and(|c| has_end_in(&c, addresses) || was_untracked(&c, &by_address));
-        if concerned {
-            deletions.push(deletion(entry));
+        let Some(connection) = connection(entry) else {
+            continue;
+        };
+        if has_end_in(&connection, addresses) {
+            changes.push(change(DELETE, entry));
+        } else if was_untracked(&connection, &by_address) {
+            let mut m = change(UPDATE, entry);
+            m.be32(MARK, JUDGED_ANEW);
+            changes.push(m);
         }
     }
-    let count = deletions.len();
-    for outcome in socket.exchange(deletions)? {
+    let count = changes.len();
+    for outcome in socket.exchange(changes)? {
         match outcome {
             Ok(()) => {}
             // It ended by itself meanwhile.
@@ -335,18 +347,18 @@ pub fn flush(
     Ok(count)
 }
 
-/// Deletes that entry of a list and no other that has its tuple by then.
-fn deletion(entry: &[u8]) -> Message {
-    let mut m = Message::new(SUBSYSTEM | DELETE, 0, &[entry[0], 0, 0, 0]);
-    for (kind, value) in attributes(&entry[4..]) {
-        match kind {
+/// Of that entry of a list; deletes no other that has its tuple by then.
+fn change(kind: u16, entry: &[u8]) -> Message {
+    let mut m = Message::new(SUBSYSTEM | kind, 0, &[entry[0], 0, 0, 0]);
+    for (part, value) in attributes(&entry[4..]) {
+        match part {
             TUPLE_ORIGINAL => {
-                m.nest(kind, |tuple| {
+                m.nest(part, |tuple| {
                     tuple.raw(value);
                 });
             }
             ZONE | ID => {
-                m.attribute(kind, value);
+                m.attribute(part, value);
             }
             _ => {}
         }

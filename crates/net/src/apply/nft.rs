@@ -142,14 +142,26 @@ fn encode(family: Family, table: &str, operation: &NftOp, out: &mut Vec<Message>
         }
         NftOp::FlushChain { name } => out.push(named(DELETE_RULE, 0, name)),
         NftOp::AddRule { chain, rule } => {
-            let mut m = named(NEW_RULE, CREATE | APPEND, chain);
-            m.nest(4, |list| {
-                for part in &rule.matches {
-                    add_match(list, family, part);
-                }
-                add_action(list, family, &rule.action);
-            });
-            out.push(m);
+            // Known connections, answers first; of those that are judged anew only the answers.
+            let is_known = rule.matches.contains(&Match::Established);
+            let sides: &[Option<Known>] = if is_known {
+                &[Some(Known::Answer), Some(Known::Unmarked)]
+            } else {
+                &[None]
+            };
+            for side in sides {
+                let mut m = named(NEW_RULE, CREATE | APPEND, chain);
+                m.nest(4, |list| {
+                    for part in &rule.matches {
+                        add_match(list, family, part);
+                    }
+                    if let Some(side) = side {
+                        add_known(list, *side);
+                    }
+                    add_action(list, family, &rule.action);
+                });
+                out.push(m);
+            }
         }
         NftOp::AddSet { name, shape } => out.push(add_set(family, table, name, shape)),
         NftOp::DeleteSet { name } => out.push(named(DELETE_SET, 0, name)),
@@ -487,6 +499,29 @@ fn lookup(list: &mut Message, set: &str, result: Option<u32>, member: bool) {
             e.be32(5, 1);
         }
     });
+}
+
+/// Which packets of a known connection.
+#[derive(Copy, Clone)]
+enum Known {
+    Answer,
+    /// The connection has no mark of `conntrack::JUDGED_ANEW`.
+    Unmarked,
+}
+
+fn add_known(list: &mut Message, side: Known) {
+    const DIRECTION: u32 = 1;
+    const MARK: u32 = 3;
+    let mut compare_key = |key, value: &[u8]| {
+        expression(list, "ct", |e| {
+            e.be32(1, REGISTER).be32(2, key);
+        });
+        compare(list, true, value);
+    };
+    match side {
+        Known::Answer => compare_key(DIRECTION, &[1]),
+        Known::Unmarked => compare_key(MARK, &[0; 4]),
+    }
 }
 
 fn state(list: &mut Message, bits: u32) {
