@@ -2,7 +2,7 @@
 //!
 //! `compile` turns a snapshot into a `Program` (pure), `plan` finds what changed (pure), `apply`
 //! speaks netlink, `observe` reads what is there, `eval` sends one packet through a program, and
-//! `reference` says what AWS would do with it. The node calls `compile` and `Applier::reconcile`;
+//! `reference` says what AWS would do with it. The node calls `Compiler::update` and `Applier::apply`;
 //! `fogbank up` asks `apply::probe`; `dns` and `node` find namespaces through `names`.
 
 pub mod apply;

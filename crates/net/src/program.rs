@@ -58,7 +58,8 @@ pub struct Namespace {
     /// hands, its tracked connections are forgotten, so that the next owner inherits none.
     pub connections: BTreeMap<IpAddr, String>,
     /// Traffic of an address that is let through without tracking as AWS counts it (fact SG-11).
-    /// What is here and no longer in the next program loses its connections at once.
+    /// Connections of what is here and no longer in the next program are judged anew at once, each
+    /// packet of their first direction as if it opened one.
     pub untracked: BTreeSet<Untracked>,
 }
 
@@ -298,7 +299,8 @@ pub enum Direction {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// Part of a known connection or an error about one.
+    /// Part of a known connection or an error about one; of one that is judged anew (see
+    /// `Namespace::untracked`) answers only.
     Established,
     /// Not attributable to any connection.
     Invalid,

@@ -1,6 +1,7 @@
 //! Snapshot and host -> `Program`: everything this host's kernel shall hold, from scratch, purely.
 //!
-//! The node calls `compile` after each change; `plan` finds what is new. What must stay true: every
+//! The node calls `Compiler::update` with each change, which compiles what the change concerns;
+//! `compile` is the same from scratch. `plan` finds what is new. What must stay true: every
 //! gate ends in a drop, so what is left out (and named in `Program::alarms`) is closed, and the
 //! same snapshot always gives the same program, whatever the order of its rows' lists.
 //!

@@ -4,8 +4,7 @@
 //!
 //! TCP or UDP that a rule for everyone allows, while another for everyone allows all ports the
 //! other way round. The kernel tracks it all the same; what is told here is only whose connections
-//! the applier must forget when the rule goes, which cuts them at once: the next packet is judged
-//! as a new one. Connections through a NAT gateway, an egress-only gateway or PrivateLink are
+//! the applier must have judged anew when the rule goes, which cuts them at once. Connections through a NAT gateway, an egress-only gateway or PrivateLink are
 //! always tracked; where a subnet leads to such a gateway, connections that its interfaces open
 //! are taken for tracked, whatever their way.
 
