@@ -1,19 +1,40 @@
-//! `cargo xtask bench`: the figures that docs/figures.md reports, measured on this machine by tests/bench.py.
+//! `cargo xtask bench`: the figures that docs/figures.md reports, measured on this machine by tests/bench.py and
+//! tests/bench_network.py.
 
 use crate::{demo, setup, shell};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::path::Path;
 
+/// All, or with the word `network` only the network's. Other arguments go to the programs.
 pub fn run(arguments: &[&str]) -> Result<()> {
     setup::for_tests()?;
     let python = setup::python()?;
     let fogbank = demo::build_fogbank()?;
-    let mut bench = shell::as_root(python);
+    match arguments {
+        ["network", rest @ ..] => network(&python, &fogbank, rest),
+        _ => {
+            let mut bench = program(&python, "tests/bench.py", &fogbank);
+            bench.arg("--api").arg(demo::build_api()?);
+            shell::run(bench.args(arguments))?;
+            network(&python, &fogbank, &[])
+        }
+    }
+}
+
+fn network(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()> {
+    let mut bench = program(python, "tests/bench_network.py", fogbank);
     bench
-        .arg(shell::root().join("tests/bench.py"))
-        .arg("--fogbank")
-        .arg(&fogbank)
-        .arg("--api")
-        .arg(demo::build_api()?)
+        .arg("--xtask")
+        .arg(std::env::current_exe().context("find this program")?)
         .args(arguments);
     shell::run(&mut bench)
+}
+
+fn program(python: &Path, script: &str, fogbank: &Path) -> std::process::Command {
+    let mut bench = shell::as_root(python);
+    bench
+        .arg(shell::root().join(script))
+        .arg("--fogbank")
+        .arg(fogbank);
+    bench
 }

@@ -7,6 +7,7 @@ mod models;
 mod setup;
 mod shell;
 mod test;
+mod traffic;
 mod walls;
 
 use anyhow::Result;
@@ -18,7 +19,7 @@ What one does with this repository.
   cargo xtask demo [--once]   build, start a region, deploy the reference architecture, show that it serves
   cargo xtask test            every test: unit, kernel, scenarios with real clients; installs what they need
   cargo xtask check           format, lints, walls between the crates
-  cargo xtask bench           measure what docs/figures.md reports (release build)
+  cargo xtask bench           measure what docs/figures.md reports (release build); bench network: only the network
   cargo xtask models          trim the service models anew from the installed botocore
 
 demo and test need a Linux host and root; run by an ordinary user they build as that user and ask sudo for the rest.
@@ -44,6 +45,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["check"] => check::run(),
         ["bench", rest @ ..] => bench::run(rest),
         ["models"] => models::run(),
+        ["traffic", rest @ ..] => traffic::run(rest),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");
             Ok(())
