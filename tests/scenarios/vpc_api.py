@@ -22,9 +22,11 @@ CODES = {
 }
 #: Calls that word an unknown id in a way of their own.
 OWN_CODES = {
-    ("CreateRoute", "igw"): "InvalidGatewayID.NotFound", ("CreateRoute", "nat"): "InvalidNatGatewayID.NotFound", ("CreateVpcEndpoint", "vpc"): "InvalidVpcId.NotFound",
-    ("CreateVpcEndpoint", "rtb"): "InvalidRouteTableId.NotFound", ("CreateVpcEndpoint", "subnet"): "InvalidSubnetId.NotFound",
-    ("ModifyVpcEndpoint", "rtb"): "InvalidRouteTableId.NotFound", ("CreateTags", None): "InvalidID", ("DescribeTags", None): None,
+    ("CreateRoute", "igw"): "InvalidGatewayID.NotFound", ("CreateRoute", "nat"): "InvalidNatGatewayID.NotFound", ("ReplaceRoute", "igw"): "InvalidGatewayID.NotFound",
+    # The NAT gateway is made, and fails.
+    ("CreateNatGateway", "eipalloc"): None, ("DetachInternetGateway", "vpc"): "Gateway.NotAttached", ("ReplaceRoute", "pl"): "InvalidRoute.NotFound",
+    ("DeleteRoute", "pl"): "InvalidRoute.NotFound", ("CreateVpcEndpoint", "rtb"): "InvalidRouteTableId.NotFound", ("CreateVpcEndpoint", "subnet"): "InvalidSubnetId.NotFound",
+    ("ModifyVpcEndpoint", "rtb"): "InvalidRouteTableId.NotFound",
 }
 ID = re.compile(r"([a-z]+(?:-cidr-assoc)?)-[0-9a-f]{17}$")
 NOBODY = "0123456789abcdef0"
@@ -78,14 +80,16 @@ class Api:
             if not prefix:
                 continue
             prefix = prefix[1]
-            unknown, malformed = CODES[prefix]
-            unknown = OWN_CODES.get((operation, prefix), OWN_CODES.get((operation, None), unknown))
+            usual, malformed = CODES[prefix]
+            unknown = OWN_CODES.get((operation, prefix), OWN_CODES.get((operation, None), usual))
+            if not unknown:
+                continue
             instead = lambda text: {**arguments, name: [text] if isinstance(value, list) else text}
             self.refused(operation, unknown, **instead(f"{prefix}-{NOBODY}"))
             if malformed:
                 # AWS tells malformed from unknown; which of them it says of an id of another kind differs by call.
-                self.refused(operation, f"{malformed}|{unknown}|InvalidParameterValue", **instead(f"{prefix}-xyz"))
-                self.refused(operation, f"{malformed}|{unknown}|InvalidParameterValue", **instead("nonsense"))
+                self.refused(operation, f"{malformed}|{usual}|{unknown}|InvalidParameterValue", **instead(f"{prefix}-xyz"))
+                self.refused(operation, f"{malformed}|{usual}|{unknown}|InvalidParameterValue|InvalidID", **instead("nonsense"))
         if tag:
             self.refused(operation, "InvalidParameterValue|InvalidParameter", **arguments, TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "a", "Value": "b"}]}])
             self.refused(operation, "InvalidParameterValue|InvalidTagKey.Malformed", **arguments,
@@ -118,8 +122,13 @@ class Api:
             self.same(f"{operation} by id", of(self.do(operation, **{ids[0]: [ids[1]]}, **arguments)[key]), [ids[1]])
             if "MaxResults" in inputs and operation not in ("DescribeVpcEndpoints", "DescribeFlowLogs"):
                 self.refused(operation, "InvalidParameterCombination", **{ids[0]: [ids[1]]}, MaxResults=10, **arguments)
-        if other in inputs:
+        if other in inputs and operation != "DescribeInstances":  # which has none to filter
             self.refused(operation, "InvalidParameterValue", **{other: [{"Name": "colour", "Values": ["red"]}]}, **arguments)
+            # Every name that AWS's own documentation has is known.
+            for name in re.findall(r"<li> <p> <code>([^<]+)</code>", inputs[other].documentation):
+                if (operation, name) != ("DescribeSecurityGroupRules", "group-id"):  # which is read as an id
+                    api_name = "tag:a" if name.startswith("tag:") or name == "tag" else name
+                    self.call(operation, **{other: [{"Name": api_name, "Values": ["nothing"]}]}, **arguments)
         for name, value in filters:
             by = lambda *values: of(self.call(operation, **{other: [{"Name": name, "Values": list(values)}]}, **arguments)[key])
             found = by(value)
@@ -137,7 +146,8 @@ class Api:
                 assert len(answer[key]) <= size, f"{operation}: a page of {len(answer[key])}"
                 pages += answer[key]
                 token = {"NextToken": answer["NextToken"]} if "NextToken" in answer else None
-            self.same(f"{operation}: the pages together", pages, whole)
+            order = lambda items: sorted(map(repr, items))
+            self.same(f"{operation}: the pages together", order(pages), order(whole))
             self.refused(operation, "InvalidNextToken", **arguments, MaxResults=size, NextToken="nonsense")
         return whole
 
@@ -231,8 +241,7 @@ def groups(api, vpc, peer):
     refused("ModifySecurityGroupRules", "InvalidSecurityGroupRuleId.NotFound", GroupId=group, SecurityGroupRules=[{"SecurityGroupRuleId": f"sgr-{NOBODY}", "SecurityGroupRule": change}])
     api.listed("DescribeSecurityGroupRules", "SecurityGroupRules", ("SecurityGroupRuleIds", rule), [
         ("security-group-rule-id", rule), ("tag:made-by", "AuthorizeSecurityGroupIngress")], "SecurityGroupRuleId")
-    # This filter looks the group up.
-    refused("DescribeSecurityGroupRules", "InvalidGroup.NotFound", Filters=[{"Name": "group-id", "Values": [f"sg-{NOBODY}"]}])
+    refused("DescribeSecurityGroupRules", "InvalidGroupId.Malformed", Filters=[{"Name": "group-id", "Values": ["nobody"]}])
     api.listed("DescribeSecurityGroups", "SecurityGroups", ("GroupIds", group), [
         ("group-id", group), ("group-name", "web"), ("vpc-id", vpc), ("description", "web"), ("ip-permission.cidr", "10.0.0.0/8"), ("ip-permission.from-port", "81"),
         ("ip-permission.group-id", other), ("ip-permission.protocol", "tcp"), ("egress.ip-permission.cidr", "10.0.0.0/8"), ("tag:made-by", "CreateSecurityGroup")], "GroupId")
@@ -270,9 +279,9 @@ def groups(api, vpc, peer):
     return group
 
 
-def interfaces(api, subnet, second, group):
+def interfaces(api, vpc, subnet, second, group):
     do, refused = api.do, api.refused
-    eni = do("CreateNetworkInterface", tag="network-interface", differ={"Description": "else"}, SubnetId=subnet, Groups=[group], Description="mine",
+    eni = do("CreateNetworkInterface", tag="network-interface", differ={"PrivateIpAddress": "10.0.0.20"}, SubnetId=subnet, Groups=[group], Description="mine",
              PrivateIpAddress="10.0.0.10")["NetworkInterface"]["NetworkInterfaceId"]
     refused("CreateNetworkInterface", "InvalidIPAddress.InUse", SubnetId=subnet, PrivateIpAddress="10.0.0.10")
     refused("CreateNetworkInterface", "InvalidParameterValue", SubnetId=subnet, PrivateIpAddress="10.0.1.10")
@@ -304,6 +313,9 @@ def interfaces(api, subnet, second, group):
 
     address = do("AllocateAddress", tag="elastic-ip", Domain="vpc")
     allocation = address["AllocationId"]
+    refused("AssociateAddress", "Gateway.NotAttached", AllocationId=allocation, NetworkInterfaceId=eni)
+    gateway = api.call("CreateInternetGateway")["InternetGateway"]["InternetGatewayId"]
+    api.call("AttachInternetGateway", InternetGatewayId=gateway, VpcId=vpc)
     association = do("AssociateAddress", AllocationId=allocation, NetworkInterfaceId=eni)["AssociationId"]
     refused("AssociateAddress", "Resource.AlreadyAssociated", AllocationId=allocation, NetworkInterfaceId=do("CreateNetworkInterface", SubnetId=second)["NetworkInterface"]["NetworkInterfaceId"],
             AllowReassociation=False)
@@ -318,10 +330,12 @@ def interfaces(api, subnet, second, group):
     refused("ReleaseAddress", "InvalidIPAddress.InUse", AllocationId=allocation)
     do("DisassociateAddress", AssociationId=association)
     do("ReleaseAddress", AllocationId=allocation)
+    do("DetachInternetGateway", InternetGatewayId=gateway, VpcId=vpc)
+    do("DeleteInternetGateway", InternetGatewayId=gateway)
     return eni
 
 
-def routes(api, vpc, peer, subnet, group):
+def routes(api, vpc, peer, subnet, second):
     do, refused = api.do, api.refused
     gateway = do("CreateInternetGateway", tag="internet-gateway")["InternetGateway"]["InternetGatewayId"]
     refused("DetachInternetGateway", "Gateway.NotAttached", InternetGatewayId=gateway, VpcId=vpc)
@@ -335,7 +349,7 @@ def routes(api, vpc, peer, subnet, group):
                [("tag:made-by", "CreateEgressOnlyInternetGateway")], "EgressOnlyInternetGatewayId")
 
     table = do("CreateRouteTable", tag="route-table", differ={"VpcId": peer}, VpcId=vpc)["RouteTable"]["RouteTableId"]
-    prefixes = do("CreateManagedPrefixList", tag="prefix-list", differ={"MaxEntries": 4}, PrefixListName="offices", MaxEntries=3, AddressFamily="IPv4",
+    prefixes = do("CreateManagedPrefixList", tag="prefix-list", differ={"PrefixListName": "homes"}, PrefixListName="offices", MaxEntries=3, AddressFamily="IPv4",
                   Entries=[{"Cidr": "203.0.113.0/24", "Description": "a"}])["PrefixList"]["PrefixListId"]
     for arguments, code in (({"PrefixListName": "com.amazonaws.x"}, "InvalidParameterValue|InvalidPrefixListName"), ({"AddressFamily": "IPv5"}, "InvalidParameterValue"),
                             ({"MaxEntries": 0}, "InvalidParameterValue"), ({"Entries": [{"Cidr": "2001:db8::/32"}]}, "InvalidParameterValue")):
@@ -368,13 +382,12 @@ def routes(api, vpc, peer, subnet, group):
         ("route.egress-only-internet-gateway-id", outward), ("route.state", "active"), ("route.origin", "CreateRoute"), ("tag:made-by", "CreateRouteTable")], "RouteTableId")
 
     allocation = do("AllocateAddress", Domain="vpc")["AllocationId"]
-    nat = do("CreateNatGateway", tag="natgateway", differ={"ConnectivityType": "private"}, SubnetId=subnet, AllocationId=allocation)["NatGateway"]["NatGatewayId"]
+    nat = do("CreateNatGateway", tag="natgateway", differ={"SubnetId": second}, SubnetId=subnet, AllocationId=allocation)["NatGateway"]["NatGatewayId"]
     refused("CreateNatGateway", "MissingParameter|InvalidParameterCombination", SubnetId=subnet)
     wait("the NAT gateway is available", lambda: api.call("DescribeNatGateways", NatGatewayIds=[nat])["NatGateways"][0]["State"] == "available")
     api.listed("DescribeNatGateways", "NatGateways", ("NatGatewayIds", nat), [
         ("nat-gateway-id", nat), ("vpc-id", vpc), ("subnet-id", subnet), ("state", "available"), ("tag:made-by", "CreateNatGateway")], "NatGatewayId")
-    do("ReplaceRoute", RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat) if False else api.call(
-        "ReplaceRoute", RouteTableId=spare, DestinationCidrBlock="10.0.0.0/16", LocalTarget=True)
+    api.call("ReplaceRoute", RouteTableId=spare, DestinationCidrBlock="10.0.0.0/16", LocalTarget=True)
     refused("DetachInternetGateway", "DependencyViolation", InternetGatewayId=gateway, VpcId=vpc)
     do("DeleteNatGateway", NatGatewayId=nat)
     wait("the NAT gateway is gone", lambda: api.call("DescribeNatGateways", NatGatewayIds=[nat])["NatGateways"][0]["State"] == "deleted")
@@ -421,7 +434,7 @@ def peerings(api, vpc, peer):
 def services(api, logs, vpc, subnet, group, table, eni, gateway):
     """Endpoints, flow logs, the Reachability Analyzer."""
     do, refused = api.do, api.refused
-    s3 = do("CreateVpcEndpoint", tag="vpc-endpoint", differ={"VpcEndpointType": "Interface"}, VpcId=vpc, ServiceName="com.amazonaws.us-east-1.s3", RouteTableIds=[table])["VpcEndpoint"]["VpcEndpointId"]
+    s3 = do("CreateVpcEndpoint", tag="vpc-endpoint", differ={"ServiceName": "com.amazonaws.us-east-1.dynamodb"}, VpcId=vpc, ServiceName="com.amazonaws.us-east-1.s3", RouteTableIds=[table])["VpcEndpoint"]["VpcEndpointId"]
     refused("CreateVpcEndpoint", "InvalidServiceName", VpcId=vpc, ServiceName="com.amazonaws.us-east-1.nothing")
     refused("CreateVpcEndpoint", "RouteAlreadyExists", VpcId=vpc, ServiceName="com.amazonaws.us-east-1.s3", RouteTableIds=[table])
     ecr = do("CreateVpcEndpoint", VpcId=vpc, ServiceName="com.amazonaws.us-east-1.ecr.api", VpcEndpointType="Interface", SubnetIds=[subnet], SecurityGroupIds=[group])["VpcEndpoint"]["VpcEndpointId"]
@@ -439,15 +452,14 @@ def services(api, logs, vpc, subnet, group, table, eni, gateway):
     refused("DeleteVpcEndpoints", "DryRunOperation", 412, VpcEndpointIds=[s3], DryRun=True)
     answer = api.call("DeleteVpcEndpoints", VpcEndpointIds=[s3, ecr, f"vpce-{NOBODY}"])["Unsuccessful"]
     api.good.add("DeleteVpcEndpoints")
-    api.same("endpoints that were not deleted", [(u["ResourceId"], u["Error"]["Code"]) for u in answer], [(f"vpce-{NOBODY}", "InvalidVpcEndpointId.NotFound")])
+    api.same("endpoints that were not deleted", [(u["ResourceId"], u["Error"]["Code"]) for u in answer], [(f"vpce-{NOBODY}", "InvalidVpcEndpoint.NotFound")])
     wait("the endpoints are gone", lambda: not api.call("DescribeVpcEndpoints")["VpcEndpoints"])
 
     logs.create_log_group(logGroupName="/flow")
     about = {"TrafficType": "ALL", "LogGroupName": "/flow", "DeliverLogsPermissionArn": "arn:aws:iam::000000000000:role/flow"}
     refused("CreateFlowLogs", "DryRunOperation", 412, **about, ResourceIds=[vpc], ResourceType="VPC", DryRun=True)
     log = do("CreateFlowLogs", tag="vpc-flow-log", differ={"TrafficType": "REJECT"}, **about, ResourceIds=[eni], ResourceType="NetworkInterface")["FlowLogIds"][0]
-    answer = api.call("CreateFlowLogs", **about, ResourceIds=[eni], ResourceType="NetworkInterface")["Unsuccessful"]
-    api.same("the same flow log again", [u["Error"]["Code"] for u in answer], ["FlowLogAlreadyExists"])
+    refused("CreateFlowLogs", "FlowLogAlreadyExists", **about, ResourceIds=[eni], ResourceType="NetworkInterface")
     refused("CreateFlowLogs", "InvalidParameter", **about, ResourceIds=[vpc], ResourceType="VPC", MaxAggregationInterval=61)
     api.listed("DescribeFlowLogs", "FlowLogs", ("FlowLogIds", log), [
         ("flow-log-id", log), ("resource-id", eni), ("log-group-name", "/flow"), ("traffic-type", "ALL"), ("tag:made-by", "CreateFlowLogs")], "FlowLogId", "Filter")
@@ -499,8 +511,8 @@ def scenario(host):
         api = Api(ec2)
         vpc, peer, subnet, second, association = networks(api)
         group = groups(api, vpc, peer)
-        eni = interfaces(api, subnet, second, group)
-        gateway, table = routes(api, vpc, peer, subnet, group)
+        eni = interfaces(api, vpc, subnet, second, group)
+        gateway, table = routes(api, vpc, peer, subnet, second)
         peerings(api, vpc, peer)
         services(api, logs, vpc, subnet, group, table, eni, gateway)
         account(api, vpc)

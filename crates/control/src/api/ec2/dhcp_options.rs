@@ -1,7 +1,7 @@
 //! DHCP option sets.
 
 use super::filters::Filters;
-use super::query::{dry_run, page};
+use super::query::{page, query};
 use super::{tags, write};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::dhcp_options::{self, Configuration};
@@ -52,9 +52,10 @@ pub fn describe(
     context: &Context,
     request: DescribeDhcpOptionsRequest,
 ) -> Result<DescribeDhcpOptionsResult, ApiError> {
-    dry_run(request.dry_run)?;
-    let filters = Filters::parse(request.filters, FILTERS)?;
-    let wanted: Vec<DhcpOptionsId> = ids::parse_all(request.dhcp_options_ids.as_deref())?;
+    let query = query!(request, dhcp_options_ids, filters);
+    query.check()?;
+    let filters = Filters::parse(query.filters, FILTERS)?;
+    let wanted: Vec<DhcpOptionsId> = ids::parse_all(query.ids.as_deref())?;
     let mut all = dhcp_options::all(&context.snapshot(), &context.scope());
     if let Some(unknown) = wanted
         .iter()
@@ -75,8 +76,8 @@ pub fn describe(
     let (found, next_token) = page(
         all,
         |row| row.dhcp_options_id.to_string(),
-        request.max_results,
-        request.next_token,
+        query.max_results,
+        query.next_token,
     )?;
     Ok(DescribeDhcpOptionsResult {
         dhcp_options: Some(found.iter().map(render).collect()),

@@ -1,6 +1,7 @@
 //! What this region has none of, and clients ask for nevertheless: instances (as load balancer targets) and virtual
 //! private gateways (CDK's VPC look-up). Nothing can make one, so the answers are empty and every id is unknown.
 
+use super::filters::Filters;
 use super::query::{self, dry_run};
 use crate::api::{ApiError, Context};
 use crate::model::vpc::Refusal;
@@ -42,11 +43,22 @@ pub fn describe(
     })
 }
 
+const VPN_GATEWAY_FILTERS: &[&str] = &[
+    "amazon-side-asn",
+    "attachment.state",
+    "attachment.vpc-id",
+    "availability-zone",
+    "state",
+    "type",
+    "vpn-gateway-id",
+];
+
 pub fn describe_vpn_gateways(
     _: &Context,
     request: DescribeVpnGatewaysRequest,
 ) -> Result<DescribeVpnGatewaysResult, ApiError> {
     dry_run(request.dry_run)?;
+    Filters::parse(request.filters, VPN_GATEWAY_FILTERS)?;
     if let Some(id) = request.vpn_gateway_ids.into_iter().flatten().next() {
         return Err(Refusal::VpnGatewayNotFound { id }.into());
     }

@@ -439,7 +439,8 @@ pub fn create(
             None => EniId::from_bits(tx.random()),
         };
         if let Some(earlier) = tx.snapshot().enis.get(&scope, &id) {
-            if earlier.subnet_id != new.subnet_id {
+            let same_address = new.private_ip.is_none_or(|ip| earlier.private_ip == ip);
+            if earlier.subnet_id != new.subnet_id || !same_address {
                 return Err(Refusal::TokenReused);
             }
             return Ok(render(tx.snapshot(), earlier));

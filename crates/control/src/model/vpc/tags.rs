@@ -226,6 +226,7 @@ taggable! {
     EgressOnlyInternetGateway: EgressOnlyInternetGateway, EgressOnlyInternetGatewayId, egress_only_gateways, "egress-only-internet-gateway";
     SubnetCidrReservation: SubnetCidrReservation, SubnetCidrReservationId, subnet_cidr_reservations, "subnet-cidr-reservation";
     VpcEndpoint: VpcEndpoint, VpcEndpointId, vpc_endpoints, "vpc-endpoint";
+    PrefixList: PrefixList, PrefixListId, prefix_lists, "prefix-list";
     FlowLog: diagnosis::FlowLog, FlowLogId, flow_logs, "vpc-flow-log";
     NetworkInsightsPath: diagnosis::NetworkInsightsPath, NetworkInsightsPathId, insights_paths, "network-insights-path";
     NetworkInsightsAnalysis: diagnosis::NetworkInsightsAnalysis, NetworkInsightsAnalysisId, insights_analyses, "network-insights-analysis";

@@ -193,3 +193,35 @@ fn an_address_has_a_name_for_a_while() {
     );
     assert!(elements(&attributes(), "ptrRecord").is_empty());
 }
+
+#[test]
+fn a_token_names_one_interface() {
+    let (region, subnet, _) = stage();
+    let make = |ip: &str| format!("SubnetId={subnet}&PrivateIpAddress={ip}&ClientToken=t");
+    let first = region.ok("CreateNetworkInterface", &make("10.0.0.20"));
+    let again = region.ok("CreateNetworkInterface", &make("10.0.0.20"));
+    assert_eq!(
+        element(&first, "networkInterfaceId"),
+        element(&again, "networkInterfaceId")
+    );
+    assert_eq!(
+        region.code("CreateNetworkInterface", &make("10.0.0.21")),
+        "IdempotentParameterMismatch"
+    );
+}
+
+#[test]
+fn listings_of_what_cannot_be_made_know_their_parameters() {
+    let region = Region::start();
+    region.ok(
+        "DescribeVpnGateways",
+        "Filter.1.Name=attachment.vpc-id&Filter.1.Value.1=vpc-1",
+    );
+    assert_eq!(
+        region.code(
+            "DescribeVpnGateways",
+            "Filter.1.Name=colour&Filter.1.Value.1=red"
+        ),
+        "InvalidParameterValue"
+    );
+}

@@ -103,3 +103,27 @@ fn a_route_names_a_list_and_keeps_it() {
     region.ok("DeleteRoute", &route);
     region.ok("DeleteManagedPrefixList", &format!("PrefixListId={id}"));
 }
+
+#[test]
+fn a_list_is_tagged_like_anything_else() {
+    let region = Region::start();
+    let made = region.ok("CreateManagedPrefixList", LIST);
+    let id = element(&made, "prefixListId");
+    region.ok(
+        "CreateTags",
+        &format!("ResourceId.1={id}&Tag.1.Key=team&Tag.1.Value=net"),
+    );
+    let tags = region.ok(
+        "DescribeTags",
+        &format!("Filter.1.Name=resource-id&Filter.1.Value.1={id}"),
+    );
+    assert_eq!(element(&tags, "resourceType"), "prefix-list");
+    let shown = region.ok(
+        "DescribeManagedPrefixLists",
+        &format!("PrefixListId.1={id}"),
+    );
+    assert_eq!(element(&shown, "value"), "net");
+    region.ok("DeleteTags", &format!("ResourceId.1={id}"));
+    let tags = region.ok("DescribeTags", "");
+    assert!(!tags.contains(&id), "{tags}");
+}

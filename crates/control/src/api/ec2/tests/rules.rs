@@ -409,3 +409,20 @@ fn acl_entries_are_of_one_family() {
     assert_eq!(element(&shown, "ipv6CidrBlock"), "::/0");
     assert_eq!(element(&element(&shown, "icmpTypeCode"), "type"), "128");
 }
+
+#[test]
+fn option_sets_are_listed_by_id_or_by_page() {
+    let region = Region::start();
+    let made = region.ok(
+        "CreateDhcpOptions",
+        "DhcpConfiguration.1.Key=domain-name&DhcpConfiguration.1.Value.1=corp.test",
+    );
+    let id = element(&made, "dhcpOptionsId");
+    assert_eq!(
+        region.code(
+            "DescribeDhcpOptions",
+            &format!("DhcpOptionsId.1={id}&MaxResults=5")
+        ),
+        "InvalidParameterCombination"
+    );
+}
