@@ -229,7 +229,9 @@ impl World {
     }
 
     async fn network(&self) {
-        use fogbank_types::ec2::{NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc};
+        use fogbank_types::ec2::{
+            InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc,
+        };
         let (vpc, subnet) = (format!("vpc-{}", tail(1)), format!("subnet-{}", tail(1)));
         let vpc_row = json!({"vpc_id": vpc, "cidr_block": "10.0.0.0/16", "cidr_associations": [{
             "association_id": format!("vpc-cidr-assoc-{}", tail(1)), "cidr_block": "10.0.0.0/16", "state": "associated"}],
@@ -239,17 +241,25 @@ impl World {
             "default_for_az": false, "map_public_ip_on_launch": false, "enable_dns64": false,
             "private_dns_hostname_type": "ip-name", "enable_resource_name_dns_a_record": false,
             "enable_resource_name_dns_aaaa_record": false, "created_at": 0, "tags": {}});
-        let table = json!({"route_table_id": format!("rtb-{}", tail(1)), "vpc_id": vpc, "routes": [], "associations": [
+        // Tasks need a way to their registry, as on AWS: a public address and an internet gateway.
+        let gateway = format!("igw-{}", tail(1));
+        let gateway_row = json!({"internet_gateway_id": gateway, "attached_vpc": vpc, "created_at": 0, "tags": {}});
+        let out = json!([{"destination": "0.0.0.0/0", "target": {"internet_gateway": gateway}}]);
+        let to_all = json!([{"rule_id": format!("sgr-{}", tail(1)), "egress": true, "traffic": "all",
+            "peer": {"ipv4": "0.0.0.0/0"}, "description": null, "tags": {}}]);
+        let pass = |egress| json!({"number": 100, "egress": egress, "allow": true, "traffic": "all", "cidr_block": "0.0.0.0/0"});
+        let table = json!({"route_table_id": format!("rtb-{}", tail(1)), "vpc_id": vpc, "routes": out, "associations": [
             {"association_id": format!("rtbassoc-{}", tail(1)), "subnet_id": null}], "created_at": 0, "tags": {}});
         let group = json!({"group_id": format!("sg-{}", tail(1)), "vpc_id": vpc, "name": "default", "description": "d",
-            "rules": [], "created_at": 0, "tags": {}});
-        let acl = json!({"network_acl_id": format!("acl-{}", tail(1)), "vpc_id": vpc, "is_default": true, "entries": [],
+            "rules": to_all, "created_at": 0, "tags": {}});
+        let acl = json!({"network_acl_id": format!("acl-{}", tail(1)), "vpc_id": vpc, "is_default": true, "entries": [pass(true), pass(false)],
             "associations": [], "created_at": 0, "tags": {}});
         let log_group = json!({"name": "/app", "retention_days": null, "kms_key_id": null, "class": "STANDARD",
             "created_at": 0, "tags": {}});
         self.put(vec![
             self.row::<Vpc>(vpc_row),
             self.row::<Subnet>(subnet_row),
+            self.row::<InternetGateway>(gateway_row),
             self.row::<RouteTable>(table),
             self.row::<SecurityGroup>(group),
             self.row::<NetworkAcl>(acl),
@@ -278,7 +288,7 @@ impl World {
             "pid_mode": null, "volumes": [], "registered_at": 0, "deregistered_at": null, "registered_by": "", "tags": {}});
         let eni = json!({"eni_id": format!("eni-{}", tail(0xe000 + number)), "vpc_id": format!("vpc-{}", tail(1)),
             "subnet_id": format!("subnet-{}", tail(1)), "zone": "us-east-1a", "mac": format!("02:00:00:00:00:{number:02x}"),
-            "private_ip": format!("10.0.1.{}", number + 10), "secondary_ips": [], "auto_public_ip": null,
+            "private_ip": format!("10.0.1.{}", number + 10), "secondary_ips": [], "auto_public_ip": format!("198.18.0.{}", number + 20),
             "groups": [format!("sg-{}", tail(1))], "description": "", "source_dest_check": true, "owner": {"task": arn},
             "host": "here", "attachment_id": null, "created_at": 0, "tags": {}});
         let task = json!({"id": id, "arn": arn, "cluster": "main", "task_definition_arn": definition_arn, "group": "g",
