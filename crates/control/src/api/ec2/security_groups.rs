@@ -150,7 +150,8 @@ impl Reference {
             group_id: Some(self.group_id.to_string()),
             peering_status: status.map(str::to_owned),
             user_id: self.owner,
-            vpc_id: self.vpc_id,
+            // AWS leaves it out for a group of the same VPC.
+            vpc_id: self.vpc_id.filter(|_| peering_id.is_some()),
             vpc_peering_connection_id: peering_id,
         }
     }

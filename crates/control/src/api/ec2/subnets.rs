@@ -68,11 +68,29 @@ fn render(snapshot: &Snapshot, row: &Row) -> Subnet {
     }
 }
 
+/// An IPv6-only subnet has an IPv6 block and nothing of IPv4.
+fn check_native(request: &CreateSubnetRequest) -> Result<(), Refusal> {
+    if request.ipv6_native != Some(true) {
+        return Ok(());
+    }
+    if request.ipv6_cidr_block.is_none() && request.ipv6_ipam_pool_id.is_none() {
+        let text = "Either 'ipv6CidrBlock' or 'ipv6IpamPoolId' should be provided.".to_owned();
+        return Err(Refusal::Missing { text });
+    }
+    if request.cidr_block.is_some() || request.ipv4_ipam_pool_id.is_some() {
+        let text = "When specifying ipv4 parameters, cidrBlock or ipv4IpamPoolId, you cannot set ipv6Native to true.";
+        return Err(Refusal::Combination {
+            text: text.to_owned(),
+        });
+    }
+    not_offered(true, "An IPv6-only subnet")
+}
+
 pub fn create(
     context: &Context,
     request: CreateSubnetRequest,
 ) -> Result<CreateSubnetResult, ApiError> {
-    not_offered(request.ipv6_native == Some(true), "An IPv6-only subnet")?;
+    check_native(&request)?;
     let ipam = request.ipv4_ipam_pool_id.is_some()
         || request.ipv4_netmask_length.is_some()
         || request.ipv6_ipam_pool_id.is_some()

@@ -214,3 +214,19 @@ fn the_first_call_finds_a_default_vpc() {
         "VpcLimitExceeded"
     );
 }
+
+#[test]
+fn an_ipv6_only_subnet_is_refused_for_the_right_reason() {
+    let region = Region::start();
+    let vpc = region.vpc();
+    let code = |rest: &str| {
+        let parameters = format!("VpcId={vpc}&Ipv6Native=true{rest}");
+        region.code("CreateSubnet", &parameters)
+    };
+    assert_eq!(code(""), "MissingParameter");
+    assert_eq!(code("&CidrBlock=10.0.0.0/24"), "MissingParameter");
+    assert_eq!(
+        code("&CidrBlock=10.0.0.0/24&Ipv6CidrBlock=2001:db8::/64"),
+        "InvalidParameterCombination"
+    );
+}

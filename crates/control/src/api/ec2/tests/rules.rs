@@ -426,3 +426,19 @@ fn option_sets_are_listed_by_id_or_by_page() {
         "InvalidParameterCombination"
     );
 }
+
+#[test]
+fn a_reference_within_a_vpc_does_not_name_it() {
+    let region = Region::start();
+    let vpc = region.vpc();
+    let group = region.group(&vpc, "web");
+    let made = region.ok(
+        "AuthorizeSecurityGroupIngress",
+        &format!(
+            "GroupId={group}&IpPermissions.1.IpProtocol=-1&IpPermissions.1.Groups.1.GroupId={group}"
+        ),
+    );
+    let reference = element(&made, "referencedGroupInfo");
+    assert_eq!(element(&reference, "groupId"), group);
+    assert_eq!(elements(&reference, "vpcId"), Vec::<String>::new());
+}
