@@ -159,11 +159,15 @@ class Api:
     """Calls without a client library's own cost: one kept connection, form bodies."""
 
     def __init__(self):
+        self.connect()
+        self.headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization":
+                        "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=" + "0" * 64}
+
+    def connect(self):
+        """Before a measurement: the server ends connections that have been idle for long."""
         self.connection = http.client.HTTPConnection("127.0.0.1", 4566)
         self.connection.connect()
         self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization":
-                        "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=" + "0" * 64}
 
     def __call__(self, action, wanted=None, **parameters):
         """Gives the text of the first such element of the answer."""
@@ -306,6 +310,7 @@ class Network:
     def grow(self, enis, rules):
         """To so many interfaces of five groups each. The rule that lets the measured traffic pass is the last one of the last
         group, at either end."""
+        self.api.connect()
         count = max(GROUPS_EACH, rules // (2 * RULES_EACH_WAY))
         self.groups = [self.group(f"large-{n}") for n in range(count)]
         for number, group in enumerate(self.groups):
@@ -342,10 +347,9 @@ def kernel_kib():
     return {name: int(found[name]) for name in ("Slab", "Percpu", "VmallocUsed", "MemAvailable")}
 
 
-def cpu_ms(pid):
-    """Time that a process has had of the processors."""
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+def cpu_us(pid):
+    """Time that a process's threads have had of the processors."""
+    return sum(int(open(f"/proc/{pid}/task/{thread}/schedstat").read().split()[0]) for thread in os.listdir(f"/proc/{pid}/task")) / 1e3
 
 
 def in_turns(rounds, named, measure):
@@ -382,6 +386,7 @@ def dialogue(plain, pair, rounds, size, goals):
 
 def rule_changes(network, client, server, group, rounds, size):
     """From the call to a packet's fate: a datagram that none has answered is judged by the rules alone, each anew."""
+    network.api.connect()
     source, sink = client.socket(socket.SOCK_DGRAM), server.socket(socket.SOCK_DGRAM)
     # Its port is open to the group's own way out for the time of the measurement.
     out = [("udp", UDP_PORT, UDP_PORT, "0.0.0.0/0")]
@@ -418,12 +423,18 @@ def rule_changes(network, client, server, group, rounds, size):
 
 
 def attachments(network, groups, rounds, size):
-    """From the row to the report that it acts."""
-    eni, came, went = network.make_eni(groups), [], []
-    for _ in range(rounds):
-        came.append(network.place([eni], network.applied.host))
-        went.append(network.place([eni], None))
-    network.api("DeleteNetworkInterface", NetworkInterfaceId=eni[0])
+    """From the row to the report that it acts; each time another interface, one at a time."""
+    network.api.connect()
+    enis = [network.make_eni(groups) for _ in range(rounds)]
+    times = {}
+    for what, host in (("came", network.applied.host), ("went", None)):
+        times[what] = []
+        for eni in enis:
+            time.sleep(0.02)  # the host is at rest, as before any change
+            times[what].append(network.place([eni], host))
+    for eni, _ in enis:
+        network.api("DeleteNetworkInterface", NetworkInterfaceId=eni)
+    came, went = times["came"], times["went"]
     report(f"ENI attach, row to kernel, {size}", f"p50 {p(came, 50):.2f} ms, p90 {p(came, 90):.2f} ms (n {rounds}); detach p50 {p(went, 50):.2f} ms", "2.5 ms")
 
 
@@ -441,17 +452,21 @@ def flow_logs(network, plain, pair, rounds):
         if how == "with":
             made = ec2.create_flow_logs(ResourceIds=[network.vpc], ResourceType="VPC", TrafficType="ALL", LogGroupName="/flow",
                                         DeliverLogsPermissionArn=f"arn:aws:iam::{ACCOUNT}:role/flow")["FlowLogIds"]
-        before = cpu_ms(session.pid("node"))
+        time.sleep(0.2)  # the change is over
+        before = cpu_us(session.pid("node"))
         found = pair.run("connect", count)["p50_us"]
-        time.sleep(0.2)  # what the kernel told of the last connections is read
-        costs[how].append((cpu_ms(session.pid("node")) - before) * 1e3 / count)
         if made:
+            # A flow log that ends writes what it has gathered.
             ec2.delete_flow_logs(FlowLogIds=made)
+        time.sleep(0.5)
+        costs[how].append((cpu_us(session.pid("node")) - before) / count)
         return found
     found = in_turns(rounds, {"without": "without", "with": "with"}, measure)
     without, logged = statistics.median(found["without"]), statistics.median(found["with"])
     report("flow logs, connect + request p50 with to without", f"{logged / without:.3f}  ({logged:.1f} to {without:.1f} us, n {rounds})")
-    report("flow logs, processor time of node per connection", f"{statistics.median(costs['with']):.1f} us (without {statistics.median(costs['without']):.1f})")
+    streams = logs.describe_log_streams(logGroupName="/flow")["logStreams"]
+    told = sum(len(logs.get_log_events(logGroupName="/flow", logStreamName=each["logStreamName"], startFromHead=True)["events"]) for each in streams)
+    report("flow logs, processor time of node per connection, records and all", f"{statistics.median(costs['with']):.1f} us (without {statistics.median(costs['without']):.1f}; {told} records read back)")
 
 
 def restart_of_node(network, count):
@@ -483,7 +498,7 @@ def measure(host, xtask, rounds, enis):
         attachments(network, [network.open], 4 * rounds, size)
 
         memory, kernel = pss_kib(region.instance), kernel_kib()
-        client, server, group, took = network.grow(enis, 10000)
+        client, server, group, took = network.grow(enis, 10200)
         size = f"{enis} ENIs, {network.rules} rules"
         report(f"{enis - SMALL} ENIs more, row to kernel", f"{took / 1e3:.2f} s, {took / (enis - SMALL):.2f} ms each")
         large = network.pair(client, server)
