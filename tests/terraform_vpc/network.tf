@@ -194,6 +194,8 @@ resource "aws_network_acl" "this" {
 
 resource "aws_default_network_acl" "peer" {
   default_network_acl_id = aws_vpc.peer.default_network_acl_id
+  # A list that is still as AWS made it gets rule 101 with the block (fact ACL-3): adopted before, it would drift.
+  depends_on = [aws_vpc_ipv6_cidr_block_association.peer]
 
   ingress {
     rule_no    = 100
@@ -206,7 +208,8 @@ resource "aws_default_network_acl" "peer" {
 }
 
 resource "aws_default_security_group" "peer" {
-  vpc_id = aws_vpc.peer.id
+  vpc_id     = aws_vpc.peer.id
+  depends_on = [aws_vpc_ipv6_cidr_block_association.peer]
 
   ingress {
     protocol  = "-1"
