@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fogbank_net::{Applier, Compiler, Program, compile};
+use fogbank_net::{Applier, Change, Compiler, Program, compile};
 use fogbank_store::blob::{BlobError, BlobStore};
 use fogbank_store::remote::Client;
 use fogbank_store::{Batch, Follower, Store};
@@ -87,7 +87,7 @@ struct Agent {
     failed: watch::Sender<Vec<String>>,
     alarms: Vec<String>,
     asks: mpsc::Receiver<Ask>,
-    /// Of the snapshot that was applied last, once somebody asked.
+    /// Of the snapshot that was applied last, from the first question on.
     program: Option<Program>,
     first: bool,
 }
@@ -277,10 +277,16 @@ impl Agent {
     }
 
     async fn apply_network(&mut self) -> Result<(), NodeError> {
-        self.program = None;
         let changed = std::mem::take(&mut self.changed);
         let changed = changed.iter().map(String::as_str);
         let change = self.compiler.update(&self.snapshot, changed);
+        // Kept from the first question on, and changed in part: a task's start must not compile the whole region.
+        if let Some(program) = &mut self.program {
+            match &change {
+                Change::Whole(whole) => program.clone_from(whole),
+                Change::Part(patch) => program.patch(patch),
+            }
+        }
         let report = self.applier.apply(change).await?;
         tracing::debug!(revision = self.snapshot.revision, steps = report.steps, took = ?report.duration, "network");
         let failures: BTreeSet<String> = report
