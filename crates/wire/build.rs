@@ -639,7 +639,7 @@ fn snake_case(name: &str) -> String {
     out
 }
 
-/// A model's pattern is Java's and has to match the whole: `\uXXXX` becomes `\u{XXXX}`, and
+/// A model's pattern is Java's and has to match the whole: `\u` and four digits get Rust's braces, and
 /// `\w`, `\d`, `\s`, `\S` their ASCII forms, as Java has them.
 fn translate_pattern(source: &str) -> String {
     let mut out = String::from(r"\A(?:");

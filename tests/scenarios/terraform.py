@@ -62,6 +62,23 @@ def find_mirror():
     print("note: terraform or its AWS provider's mirror is not on this machine; nothing was tested")
 
 
+def life(host, folder):
+    """Applies a folder, changes all in it that can change (its variable `changed`), and destroys it."""
+    if not (mirror := find_mirror()):
+        return
+    with host.region("--speed", "20") as region:
+        terraform = Terraform(host, region, mirror, folder)
+        terraform.run("init", "-input=false")
+        terraform.apply()
+        terraform.unchanged()
+        terraform.apply("-var=changed=true")
+        terraform.unchanged("-var=changed=true")
+        terraform.run("destroy", "-auto-approve", "-input=false", "-parallelism=20")
+        status = region.status()
+        print("unbuilt operations that Terraform called:", status["unbuilt_operations_called"])
+        assert status["empty"], status["resources"]
+
+
 def scenario(host):
     if not (mirror := find_mirror()):
         return

@@ -7,16 +7,4 @@ def scenario(host):
     spec = importlib.util.spec_from_file_location("terraform_scenario", pathlib.Path(__file__).with_name("terraform.py"))
     sister = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sister)
-    if not (mirror := sister.find_mirror()):
-        return
-    with host.region("--speed", "20") as region:
-        terraform = sister.Terraform(host, region, mirror, "tests/terraform")
-        terraform.run("init", "-input=false")
-        terraform.apply()
-        terraform.unchanged()
-        terraform.apply("-var=changed=true")
-        terraform.unchanged("-var=changed=true")
-        terraform.run("destroy", "-auto-approve", "-input=false", "-parallelism=20")
-        status = region.status()
-        print("unbuilt operations that Terraform called:", status["unbuilt_operations_called"])
-        assert status["empty"], status["resources"]
+    sister.life(host, "tests/terraform")

@@ -15,10 +15,3 @@ variable "changed" {
   type        = bool
   default     = false
 }
-
-locals {
-  assume = jsonencode({
-    Version   = "2012-10-17"
-    Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "ecs-tasks.amazonaws.com" } }]
-  })
-}
