@@ -24,7 +24,8 @@ fn main() {
                 panic!("IPv4 only")
             };
             Target {
-                ip,
+                registered_at_ms: 0,
+                ip: ip.into(),
                 port: target.port(),
                 zone: None,
                 weight: 1,
@@ -32,12 +33,18 @@ fn main() {
             }
         });
     let group = TargetGroup {
+        protocol: Default::default(),
+        version: Default::default(),
+        anomaly_mitigation: false,
+        slow_start_ms: 0,
+        stickiness: None,
         id: "group".into(),
         algorithm: Algorithm::RoundRobin,
         cross_zone: true,
         deregistration_delay_ms: 0,
         minimum_healthy_targets: 1,
         health_check: HealthCheck {
+            protocol: Default::default(),
             enabled: true,
             path: "/".into(),
             port: None,
@@ -50,18 +57,25 @@ fn main() {
         targets: targets.collect(),
     };
     let forward = Action::Forward {
+        stickiness_s: None,
         target_groups: vec![WeightedGroup {
             target_group: "group".into(),
             weight: 1,
         }],
     };
     let table = Table {
+        certificates: Vec::new(),
+        cookie_secret: String::new(),
+        trust_stores: Vec::new(),
         revision: 1,
         load_balancer: "app/bench/1".into(),
         dns_name: "bench".into(),
         zone: "a".into(),
         attributes: Attributes::default(),
         listeners: vec![Listener {
+            attributes: Default::default(),
+            default_guard: None,
+            tls: None,
             id: "listener".into(),
             port,
             protocol: Protocol::Http,

@@ -3,7 +3,7 @@
 use crate::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadBalancer {
@@ -25,6 +25,9 @@ pub struct LoadBalancer {
     pub state: LoadBalancerState,
     /// Only those that differ from the default.
     pub attributes: BTreeMap<String, String>,
+    /// 32 random bytes in hexadecimal: its nodes seal stickiness cookies and login sessions with it.
+    #[serde(default)]
+    pub cookie_secret: String,
     pub created_at: Timestamp,
     pub tags: Tags,
 }
@@ -60,12 +63,19 @@ pub struct TargetGroup {
     pub vpc_id: VpcId,
     /// `ip` (Fargate) or `instance`.
     pub target_type: String,
+    /// `ipv4` or `ipv6`.
+    #[serde(default = "ipv4")]
+    pub ip_address_type: String,
     pub health_check: HealthCheck,
     /// Only those that differ from the default.
     pub attributes: BTreeMap<String, String>,
     pub targets: Vec<Target>,
     pub created_at: Timestamp,
     pub tags: Tags,
+}
+
+fn ipv4() -> String {
+    "ipv4".to_owned()
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,7 +95,7 @@ pub struct HealthCheck {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     pub port: u16,
     /// Zone of the subnet that holds the address; `None` = `all` (outside the VPC).
     pub zone: Option<String>,
@@ -102,6 +112,14 @@ pub struct Listener {
     pub port: u16,
     /// `HTTP` or `HTTPS`.
     pub protocol: String,
+    /// `ELBSecurityPolicy-...`; HTTPS only.
+    #[serde(default)]
+    pub ssl_policy: Option<String>,
+    /// ARNs, the default certificate first; HTTPS only.
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    #[serde(default)]
+    pub mutual_authentication: Option<MutualAuthentication>,
     pub default_actions: Vec<Action>,
     pub attributes: BTreeMap<String, String>,
     pub created_at: Timestamp,
@@ -118,6 +136,9 @@ pub struct ListenerRule {
     pub priority: u32,
     pub conditions: Vec<Condition>,
     pub actions: Vec<Action>,
+    /// At most one of each kind (fact LST-6).
+    #[serde(default)]
+    pub transforms: Vec<Transform>,
     pub created_at: Timestamp,
     pub tags: Tags,
 }
@@ -134,8 +155,10 @@ pub enum ActionKind {
     Forward {
         /// 1 to 5, weights 0 to 999.
         groups: Vec<WeightedGroup>,
-        /// Duration of group stickiness as it was given. It is never enabled: this region does not offer it.
+        /// Duration of group stickiness as it was given.
         stickiness_seconds: Option<u32>,
+        #[serde(default)]
+        stickiness_enabled: bool,
     },
     /// `None` keeps the original part.
     Redirect {
@@ -152,6 +175,8 @@ pub enum ActionKind {
         content_type: Option<String>,
         body: Option<String>,
     },
+    AuthenticateOidc(AuthenticateOidc),
+    JwtValidation(JwtValidation),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,5 +198,108 @@ pub enum Condition {
     HttpRequestMethod(Vec<String>),
     /// Key (if any) and value.
     QueryString(Vec<(Option<String>, String)>),
-    SourceIp(Vec<Ipv4Cidr>),
+    SourceIp(Vec<IpCidr>),
+    /// Regular expressions (`RegexValues`); a condition has these or plain values.
+    HostHeaderRegex(Vec<String>),
+    PathPatternRegex(Vec<String>),
+    HttpHeaderRegex {
+        name: String,
+        values: Vec<String>,
+    },
+}
+
+/// Mutual TLS of a listener (fact LST-13).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MutualAuthentication {
+    pub mode: MutualAuthenticationMode,
+    /// Of mode `verify`.
+    pub trust_store_arn: Option<String>,
+    pub ignore_client_certificate_expiry: bool,
+    /// `AdvertiseTrustStoreCaNames`.
+    pub advertise_ca_names: bool,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MutualAuthenticationMode {
+    Off,
+    Passthrough,
+    Verify,
+}
+
+/// Changes the forwarded request, never the match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Transform {
+    HostHeaderRewrite { rewrites: Vec<Rewrite> },
+    UrlRewrite { rewrites: Vec<Rewrite> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewrite {
+    pub regex: String,
+    /// `$1` to `$9` are its groups.
+    pub replace: String,
+}
+
+/// `authenticate-oidc`. Defaults are filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuthenticateOidc {
+    pub issuer: String,
+    pub authorization_endpoint: String,
+    pub token_endpoint: String,
+    pub user_info_endpoint: String,
+    pub client_id: String,
+    pub client_secret: String,
+    pub session_cookie_name: String,
+    pub scope: String,
+    pub session_timeout_s: u64,
+    pub extra_params: BTreeMap<String, String>,
+    pub on_unauthenticated: OnUnauthenticated,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnauthenticated {
+    Deny,
+    Allow,
+    Authenticate,
+}
+
+/// `jwt-validation`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JwtValidation {
+    pub jwks_endpoint: String,
+    pub issuer: String,
+    pub additional_claims: Vec<JwtClaim>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JwtClaim {
+    /// `single-string`, `string-array` or `space-separated-values`.
+    pub format: String,
+    pub name: String,
+    pub values: Vec<String>,
+}
+
+/// Certificate authorities that client certificates are verified with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrustStore {
+    pub scope: Scope,
+    pub arn: String,
+    pub name: String,
+    pub tail: String,
+    /// PEM.
+    pub ca_bundle: String,
+    pub revocations: Vec<Revocation>,
+    pub created_at: Timestamp,
+    pub tags: Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Revocation {
+    pub id: i64,
+    /// PEM of one certificate revocation list.
+    pub list: String,
+    pub revoked_entries: i64,
 }

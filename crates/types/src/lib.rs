@@ -4,6 +4,7 @@
 //! ids and times are passed in. A row is one resource as it stands in the store (JSON);
 //! one row has one writer (see `status` for the rows that hosts write).
 
+pub mod acm;
 pub mod aws_service;
 pub mod cidr;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod elb;
 pub mod iam;
 pub mod id;
 pub mod logs;
+pub mod metric;
 pub mod place;
 pub mod route53;
 pub mod snapshot;

@@ -242,6 +242,8 @@ tables! {
     target_groups: elb::TargetGroup = "target-group", |r| r.scope.clone(), r.arn.clone();
     listeners: elb::Listener = "listener", |r| r.scope.clone(), r.arn.clone();
     listener_rules: elb::ListenerRule = "listener-rule", |r| r.scope.clone(), r.arn.clone();
+    trust_stores: elb::TrustStore = "trust-store", |r| r.scope.clone(), r.arn.clone();
+    certificates: acm::Certificate = "certificate", |r| r.scope.clone(), r.arn.clone();
     clusters: ecs::Cluster = "cluster", |r| r.scope.clone(), r.name.clone();
     task_definitions: ecs::TaskDefinition = "task-definition", |r| r.scope.clone(), format!("{}:{:08}", r.family, r.revision);
     services: ecs::Service = "service", |r| r.scope.clone(), format!("{}/{}", r.cluster, r.name);
@@ -260,6 +262,7 @@ tables! {
     host_statuses: status::HostStatus = "status-host", |r| host_scope(), r.host.clone();
     dns_statuses: status::DnsStatus = "status-dns", |r| host_scope(), r.host.clone();
     insights_findings: diagnosis::NetworkInsightsFinding = "status-network-insights", |r| r.scope.clone(), r.analysis_id.to_string();
+    metric_reports: metric::MetricReport = "status-metric-report", |r| host_scope(), r.source.clone();
     task_statuses: status::TaskStatus = "status-task", |r| r.scope.clone(), r.id.clone();
     target_health: status::TargetHealth = "status-target-health", |r| r.scope.clone(), format!("{}/{}", r.target_group_arn, r.eni_id);
     load_balancer_nodes: status::LoadBalancerNodeStatus = "status-load-balancer-node", |r| r.scope.clone(), r.eni_id.to_string();

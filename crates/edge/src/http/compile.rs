@@ -1,15 +1,16 @@
 //! Rows to a node's table. Pure; called by `fogbank-node` for each load balancer ENI it carries.
 //!
-//! What can't be served yet (HTTPS listeners, target groups other than HTTP/1.1) is left out: a client gets
-//! no connection or a 503, never a wrong answer.
+//! An HTTPS listener whose default certificate is not there is left out: a client gets no connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fogbank_types::{EniId, Snapshot, ec2, elb};
+use fogbank_types::{EniId, Scope, Snapshot, ec2, elb};
 
 use super::table::{
-    Action, Algorithm, Attributes, Condition, DesyncMode, FixedResponse, HealthCheck, Listener,
-    Protocol, QueryPattern, Redirect, Rule, Table, Target, TargetGroup, WeightedGroup, XffMode,
+    Action, Algorithm, Attributes, Certificate, Condition, DesyncMode, FixedResponse, Guard,
+    HealthCheck, Listener, LogDestination, MutualTls, Protocol, QueryPattern, Redirect, Rule,
+    Stickiness, Table, Target, TargetGroup, TlsListener, TrustStore, Version, WeightedGroup,
+    XffMode,
 };
 
 /// `speed` divides AWS's durations, but hosts and networks don't get faster with it: a timeout is not divided
@@ -37,10 +38,11 @@ pub fn compile(snapshot: &Snapshot, eni_id: &EniId, speed: f64) -> Option<Table>
     let mut listeners: Vec<_> = snapshot
         .listeners
         .in_scope(&eni.scope)
-        .filter(|row| row.load_balancer_arn == *arn && row.protocol == "HTTP")
+        .filter(|row| row.load_balancer_arn == *arn)
         .filter_map(|row| listener(snapshot, row))
         .collect();
     listeners.sort_by_key(|listener| listener.port);
+    let (certificates, trust_stores) = credentials(snapshot, &eni.scope, &listeners);
     let used: BTreeSet<&str> = listeners.iter().flat_map(groups_of).collect();
     let target_groups = used
         .into_iter()
@@ -58,6 +60,9 @@ pub fn compile(snapshot: &Snapshot, eni_id: &EniId, speed: f64) -> Option<Table>
         attributes: attributes(&load_balancer.attributes, time),
         target_groups,
         listeners,
+        certificates,
+        trust_stores,
+        cookie_secret: load_balancer.cookie_secret.clone(),
     })
 }
 
@@ -118,7 +123,75 @@ fn attributes(rows: &BTreeMap<String, String>, time: Time) -> Attributes {
             Some("strictest") => DesyncMode::Strictest,
             _ => DesyncMode::Defensive,
         },
+        http2: attribute(rows, "routing.http2.enabled", true),
+        tls_headers: attribute(
+            rows,
+            "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
+            false,
+        ),
+        access_log: log_destination(rows, "access_logs"),
+        connection_log: log_destination(rows, "connection_logs"),
+        health_check_log: log_destination(rows, "health_check_logs"),
     }
+}
+
+fn log_destination(rows: &BTreeMap<String, String>, kind: &str) -> Option<LogDestination> {
+    let text = |part: &str| {
+        rows.get(&format!("{kind}.s3.{part}"))
+            .filter(|text| !text.is_empty())
+            .cloned()
+    };
+    let enabled = attribute(rows, &format!("{kind}.s3.enabled"), false);
+    Some(LogDestination {
+        bucket: text("bucket").filter(|_| enabled)?,
+        prefix: text("prefix"),
+    })
+}
+
+/// The certificates and trust stores that listeners name.
+fn credentials(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    listeners: &[Listener],
+) -> (Vec<Certificate>, Vec<TrustStore>) {
+    let tls = || {
+        listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref())
+    };
+    let arns: BTreeSet<&String> = tls().flat_map(|tls| &tls.certificates).collect();
+    let certificates = arns
+        .into_iter()
+        .filter_map(|arn| {
+            let material = snapshot.certificates.get(scope, arn)?.material.as_ref()?;
+            let mut chain = material.certificate.clone();
+            if let Some(rest) = &material.chain {
+                chain.push('\n');
+                chain.push_str(rest);
+            }
+            Some(Certificate {
+                id: arn.clone(),
+                chain,
+                private_key: material.private_key.clone(),
+            })
+        })
+        .collect();
+    let arns: BTreeSet<&String> = tls()
+        .filter_map(|tls| match &tls.mutual {
+            MutualTls::Verify { trust_store, .. } => Some(trust_store),
+            MutualTls::Off | MutualTls::Passthrough => None,
+        })
+        .collect();
+    let trust_stores = arns
+        .into_iter()
+        .filter_map(|arn| snapshot.trust_stores.get(scope, arn))
+        .map(|row| TrustStore {
+            id: row.arn.clone(),
+            ca_bundle: row.ca_bundle.clone(),
+            revocation_lists: row.revocations.iter().map(|r| r.list.clone()).collect(),
+        })
+        .collect();
+    (certificates, trust_stores)
 }
 
 /// None: a listener without an action can't serve.
@@ -132,6 +205,8 @@ fn listener(snapshot: &Snapshot, row: &elb::Listener) -> Option<Listener> {
                 id: rule.arn.clone(),
                 priority: rule.priority,
                 conditions: rule.conditions.iter().map(condition).collect(),
+                transforms: rule.transforms.clone(),
+                guard: guard(&rule.actions),
                 action: terminal(&rule.actions)?,
             })
         })
@@ -140,10 +215,53 @@ fn listener(snapshot: &Snapshot, row: &elb::Listener) -> Option<Listener> {
     Some(Listener {
         id: row.arn.clone(),
         port: row.port,
-        protocol: Protocol::Http,
+        protocol: protocol(&row.protocol),
+        tls: tls(snapshot, row)?,
+        attributes: row.attributes.clone(),
         rules,
         default_action: terminal(&row.default_actions)?,
+        default_guard: guard(&row.default_actions),
     })
+}
+
+fn protocol(name: &str) -> Protocol {
+    if name == "HTTPS" {
+        Protocol::Https
+    } else {
+        Protocol::Http
+    }
+}
+
+/// None: the listener can't serve. `Some(None)`: it does so without TLS.
+fn tls(snapshot: &Snapshot, row: &elb::Listener) -> Option<Option<TlsListener>> {
+    if protocol(&row.protocol) == Protocol::Http {
+        return Some(None);
+    }
+    let default = snapshot
+        .certificates
+        .get(&row.scope, row.certificates.first()?)?;
+    default.material.as_ref()?;
+    let mutual = match &row.mutual_authentication {
+        None => MutualTls::Off,
+        Some(mutual) => match (mutual.mode, &mutual.trust_store_arn) {
+            (elb::MutualAuthenticationMode::Off, _) => MutualTls::Off,
+            (elb::MutualAuthenticationMode::Passthrough, _) => MutualTls::Passthrough,
+            (elb::MutualAuthenticationMode::Verify, store) => MutualTls::Verify {
+                trust_store: store.clone()?,
+                ignore_expiry: mutual.ignore_client_certificate_expiry,
+                advertise_ca_names: mutual.advertise_ca_names,
+            },
+        },
+    };
+    Some(Some(TlsListener {
+        // "If you create the listener without a policy": CreateListener (fact LST-1).
+        policy: row
+            .ssl_policy
+            .clone()
+            .unwrap_or_else(|| "ELBSecurityPolicy-2016-08".to_owned()),
+        certificates: row.certificates.clone(),
+        mutual,
+    }))
 }
 
 fn condition(row: &elb::Condition) -> Condition {
@@ -159,7 +277,21 @@ fn condition(row: &elb::Condition) -> Condition {
                 .collect(),
         },
         elb::Condition::SourceIp(values) => Condition::SourceIp { values },
+        elb::Condition::HostHeaderRegex(values) => Condition::HostHeaderRegex { values },
+        elb::Condition::PathPatternRegex(values) => Condition::PathPatternRegex { values },
+        elb::Condition::HttpHeaderRegex { name, values } => {
+            Condition::HttpHeaderRegex { name, values }
+        }
     }
+}
+
+/// What comes before the action that ends a rule.
+fn guard(actions: &[elb::Action]) -> Option<Guard> {
+    actions.iter().find_map(|action| match &action.kind {
+        elb::ActionKind::AuthenticateOidc(oidc) => Some(Guard::AuthenticateOidc(oidc.clone())),
+        elb::ActionKind::JwtValidation(jwt) => Some(Guard::JwtValidation(jwt.clone())),
+        _ => None,
+    })
 }
 
 /// The action that ends a rule: the last in order (fact LST-2).
@@ -168,13 +300,20 @@ fn terminal(actions: &[elb::Action]) -> Option<Action> {
         .iter()
         .max_by_key(|action| action.order.unwrap_or(0))?;
     Some(match last.kind.clone() {
-        elb::ActionKind::Forward { groups, .. } => {
+        elb::ActionKind::Forward {
+            groups,
+            stickiness_seconds,
+            stickiness_enabled,
+        } => {
             let weighted = |group: elb::WeightedGroup| WeightedGroup {
                 target_group: group.target_group_arn,
                 weight: group.weight,
             };
             Action::Forward {
                 target_groups: groups.into_iter().map(weighted).collect(),
+                stickiness_s: stickiness_seconds
+                    .filter(|_| stickiness_enabled)
+                    .map(u64::from),
             }
         }
         elb::ActionKind::Redirect {
@@ -204,6 +343,7 @@ fn terminal(actions: &[elb::Action]) -> Option<Action> {
             content_type,
             message_body: body.unwrap_or_default(),
         }),
+        elb::ActionKind::AuthenticateOidc(_) | elb::ActionKind::JwtValidation(_) => return None,
     })
 }
 
@@ -215,7 +355,7 @@ fn groups_of(listener: &Listener) -> impl Iterator<Item = &str> {
         .chain([&listener.default_action]);
     actions
         .flat_map(|action| match action {
-            Action::Forward { target_groups } => &target_groups[..],
+            Action::Forward { target_groups, .. } => &target_groups[..],
             _ => &[],
         })
         .map(|group| group.target_group.as_str())
@@ -226,7 +366,6 @@ fn target_group(
     load_balancer: &elb::LoadBalancer,
     time: Time,
 ) -> TargetGroup {
-    let is_served = row.protocol == "HTTP" && row.protocol_version == "HTTP1";
     // Targets in a zone that the load balancer is not in are unused (fact TGT-7).
     let is_used = |target: &&elb::Target| {
         let zones = &load_balancer.zones;
@@ -238,11 +377,11 @@ fn target_group(
     let targets: Vec<_> = row
         .targets
         .iter()
-        .filter(|_| is_served)
         .filter(is_used)
         .map(|target| Target {
             ip: target.ip,
             port: target.port,
+            registered_at_ms: target.registered_at.0,
             zone: target.zone.clone(),
             weight: 1,
             draining: target.draining_since.is_some(),
@@ -251,6 +390,12 @@ fn target_group(
     let registered = targets.iter().filter(|target| !target.draining).count();
     TargetGroup {
         id: row.arn.clone(),
+        protocol: protocol(&row.protocol),
+        version: match row.protocol_version.as_str() {
+            "HTTP2" => Version::Http2,
+            "GRPC" => Version::Grpc,
+            _ => Version::Http1,
+        },
         algorithm: match row
             .attributes
             .get("load_balancing.algorithm.type")
@@ -260,6 +405,15 @@ fn target_group(
             Some("weighted_random") => Algorithm::WeightedRandom,
             _ => Algorithm::RoundRobin,
         },
+        anomaly_mitigation: row
+            .attributes
+            .get("load_balancing.algorithm.anomaly_mitigation")
+            .is_some_and(|on| on == "on"),
+        slow_start_ms: time.divided_ms(
+            attribute(&row.attributes, "slow_start.duration_seconds", 0),
+            0,
+        ),
+        stickiness: stickiness(&row.attributes),
         // `use_load_balancer_configuration` means on: for an ALB it can't be off (fact ALB-6).
         cross_zone: row
             .attributes
@@ -272,6 +426,7 @@ fn target_group(
         minimum_healthy_targets: minimum_healthy(&row.attributes, registered),
         health_check: HealthCheck {
             enabled: row.health_check.enabled,
+            protocol: protocol(&row.health_check.protocol),
             path: row.health_check.path.clone(),
             port: row.health_check.port,
             interval_ms: time.divided_ms(row.health_check.interval_seconds.into(), INTERVAL_MIN_MS),
@@ -282,6 +437,31 @@ fn target_group(
         },
         targets,
     }
+}
+
+fn stickiness(attributes: &BTreeMap<String, String>) -> Option<Stickiness> {
+    const DAY_S: u64 = 86_400;
+    if !attribute(attributes, "stickiness.enabled", false) {
+        return None;
+    }
+    let duration = |kind: &str| {
+        attribute(
+            attributes,
+            &format!("stickiness.{kind}.duration_seconds"),
+            DAY_S,
+        )
+    };
+    Some(
+        match attributes.get("stickiness.type").map(String::as_str) {
+            Some("app_cookie") => Stickiness::AppCookie {
+                name: attributes.get("stickiness.app_cookie.cookie_name")?.clone(),
+                duration_s: duration("app_cookie"),
+            },
+            _ => Stickiness::LbCookie {
+                duration_s: duration("lb_cookie"),
+            },
+        },
+    )
 }
 
 /// Count and percentage both have to be met ("Target group health", ELB guide); off: not asked for.

@@ -221,6 +221,7 @@ mod tests {
 
     fn check() -> HealthCheck {
         HealthCheck {
+            protocol: Default::default(),
             enabled: true,
             path: "/".into(),
             port: None,

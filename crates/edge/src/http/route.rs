@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fogbank_types::Ipv4Cidr;
+use fogbank_types::IpCidr;
 
 use super::pattern::Pattern;
 use super::request::Request;
@@ -52,7 +52,7 @@ enum Condition {
     Header { name: String, values: Vec<Pattern> },
     Method(Vec<String>),
     Query(Vec<(Option<Pattern>, Pattern)>),
-    Source(Vec<Ipv4Cidr>),
+    Source(Vec<IpCidr>),
 }
 
 /// The action for a request, and the priority of its rule (None: the default rule).
@@ -120,12 +120,16 @@ fn condition(condition: &table::Condition) -> Condition {
             Condition::Query(values.iter().map(pair).collect())
         }
         table::Condition::SourceIp { values } => Condition::Source(values.clone()),
+        // Never met until regular expressions are compiled here.
+        table::Condition::HostHeaderRegex { .. }
+        | table::Condition::PathPatternRegex { .. }
+        | table::Condition::HttpHeaderRegex { .. } => Condition::Method(Vec::new()),
     }
 }
 
 fn action(action: &table::Action, groups: &HashMap<&str, usize>) -> Action {
     match action {
-        table::Action::Forward { target_groups } => {
+        table::Action::Forward { target_groups, .. } => {
             let place = |each: &table::WeightedGroup| {
                 groups
                     .get(each.target_group.as_str())
@@ -184,10 +188,7 @@ impl Condition {
             }
             Self::Method(methods) => methods.iter().any(|method| method == request.method),
             Self::Query(pairs) => request.query.is_some_and(|query| query_holds(pairs, query)),
-            Self::Source(blocks) => match peer {
-                IpAddr::V4(peer) => blocks.iter().any(|block| block.contains(peer)),
-                IpAddr::V6(_) => false,
-            },
+            Self::Source(blocks) => blocks.iter().any(|block| block.contains(peer)),
         }
     }
 }

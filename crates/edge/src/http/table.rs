@@ -4,9 +4,11 @@
 //! rules and target groups by ARN. It must stay readable by the next version of this program, because a node
 //! that restarts begins with the table it had (new members therefore carry `#[serde(default)]`).
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use fogbank_types::Ipv4Cidr;
+use fogbank_types::IpCidr;
+use fogbank_types::elb::{AuthenticateOidc, JwtValidation, Transform};
 use serde::{Deserialize, Serialize};
 
 /// What one load balancer node serves.
@@ -23,6 +25,44 @@ pub struct Table {
     pub attributes: Attributes,
     pub listeners: Vec<Listener>,
     pub target_groups: Vec<TargetGroup>,
+    /// Those that the listeners name.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
+    #[serde(default)]
+    pub trust_stores: Vec<TrustStore>,
+    /// 32 bytes in hexadecimal, the same on all nodes of the load balancer.
+    #[serde(default)]
+    pub cookie_secret: String,
+}
+
+/// A certificate with its key. The file that keeps a table is its owner's alone for this.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Its ARN.
+    pub id: String,
+    /// PEM, the leaf first.
+    pub chain: String,
+    /// PEM.
+    pub private_key: String,
+}
+
+/// Never the key.
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustStore {
+    /// Its ARN.
+    pub id: String,
+    /// PEM.
+    pub ca_bundle: String,
+    /// PEM, one list each.
+    pub revocation_lists: Vec<String>,
 }
 
 /// Load balancer attributes. Times are already divided by the region's speed.
@@ -39,6 +79,20 @@ pub struct Attributes {
     pub preserve_host_header: bool,
     /// Kept for the access log and for later; the node is as strict as `Defensive` in every mode.
     pub desync_mode: DesyncMode,
+    /// `routing.http2.enabled`.
+    pub http2: bool,
+    /// `routing.http.x_amzn_tls_version_and_cipher_suite.enabled`.
+    pub tls_headers: bool,
+    pub access_log: Option<LogDestination>,
+    pub connection_log: Option<LogDestination>,
+    pub health_check_log: Option<LogDestination>,
+}
+
+/// Where log files go: `<data>/buckets/<bucket>/[<prefix>/]AWSLogs/...` until the region has buckets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogDestination {
+    pub bucket: String,
+    pub prefix: Option<String>,
 }
 
 impl Default for Attributes {
@@ -52,6 +106,11 @@ impl Default for Attributes {
             drop_invalid_header_fields: false,
             preserve_host_header: false,
             desync_mode: DesyncMode::Defensive,
+            http2: true,
+            tls_headers: false,
+            access_log: None,
+            connection_log: None,
+            health_check_log: None,
         }
     }
 }
@@ -82,16 +141,59 @@ pub struct Listener {
     pub id: String,
     pub port: u16,
     pub protocol: Protocol,
+    /// Of HTTPS.
+    #[serde(default)]
+    pub tls: Option<TlsListener>,
+    /// Listener attributes that differ from the default, by AWS's keys (`routing.http.response...`).
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
     /// In the order they are tried, the default rule left out.
     #[serde(default)]
     pub rules: Vec<Rule>,
     pub default_action: Action,
+    #[serde(default)]
+    pub default_guard: Option<Guard>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How a listener ends TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsListener {
+    /// `ELBSecurityPolicy-...`.
+    pub policy: String,
+    /// `Certificate::id`s, the default first.
+    pub certificates: Vec<String>,
+    #[serde(default)]
+    pub mutual: MutualTls,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "mode")]
+pub enum MutualTls {
+    #[default]
+    Off,
+    Passthrough,
+    Verify {
+        /// A `TrustStore::id`.
+        trust_store: String,
+        ignore_expiry: bool,
+        advertise_ca_names: bool,
+    },
+}
+
+/// What has to be passed before a rule's action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Guard {
+    AuthenticateOidc(AuthenticateOidc),
+    JwtValidation(JwtValidation),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
+    #[default]
     Http,
+    Https,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +203,10 @@ pub struct Rule {
     pub priority: u32,
     /// All must hold.
     pub conditions: Vec<Condition>,
+    #[serde(default)]
+    pub transforms: Vec<Transform>,
+    #[serde(default)]
+    pub guard: Option<Guard>,
     pub action: Action,
 }
 
@@ -113,7 +219,10 @@ pub enum Condition {
     HttpHeader { name: String, values: Vec<String> },
     HttpRequestMethod { values: Vec<String> },
     QueryString { values: Vec<QueryPattern> },
-    SourceIp { values: Vec<Ipv4Cidr> },
+    SourceIp { values: Vec<IpCidr> },
+    HostHeaderRegex { values: Vec<String> },
+    PathPatternRegex { values: Vec<String> },
+    HttpHeaderRegex { name: String, values: Vec<String> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +235,12 @@ pub struct QueryPattern {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum Action {
-    Forward { target_groups: Vec<WeightedGroup> },
+    Forward {
+        target_groups: Vec<WeightedGroup>,
+        /// Group stickiness, if it is on.
+        #[serde(default)]
+        stickiness_s: Option<u64>,
+    },
     Redirect(Redirect),
     FixedResponse(FixedResponse),
 }
@@ -175,8 +289,21 @@ pub struct FixedResponse {
 pub struct TargetGroup {
     /// Its ARN.
     pub id: String,
+    /// Towards the targets.
+    #[serde(default)]
+    pub protocol: Protocol,
+    #[serde(default)]
+    pub version: Version,
     #[serde(default)]
     pub algorithm: Algorithm,
+    /// With `Algorithm::WeightedRandom` only.
+    #[serde(default)]
+    pub anomaly_mitigation: bool,
+    /// 0: off.
+    #[serde(default)]
+    pub slow_start_ms: u64,
+    #[serde(default)]
+    pub stickiness: Option<Stickiness>,
     /// False: only targets of the node's own zone are used.
     pub cross_zone: bool,
     pub deregistration_delay_ms: u64,
@@ -185,6 +312,24 @@ pub struct TargetGroup {
     pub minimum_healthy_targets: u32,
     pub health_check: HealthCheck,
     pub targets: Vec<Target>,
+}
+
+/// `ProtocolVersion`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Version {
+    #[default]
+    Http1,
+    Http2,
+    Grpc,
+}
+
+/// `stickiness.*` of a target group. Durations are what the attribute says: cookies are the clients'.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Stickiness {
+    LbCookie { duration_s: u64 },
+    AppCookie { name: String, duration_s: u64 },
 }
 
 fn one() -> u32 {
@@ -204,6 +349,8 @@ pub enum Algorithm {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
     pub enabled: bool,
+    #[serde(default)]
+    pub protocol: Protocol,
     pub path: String,
     /// None: the port of the target (`traffic-port`).
     pub port: Option<u16>,
@@ -217,8 +364,11 @@ pub struct HealthCheck {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     pub port: u16,
+    /// Since when it is registered, ms since the epoch, for slow start.
+    #[serde(default)]
+    pub registered_at_ms: i64,
     /// None: every zone (registered with AvailabilityZone `all`).
     pub zone: Option<String>,
     #[serde(default = "one")]

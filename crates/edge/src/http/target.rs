@@ -3,7 +3,7 @@
 //!
 //! "Target groups for your Application Load Balancers", ELB guide; facts TGT-5 to TGT-11.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ struct GroupState {
 
 #[derive(Debug)]
 pub struct Target {
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     pub port: u16,
     zone: Mutex<Option<String>>,
     weight: AtomicU32,
@@ -76,6 +76,7 @@ impl Group {
     pub fn new(id: &str) -> Self {
         let check = HealthCheck {
             enabled: false,
+            protocol: table::Protocol::Http,
             path: "/".into(),
             port: None,
             interval_ms: 30_000,
@@ -213,7 +214,7 @@ impl GroupState {
 }
 
 impl Target {
-    fn new(ip: Ipv4Addr, port: u16) -> Self {
+    fn new(ip: IpAddr, port: u16) -> Self {
         Self {
             ip,
             port,

@@ -86,12 +86,18 @@ impl Bed {
 
 pub fn table(targets: &[SocketAddr]) -> Table {
     Table {
+        certificates: Vec::new(),
+        cookie_secret: String::new(),
+        trust_stores: Vec::new(),
         revision: 0,
         load_balancer: "app/test/1".into(),
         dns_name: "test-1.us-east-1.elb.amazonaws.com".into(),
         zone: "us-east-1a".into(),
         attributes: Attributes::default(),
         listeners: vec![Listener {
+            attributes: Default::default(),
+            default_guard: None,
+            tls: None,
             id: "listener".into(),
             port: PORT,
             protocol: Protocol::Http,
@@ -108,12 +114,15 @@ pub fn forward(groups: &[(&str, u32)]) -> Action {
         weight,
     };
     Action::Forward {
+        stickiness_s: None,
         target_groups: groups.iter().map(weighted).collect(),
     }
 }
 
 pub fn rule(priority: u32, condition: fogbank_edge::http::Condition, action: Action) -> Rule {
     Rule {
+        guard: None,
+        transforms: Vec::new(),
         id: format!("rule-{priority}"),
         priority,
         conditions: vec![condition],
@@ -124,12 +133,18 @@ pub fn rule(priority: u32, condition: fogbank_edge::http::Condition, action: Act
 /// Without health checks: its targets are used as they are.
 pub fn group(id: &str, targets: &[SocketAddr]) -> TargetGroup {
     TargetGroup {
+        protocol: Default::default(),
+        version: Default::default(),
+        anomaly_mitigation: false,
+        slow_start_ms: 0,
+        stickiness: None,
         id: id.to_owned(),
         algorithm: fogbank_edge::http::Algorithm::RoundRobin,
         cross_zone: true,
         deregistration_delay_ms: 300_000,
         minimum_healthy_targets: 1,
         health_check: HealthCheck {
+            protocol: Default::default(),
             enabled: false,
             path: "/health".into(),
             port: None,
@@ -148,7 +163,8 @@ pub fn target(address: &SocketAddr) -> Target {
         panic!("an IPv4 address")
     };
     Target {
-        ip,
+        registered_at_ms: 0,
+        ip: ip.into(),
         port: address.port(),
         zone: Some("us-east-1a".into()),
         weight: 1,

@@ -121,6 +121,7 @@ fn parse_forward(
         .duration_seconds
         .map(|seconds| u32::try_from(seconds).unwrap_or(0));
     Ok(ActionKind::Forward {
+        stickiness_enabled: false,
         groups,
         stickiness_seconds,
     })

@@ -146,6 +146,7 @@ pub fn forward(groups: &[(&str, u32)]) -> Action {
     Action {
         order: None,
         kind: ActionKind::Forward {
+            stickiness_enabled: false,
             groups,
             stickiness_seconds: None,
         },

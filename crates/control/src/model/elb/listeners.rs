@@ -34,6 +34,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewListener) -> Result<Listener, 
     actions::check(tx, &load_balancer, new.port, &new.default_actions)?;
     let tail = tx.hex(16);
     let row = Listener {
+        certificates: Vec::new(),
+        mutual_authentication: None,
+        ssl_policy: None,
         scope: scope.clone(),
         arn: arns::listener(arn, &tail),
         load_balancer_arn: arn.clone(),

@@ -47,6 +47,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewLoadBalancer) -> Result<LoadBa
     })?;
     let tail = tx.hex(16);
     let mut row = LoadBalancer {
+        cookie_secret: String::new(),
         scope: scope.clone(),
         arn: arns::load_balancer(scope, &new.name, &tail),
         dns_name: dns_name(tx, scope, &new.name, new.internal),

@@ -63,6 +63,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRule) -> Result<ListenerRule, 
     check_actions(tx, scope, &listener, &new.actions)?;
     let tail = tx.hex(16);
     let row = ListenerRule {
+        transforms: Vec::new(),
         scope: scope.clone(),
         arn: arns::rule(&listener.arn, &tail),
         listener_arn: listener.arn,

@@ -48,6 +48,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewTargetGroup) -> Result<TargetG
     let health_check = changed(&default_health_check(), &new.health_check)?;
     let tail = tx.hex(16);
     let row = TargetGroup {
+        ip_address_type: "ipv4".to_owned(),
         scope: scope.clone(),
         arn: arns::target_group(scope, &new.name, &tail),
         name: new.name,

@@ -180,6 +180,7 @@ impl Region {
             eni_id: EniId::from_bits(*n),
         });
         self.put(LoadBalancer {
+            cookie_secret: String::new(),
             scope: scope(),
             arn: format!("arn:{dns_name}"),
             name: "web".to_owned(),
@@ -201,6 +202,7 @@ impl Region {
     /// A target group that the load balancer forwards to, with one target.
     pub fn target_group(&mut self, arn: &str, dns_name: &str, target: &str) {
         self.put(TargetGroup {
+            ip_address_type: "ipv4".to_owned(),
             scope: scope(),
             arn: arn.to_owned(),
             name: "g".to_owned(),
@@ -233,6 +235,9 @@ impl Region {
             tags: Tags::new(),
         });
         self.put(Listener {
+            certificates: Vec::new(),
+            mutual_authentication: None,
+            ssl_policy: None,
             scope: scope(),
             arn: format!("listener:{arn}"),
             load_balancer_arn: format!("arn:{dns_name}"),
@@ -241,6 +246,7 @@ impl Region {
             default_actions: vec![Action {
                 order: None,
                 kind: ActionKind::Forward {
+                    stickiness_enabled: false,
                     groups: vec![WeightedGroup {
                         target_group_arn: arn.to_owned(),
                         weight: 1,

@@ -41,7 +41,7 @@ fn eni(number: u128, owner: ec2::EniOwner) -> ec2::Eni {
 
 fn target(last: u8, zone: Option<&str>, draining: bool) -> elb::Target {
     elb::Target {
-        ip: Ipv4Addr::new(10, 0, 9, last),
+        ip: Ipv4Addr::new(10, 0, 9, last).into(),
         port: 8080,
         zone: zone.map(str::to_owned),
         registered_at: TIME,
@@ -51,6 +51,7 @@ fn target(last: u8, zone: Option<&str>, draining: bool) -> elb::Target {
 
 fn group(arn: &str) -> elb::TargetGroup {
     elb::TargetGroup {
+        ip_address_type: "ipv4".to_owned(),
         scope: scope(),
         arn: arn.to_owned(),
         name: "api".into(),
@@ -91,6 +92,7 @@ fn forward(arn: &str, order: i32) -> elb::Action {
     elb::Action {
         order: Some(order),
         kind: elb::ActionKind::Forward {
+            stickiness_enabled: false,
             groups,
             stickiness_seconds: None,
         },
@@ -99,6 +101,9 @@ fn forward(arn: &str, order: i32) -> elb::Action {
 
 fn listener(port: u16, protocol: &str) -> elb::Listener {
     elb::Listener {
+        certificates: Vec::new(),
+        mutual_authentication: None,
+        ssl_policy: None,
         scope: scope(),
         arn: format!("listener-{port}"),
         load_balancer_arn: LOAD_BALANCER.to_owned(),
@@ -113,6 +118,7 @@ fn listener(port: u16, protocol: &str) -> elb::Listener {
 
 fn rule(priority: u32, path: &str, action: elb::Action) -> elb::ListenerRule {
     elb::ListenerRule {
+        transforms: Vec::new(),
         scope: scope(),
         arn: format!("rule-{priority}"),
         listener_arn: "listener-80".into(),
@@ -141,6 +147,7 @@ fn snapshot() -> Snapshot {
         eni_id: EniId::from_bits(number),
     };
     let load_balancer = elb::LoadBalancer {
+        cookie_secret: String::new(),
         scope: scope(),
         arn: LOAD_BALANCER.to_owned(),
         name: "api".into(),
@@ -232,11 +239,12 @@ fn a_node_gets_what_its_listeners_use() {
     let targets: Vec<_> = table.target_groups[0]
         .targets
         .iter()
-        .map(|target| (target.ip.octets()[3], target.draining))
+        .map(|target| (target.ip.to_string(), target.draining))
         .collect();
     assert_eq!(
         targets,
-        [(1, false), (2, true), (4, false)],
+        [("10.0.9.1", false), ("10.0.9.2", true), ("10.0.9.4", false)]
+            .map(|(ip, draining)| (ip.to_owned(), draining)),
         "the load balancer is not in the third zone"
     );
 }

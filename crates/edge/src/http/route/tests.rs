@@ -20,18 +20,26 @@ fn fixed(status_code: u16) -> table::Action {
 
 fn table(rules: Vec<Vec<Condition>>) -> Table {
     let rule = |(place, conditions): (usize, Vec<Condition>)| Rule {
+        guard: None,
+        transforms: Vec::new(),
         id: place.to_string(),
         priority: place as u32 + 1,
         conditions,
         action: fixed(200 + place as u16),
     };
     Table {
+        certificates: Vec::new(),
+        cookie_secret: String::new(),
+        trust_stores: Vec::new(),
         revision: 1,
         load_balancer: String::new(),
         dns_name: String::new(),
         zone: String::new(),
         attributes: Attributes::default(),
         listeners: vec![table::Listener {
+            attributes: Default::default(),
+            default_guard: None,
+            tls: None,
             id: String::new(),
             port: 80,
             protocol: Protocol::Http,
@@ -158,12 +166,18 @@ fn weights_are_kept_exactly_and_mixed() {
 fn used_groups_are_those_that_a_rule_or_default_names() {
     let mut table = table(vec![vec![]]);
     let group = |id: &str| TargetGroup {
+        protocol: Default::default(),
+        version: Default::default(),
+        anomaly_mitigation: false,
+        slow_start_ms: 0,
+        stickiness: None,
         id: id.into(),
         algorithm: table::Algorithm::RoundRobin,
         cross_zone: true,
         deregistration_delay_ms: 0,
         minimum_healthy_targets: 1,
         health_check: HealthCheck {
+            protocol: Default::default(),
             enabled: true,
             path: "/".into(),
             port: None,
@@ -177,6 +191,7 @@ fn used_groups_are_those_that_a_rule_or_default_names() {
     };
     table.target_groups = vec![group("a"), group("b"), group("c")];
     let forward = |id: &str| table::Action::Forward {
+        stickiness_s: None,
         target_groups: vec![WeightedGroup {
             target_group: id.into(),
             weight: 1,
@@ -260,8 +275,14 @@ fn naive(table: &Table, asked: &Asked) -> Option<u32> {
                     .collect::<String>()
             };
             let length = usize::from(block.length());
+            let IpCidr::V4(block) = block else {
+                return false;
+            };
             bits(block.base().octets())[..length] == bits(asked.peer)[..length]
         }),
+        Condition::HostHeaderRegex { .. }
+        | Condition::PathPatternRegex { .. }
+        | Condition::HttpHeaderRegex { .. } => unreachable!("none is made"),
     };
     let mut rules: Vec<&Rule> = table.listeners[0].rules.iter().collect();
     rules.sort_by_key(|rule| rule.priority);
@@ -302,6 +323,7 @@ fn condition() -> impl Strategy<Value = Condition> {
             Condition::SourceIp {
                 values: fogbank_types::Ipv4Cidr::containing(Ipv4Addr::from(ip), length)
                     .into_iter()
+                    .map(IpCidr::V4)
                     .collect(),
             }
         }),
