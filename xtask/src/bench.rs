@@ -1,28 +1,40 @@
-//! `cargo xtask bench`: the figures that docs/figures.md reports, measured on this machine by tests/bench.py and
-//! tests/bench_network.py.
+//! `cargo xtask bench`: the figures that docs/figures.md reports, measured on this machine by tests/bench.py,
+//! tests/bench_network.py and tests/bench_load_balancer.py.
 
 use crate::{demo, setup, shell};
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// All, or with the word `network` only the network's. Other arguments go to the programs.
+/// All, or with the word `network` or `load-balancer` only these. Other arguments go to the programs.
 pub fn run(arguments: &[&str]) -> Result<()> {
     setup::for_tests()?;
     let python = setup::python()?;
     let fogbank = demo::build_fogbank()?;
     match arguments {
         ["network", rest @ ..] => network(&python, &fogbank, rest),
+        ["load-balancer", rest @ ..] => load_balancer(&python, &fogbank, rest),
         _ => {
             let mut bench = program(&python, "tests/bench.py", &fogbank);
             bench.arg("--api").arg(demo::build_api()?);
             shell::run(bench.args(arguments))?;
-            network(&python, &fogbank, &[])
+            network(&python, &fogbank, &[])?;
+            load_balancer(&python, &fogbank, &[])
         }
     }
 }
 
 fn network(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()> {
     let mut bench = program(python, "tests/bench_network.py", fogbank);
+    bench
+        .arg("--xtask")
+        .arg(std::env::current_exe().context("find this program")?)
+        .args(arguments);
+    shell::run(&mut bench)
+}
+
+fn load_balancer(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()> {
+    setup::for_load_balancer_bench()?;
+    let mut bench = program(python, "tests/bench_load_balancer.py", fogbank);
     bench
         .arg("--xtask")
         .arg(std::env::current_exe().context("find this program")?)

@@ -19,7 +19,7 @@ What one does with this repository.
   cargo xtask demo [--once]   build, start a region, deploy the reference architecture, show that it serves
   cargo xtask test            every test: unit, kernel, scenarios with real clients; installs what they need
   cargo xtask check           format, lints, walls between the crates
-  cargo xtask bench           measure what docs/figures.md reports (release build); bench network: only the network
+  cargo xtask bench           measure what docs/figures.md reports (release build); bench network | load-balancer: only these
   cargo xtask models          trim the service models anew from the installed botocore
 
 demo and test need a Linux host and root; run by an ordinary user they build as that user and ask sudo for the rest.

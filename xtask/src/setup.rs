@@ -15,6 +15,15 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
+/// What the load balancer is measured beside, and with. Only `cargo xtask bench` wants these.
+const FOR_LOAD_BALANCER_BENCH: &[(&str, &str)] = &[
+    ("h2load", "nghttp2-client"),
+    ("haproxy", "haproxy"),
+    ("nginx", "nginx-light"),
+    ("openssl", "openssl"),
+    ("wrk", "wrk"),
+];
+
 /// What scripts import, in the versions that they were tried with.
 const PYTHON_PACKAGES: &[&str] = &["boto3==1.43.11"];
 
@@ -23,16 +32,21 @@ const FOR_DEMO: &[&str] = &["python3"];
 
 /// Installs the missing Debian packages of those that tests use.
 pub fn for_tests() -> Result<()> {
-    programs(|_| true)
+    programs(PROGRAMS, |_| true)
+}
+
+/// Installs what the load balancer's figures need beside.
+pub fn for_load_balancer_bench() -> Result<()> {
+    programs(FOR_LOAD_BALANCER_BENCH, |_| true)
 }
 
 /// The same for the demo, which uses less.
 pub fn for_demo() -> Result<()> {
-    programs(|program| FOR_DEMO.contains(&program))
+    programs(PROGRAMS, |program| FOR_DEMO.contains(&program))
 }
 
-fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {
-    let missing: Vec<&str> = PROGRAMS
+fn programs(known: &[(&str, &'static str)], wanted: impl Fn(&str) -> bool) -> Result<()> {
+    let missing: Vec<&str> = known
         .iter()
         .filter(|(program, _)| wanted(program))
         .filter(|(program, _)| !is_installed(program))
@@ -81,9 +95,41 @@ fn install(packages: &[&str]) -> Result<()> {
         shell::run(&mut command)
     };
     apt(&["update", "-qq"])?;
+    let _quiet = NoServices::begin()?;
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
     arguments.extend(packages);
     apt(&arguments).with_context(|| format!("this host needs: {}", packages.join(" ")))
+}
+
+/// While it lives, packages don't start the services they bring (haproxy and nginx would take the machine's port 80).
+/// <https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt>
+struct NoServices {
+    /// The machine may have a policy of its own, which stays.
+    is_ours: bool,
+}
+
+impl NoServices {
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+    fn begin() -> Result<Self> {
+        let is_ours = !Path::new(Self::POLICY).exists();
+        if is_ours {
+            let write = format!(
+                "printf '#!/bin/sh\\nexit 101\\n' > {0} && chmod 755 {0}",
+                Self::POLICY
+            );
+            shell::run(shell::as_root("sh").args(["-c", &write]))?;
+        }
+        Ok(Self { is_ours })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.is_ours {
+            let _ = shell::run(shell::as_root("rm").args(["-f", Self::POLICY]));
+        }
+    }
 }
 
 /// A Python that has what the scripts import: the machine's, or one in an environment below `target`.

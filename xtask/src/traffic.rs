@@ -1,4 +1,4 @@
-//! The two ends of a measured path, for tests/bench_network.py, which starts each in a namespace of its own. Not for
+//! The two ends of a measured path, for tests/bench_network.py and tests/bench_load_balancer.py, which start each in a namespace of its own. Not for
 //! people: the loop is all there is, so that what is measured is the path.
 //!
 //! An end that serves runs until it is killed. The other prints its figures as one line of JSON.
@@ -25,8 +25,15 @@ pub fn run(arguments: &[&str]) -> Result<()> {
             let length = Duration::from_millis(ms.parse()?);
             bulk(address.parse()?, streams.parse()?, length)
         }
+        ["web-socket-echo", address] => web_socket_echo(address.parse()?),
+        ["web-socket", address, connections, ms] => {
+            let length = Duration::from_millis(ms.parse()?);
+            web_socket(address.parse()?, connections.parse()?, length)
+        }
+        ["idle", address, count] => idle(address.parse()?, count.parse()?),
         _ => bail!(
-            "echo ADDRESS | sink ADDRESS | request ADDRESS COUNT | connect ADDRESS COUNT | bulk ADDRESS STREAMS MS"
+            "echo ADDRESS | sink ADDRESS | request ADDRESS COUNT | connect ADDRESS COUNT | bulk ADDRESS STREAMS MS | \
+             web-socket-echo ADDRESS | web-socket ADDRESS CONNECTIONS MS | idle ADDRESS COUNT"
         ),
     }
 }
@@ -130,4 +137,98 @@ fn send(mut stream: TcpStream, started: Instant, length: Duration) -> Result<u64
     stream.shutdown(Shutdown::Write)?;
     stream.read_to_end(&mut Vec::new())?;
     Ok(bytes)
+}
+
+/// A frame of 64 bytes as a client sends it: two bytes of head, four of mask.
+const FRAME: usize = 70;
+
+/// Switches protocols for whoever asks, and sends back what comes in frames' size.
+fn web_socket_echo(address: SocketAddr) -> Result<()> {
+    let listener = listen(address)?;
+    loop {
+        let (mut stream, _) = listener.accept()?;
+        std::thread::spawn(move || -> Result<()> {
+            stream.set_nodelay(true)?;
+            read_head(&mut stream)?;
+            stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")?;
+            let mut frame = [0; FRAME];
+            while stream.read_exact(&mut frame).is_ok() {
+                stream.write_all(&frame)?;
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Everything up to the empty line, and not a byte more.
+fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(head)
+}
+
+/// Connections that each send a frame, wait for it to come back, and so on until the time is over.
+fn web_socket(address: SocketAddr, connections: usize, length: Duration) -> Result<()> {
+    let opened = (0..connections).map(|_| {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.write_all(b"GET /socket HTTP/1.1\r\nHost: bench.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")?;
+        let head = read_head(&mut stream)?;
+        if !head.starts_with(b"HTTP/1.1 101") {
+            bail!("no switch: {}", String::from_utf8_lossy(&head));
+        }
+        Ok(stream)
+    });
+    let opened = opened.collect::<Result<Vec<_>>>()?;
+    let started = Instant::now();
+    let mut times = std::thread::scope(|scope| {
+        let talks: Vec<_> = opened
+            .into_iter()
+            .map(|stream| scope.spawn(move || talk(stream, started, length)))
+            .collect();
+        let said = talks.into_iter().map(|talk| talk.join());
+        said.map(|times| times.unwrap_or_else(|_| bail!("a talk panicked")))
+            .collect::<Result<Vec<_>>>()
+    })?
+    .concat();
+    times.sort();
+    let at = |part: usize| times.get(times.len().saturating_sub(1) * part / 100);
+    println!(
+        "{{\"messages\": {}, \"p99_us\": {:.2}}}",
+        times.len(),
+        at(99).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+    );
+    Ok(())
+}
+
+fn talk(mut stream: TcpStream, started: Instant, length: Duration) -> Result<Vec<Duration>> {
+    let mut frame = [7; FRAME];
+    let mut times = Vec::new();
+    while started.elapsed() < length {
+        let sent = Instant::now();
+        stream.write_all(&frame)?;
+        stream.read_exact(&mut frame)?;
+        times.push(sent.elapsed());
+    }
+    Ok(times)
+}
+
+/// Holds connections that have asked once, until its input ends.
+fn idle(address: SocketAddr, count: usize) -> Result<()> {
+    let held = (0..count).map(|_| {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"GET /1k HTTP/1.1\r\nHost: bench.test\r\n\r\n")?;
+        read_head(&mut stream)?;
+        stream.read_exact(&mut [0; 1024])?;
+        Ok(stream)
+    });
+    let held = held.collect::<Result<Vec<_>>>()?;
+    println!("held");
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    drop(held);
+    Ok(())
 }
