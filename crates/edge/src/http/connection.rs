@@ -16,12 +16,10 @@ use super::answer::{self, Manner};
 use super::body::Body;
 use super::buffer::Buffer;
 use super::clock::unix_time_s;
+use super::decision::{Deciding, Verdict};
 use super::exchange;
 use super::pump::read;
-use super::request::{Facts, Refusal, Request, read_request};
-use super::rewrite::{Origin, write_request};
-use super::route::{Action, Matched};
-use super::target::Group;
+use super::request::{Facts, Refusal, read_request};
 use super::timer::Timer;
 use super::worker::{Entered, Routes};
 
@@ -58,21 +56,6 @@ pub enum Flow {
     Linger,
     /// The answer is torn: the client must see that.
     Abort,
-}
-
-/// What becomes of a request.
-enum Verdict {
-    Forward {
-        group: Arc<Group>,
-        facts: Facts,
-    },
-    /// The answer stands in `out`.
-    Answer {
-        status: u16,
-        facts: Facts,
-    },
-    Refuse(Refusal),
-    Close,
 }
 
 pub async fn serve(entered: Entered, stream: TcpStream, peer: SocketAddr, port: u16) {
@@ -213,19 +196,13 @@ impl Connection {
         let read = read_request(inbox.filled(), |request| {
             let mut facts = request.facts.clone();
             facts.keep_alive &= may_go_on;
-            let matched = listener.matching(request, peer.ip());
-            entered
-                .worker
-                .counters
-                .rule_evaluations
-                .add(matched.evaluations);
-            let ctx = Deciding {
-                entered,
+            let deciding = Deciding {
+                worker: &entered.worker,
                 routes,
                 peer: *peer,
                 port: *port,
             };
-            ctx.act(out, request, &matched, facts)
+            deciding.decide(listener, out, request, facts)
         });
         match read {
             Ok(None) => None,
@@ -343,65 +320,5 @@ impl Connection {
         };
         // Whatever comes of it, the connection ends.
         let _ = timeout(LINGER, rest).await;
-    }
-}
-
-/// What an action needs to know of the connection.
-struct Deciding<'c> {
-    entered: &'c Entered,
-    routes: &'c Routes,
-    peer: SocketAddr,
-    port: u16,
-}
-
-impl Deciding<'_> {
-    fn act(
-        &self,
-        out: &mut Vec<u8>,
-        request: &Request<'_, '_>,
-        matched: &Matched<'_>,
-        mut facts: Facts,
-    ) -> Verdict {
-        let worker = &self.entered.worker;
-        out.clear();
-        if let Action::Forward(forward) = matched.action
-            && let Some(group) = forward
-                .next()
-                .and_then(|place| self.routes.groups.get(place))
-        {
-            let origin = Origin {
-                peer: self.peer,
-                listener_port: self.port,
-                dns_name: &self.routes.dns_name,
-                trace_id: worker.dice.trace_id(unix_time_s()),
-            };
-            write_request(out, request, &origin, &self.routes.attributes);
-            let group = group.clone();
-            return Verdict::Forward { group, facts };
-        }
-        // A client that waits for 100 Continue may send its body or not: the connection can't go on.
-        facts.keep_alive &= !facts.expects_continue || facts.body.is_done();
-        let manner = Manner {
-            keep_alive: facts.keep_alive,
-            is_head: facts.is_head,
-            unix_time_s: unix_time_s(),
-        };
-        let status = match matched.action {
-            Action::Redirect(redirect) => {
-                worker.counters.redirects.add(1);
-                answer::write_redirect(out, redirect, request, self.port, manner);
-                redirect.status_code
-            }
-            Action::FixedResponse(fixed) => {
-                worker.counters.fixed_responses.add(1);
-                answer::write_fixed(out, fixed, manner);
-                fixed.status_code
-            }
-            Action::Forward(_) => {
-                answer::write_error(out, 503, manner);
-                503
-            }
-        };
-        Verdict::Answer { status, facts }
     }
 }

@@ -16,6 +16,7 @@ mod connect;
 mod connection;
 mod control;
 mod counters;
+mod decision;
 mod exchange;
 mod health;
 mod pattern;

@@ -1,0 +1,102 @@
+//! What becomes of a request: phases match rule and act. Used by `connection` (HTTP/1.x) and `h2`, which
+//! translate to and from HTTP/1.1 around it; no I/O.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::answer::{self, Manner};
+use super::clock::unix_time_s;
+use super::request::{Facts, Refusal, Request};
+use super::rewrite::{Origin, write_request};
+use super::route::{Action, Listener, Matched};
+use super::target::Group;
+use super::worker::{Routes, Worker};
+
+/// What becomes of a request.
+pub enum Verdict {
+    Forward {
+        group: Arc<Group>,
+        facts: Facts,
+    },
+    /// The answer stands in `out`.
+    Answer {
+        status: u16,
+        facts: Facts,
+    },
+    Refuse(Refusal),
+    Close,
+}
+
+/// What an action needs to know of the connection.
+pub struct Deciding<'c> {
+    pub worker: &'c Worker,
+    pub routes: &'c Routes,
+    pub peer: SocketAddr,
+    pub port: u16,
+}
+
+impl Deciding<'_> {
+    /// Writes into `out` what goes to the target or, as HTTP/1.1, what the client gets.
+    pub fn decide(
+        &self,
+        listener: &Listener,
+        out: &mut Vec<u8>,
+        request: &Request<'_, '_>,
+        facts: Facts,
+    ) -> Verdict {
+        let matched = listener.matching(request, self.peer.ip());
+        let counters = &self.worker.counters;
+        counters.rule_evaluations.add(matched.evaluations);
+        self.act(out, request, &matched, facts)
+    }
+
+    fn act(
+        &self,
+        out: &mut Vec<u8>,
+        request: &Request<'_, '_>,
+        matched: &Matched<'_>,
+        mut facts: Facts,
+    ) -> Verdict {
+        let worker = self.worker;
+        out.clear();
+        if let Action::Forward(forward) = matched.action
+            && let Some(group) = forward
+                .next()
+                .and_then(|place| self.routes.groups.get(place))
+        {
+            let origin = Origin {
+                peer: self.peer,
+                listener_port: self.port,
+                dns_name: &self.routes.dns_name,
+                trace_id: worker.dice.trace_id(unix_time_s()),
+            };
+            write_request(out, request, &origin, &self.routes.attributes);
+            let group = group.clone();
+            return Verdict::Forward { group, facts };
+        }
+        // A client that waits for 100 Continue may send its body or not: the connection can't go on.
+        facts.keep_alive &= !facts.expects_continue || facts.body.is_done();
+        let manner = Manner {
+            keep_alive: facts.keep_alive,
+            is_head: facts.is_head,
+            unix_time_s: unix_time_s(),
+        };
+        let status = match matched.action {
+            Action::Redirect(redirect) => {
+                worker.counters.redirects.add(1);
+                answer::write_redirect(out, redirect, request, self.port, manner);
+                redirect.status_code
+            }
+            Action::FixedResponse(fixed) => {
+                worker.counters.fixed_responses.add(1);
+                answer::write_fixed(out, fixed, manner);
+                fixed.status_code
+            }
+            Action::Forward(_) => {
+                answer::write_error(out, 503, manner);
+                503
+            }
+        };
+        Verdict::Answer { status, facts }
+    }
+}
