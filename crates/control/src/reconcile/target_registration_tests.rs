@@ -1,7 +1,7 @@
 use crate::model::ecs::fixture::{World, scope};
 use fogbank_types::status::TaskPhase;
 
-fn targets(world: &World) -> Vec<(std::net::Ipv4Addr, bool)> {
+fn targets(world: &World) -> Vec<(std::net::IpAddr, bool)> {
     let group = world
         .region
         .tx

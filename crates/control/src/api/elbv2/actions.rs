@@ -1,7 +1,9 @@
 //! Actions as shapes and as rows.
 
 use crate::model::elb::{Refusal, invalid, not_offered};
-use fogbank_types::elb::{ActionKind, WeightedGroup};
+use fogbank_types::elb::{
+    ActionKind, AuthenticateOidc, JwtClaim, JwtValidation, OnUnauthenticated, WeightedGroup,
+};
 use fogbank_wire::elbv2 as wire;
 
 type Row = fogbank_types::elb::Action;
@@ -185,6 +187,7 @@ fn render_one(action: &Row) -> wire::Action {
         ActionKind::Forward {
             groups,
             stickiness_seconds,
+            stickiness_enabled,
         } => {
             let single = match groups.as_slice() {
                 [group] => Some(group.target_group_arn.clone()),
@@ -196,7 +199,7 @@ fn render_one(action: &Row) -> wire::Action {
             };
             let stickiness = wire::TargetGroupStickinessConfig {
                 duration_seconds: stickiness_seconds.map(|seconds| seconds as i32),
-                enabled: Some(false),
+                enabled: Some(*stickiness_enabled),
             };
             wire::Action {
                 r#type: "forward".to_owned(),
@@ -245,6 +248,55 @@ fn render_one(action: &Row) -> wire::Action {
             }),
             ..plain
         },
+        ActionKind::AuthenticateOidc(oidc) => wire::Action {
+            r#type: "authenticate-oidc".to_owned(),
+            authenticate_oidc_config: Some(render_oidc(oidc)),
+            ..plain
+        },
+        ActionKind::JwtValidation(jwt) => wire::Action {
+            r#type: "jwt-validation".to_owned(),
+            jwt_validation_config: Some(render_jwt(jwt)),
+            ..plain
+        },
+    }
+}
+
+/// The client secret is never told.
+fn render_oidc(oidc: &AuthenticateOidc) -> wire::AuthenticateOidcActionConfig {
+    let on_unauthenticated = match oidc.on_unauthenticated {
+        OnUnauthenticated::Deny => "deny",
+        OnUnauthenticated::Allow => "allow",
+        OnUnauthenticated::Authenticate => "authenticate",
+    };
+    let extra = oidc.extra_params.iter();
+    wire::AuthenticateOidcActionConfig {
+        issuer: oidc.issuer.clone(),
+        authorization_endpoint: oidc.authorization_endpoint.clone(),
+        token_endpoint: oidc.token_endpoint.clone(),
+        user_info_endpoint: oidc.user_info_endpoint.clone(),
+        client_id: oidc.client_id.clone(),
+        client_secret: None,
+        session_cookie_name: Some(oidc.session_cookie_name.clone()),
+        scope: Some(oidc.scope.clone()),
+        session_timeout: Some(oidc.session_timeout_s as i64),
+        authentication_request_extra_params: (!oidc.extra_params.is_empty())
+            .then(|| extra.map(|(k, v)| (k.clone(), v.clone())).collect()),
+        on_unauthenticated_request: Some(on_unauthenticated.to_owned()),
+        use_existing_client_secret: None,
+    }
+}
+
+fn render_jwt(jwt: &JwtValidation) -> wire::JwtValidationActionConfig {
+    let claim = |claim: &JwtClaim| wire::JwtValidationActionAdditionalClaim {
+        format: claim.format.clone(),
+        name: claim.name.clone(),
+        values: claim.values.clone(),
+    };
+    wire::JwtValidationActionConfig {
+        jwks_endpoint: jwt.jwks_endpoint.clone(),
+        issuer: jwt.issuer.clone(),
+        additional_claims: (!jwt.additional_claims.is_empty())
+            .then(|| jwt.additional_claims.iter().map(claim).collect()),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::model::elb::conditions::field;
 use crate::model::elb::{Refusal, invalid, not_offered};
-use fogbank_types::Ipv4Cidr;
 use fogbank_types::elb::Condition;
+use fogbank_types::{IpCidr, Ipv4Cidr, Ipv6Cidr};
 use fogbank_wire::elbv2 as wire;
 
 pub fn parse(conditions: Vec<wire::RuleCondition>) -> Result<Vec<Condition>, Refusal> {
@@ -139,13 +139,13 @@ fn either(
     }
 }
 
-fn block(text: &str) -> Result<Ipv4Cidr, Refusal> {
-    if text.contains(':') {
-        return Err(not_offered(
-            "An IPv6 address block in a 'source-ip' condition",
-        ));
-    }
-    text.parse().map_err(|_| {
+fn block(text: &str) -> Result<IpCidr, Refusal> {
+    let parsed = if text.contains(':') {
+        text.parse::<Ipv6Cidr>().map(IpCidr::V6).ok()
+    } else {
+        text.parse::<Ipv4Cidr>().map(IpCidr::V4).ok()
+    };
+    parsed.ok_or_else(|| {
         invalid(format!(
             "Condition value '{text}' of 'source-ip' must be a valid CIDR"
         ))
@@ -183,6 +183,28 @@ fn render_one(condition: &Condition) -> wire::RuleCondition {
             http_header_config: Some(wire::HttpHeaderConditionConfig {
                 http_header_name: Some(name.clone()),
                 values: Some(values.clone()),
+                ..Default::default()
+            }),
+            ..plain
+        },
+        Condition::HostHeaderRegex(values) => wire::RuleCondition {
+            host_header_config: Some(wire::HostHeaderConditionConfig {
+                regex_values: Some(values.clone()),
+                ..Default::default()
+            }),
+            ..plain
+        },
+        Condition::PathPatternRegex(values) => wire::RuleCondition {
+            path_pattern_config: Some(wire::PathPatternConditionConfig {
+                regex_values: Some(values.clone()),
+                ..Default::default()
+            }),
+            ..plain
+        },
+        Condition::HttpHeaderRegex { name, values } => wire::RuleCondition {
+            http_header_config: Some(wire::HttpHeaderConditionConfig {
+                http_header_name: Some(name.clone()),
+                regex_values: Some(values.clone()),
                 ..Default::default()
             }),
             ..plain

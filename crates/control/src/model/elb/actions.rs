@@ -36,6 +36,7 @@ pub fn check(
         ActionKind::Forward {
             groups,
             stickiness_seconds,
+            ..
         } => {
             if stickiness_seconds.is_some_and(|seconds| !(1..=604_800).contains(&seconds)) {
                 return Err(invalid(
@@ -50,6 +51,9 @@ pub fn check(
             content_type,
             body,
         } => check_fixed_response(*status, content_type.as_deref(), body.as_deref()),
+        ActionKind::AuthenticateOidc(_) | ActionKind::JwtValidation(_) => Err(invalid(
+            "An action of type 'forward', 'redirect' or 'fixed-response' must be specified",
+        )),
     }
 }
 

@@ -7,9 +7,9 @@ use fogbank_types::elb::Condition;
 /// The condition's name in the API.
 pub fn field(condition: &Condition) -> &'static str {
     match condition {
-        Condition::HostHeader(_) => "host-header",
-        Condition::PathPattern(_) => "path-pattern",
-        Condition::HttpHeader { .. } => "http-header",
+        Condition::HostHeader(_) | Condition::HostHeaderRegex(_) => "host-header",
+        Condition::PathPattern(_) | Condition::PathPatternRegex(_) => "path-pattern",
+        Condition::HttpHeader { .. } | Condition::HttpHeaderRegex { .. } => "http-header",
         Condition::HttpRequestMethod(_) => "http-request-method",
         Condition::QueryString(_) => "query-string",
         Condition::SourceIp(_) => "source-ip",
@@ -70,7 +70,10 @@ fn patterns(condition: &Condition) -> Vec<&str> {
             .iter()
             .flat_map(|(key, value)| key.as_deref().into_iter().chain([value.as_str()]))
             .collect(),
-        Condition::SourceIp(_) => Vec::new(),
+        Condition::SourceIp(_)
+        | Condition::HostHeaderRegex(_)
+        | Condition::PathPatternRegex(_)
+        | Condition::HttpHeaderRegex { .. } => Vec::new(),
     }
 }
 

@@ -5,7 +5,6 @@ use crate::model::tx::Tx;
 use fogbank_types::elb::*;
 use fogbank_types::status::{Health, LoadBalancerNodeStatus, TargetHealth, TargetState};
 use fogbank_types::*;
-use std::net::Ipv4Addr;
 
 pub struct Region {
     pub tx: Tx,
@@ -107,13 +106,13 @@ impl Region {
         &mut self,
         eni_id: &EniId,
         group_arn: &str,
-        targets: &[(Ipv4Addr, u16, Health)],
+        targets: &[(impl Into<std::net::IpAddr> + Copy, u16, Health)],
     ) {
-        let state = |(ip, port, health): &(Ipv4Addr, u16, Health)| TargetState {
-            ip: *ip,
-            port: *port,
-            health: *health,
-            reason: (*health != Health::Healthy).then(|| "Target.Timeout".to_owned()),
+        let state = |&(ip, port, health): &(_, u16, Health)| TargetState {
+            ip: Into::into(ip),
+            port,
+            health,
+            reason: (health != Health::Healthy).then(|| "Target.Timeout".to_owned()),
             description: None,
         };
         let row = TargetHealth {

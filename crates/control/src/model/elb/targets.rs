@@ -14,7 +14,7 @@ use fogbank_types::ec2::{Eni, EniOwner, Subnet, Vpc};
 use fogbank_types::elb::{LoadBalancer, Target, TargetGroup};
 use fogbank_types::status::{Health, TargetState};
 use fogbank_types::{Ipv4Cidr, Scope, Snapshot, Timestamp};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Quota "Targets per Application Load Balancer" (fact ALB-9).
 const MAX_TARGETS: usize = 1000;
@@ -31,7 +31,7 @@ const ALLOWED_OUTSIDE: [(Ipv4Addr, u8); 4] = [
 /// A target as a caller names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedTarget {
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// `None` = the group's port.
     pub port: Option<u16>,
     /// A zone's name or `all`.
@@ -52,9 +52,13 @@ impl NamedTarget {
             )));
         }
         let ip = id
-            .parse()
+            .parse::<Ipv4Addr>()
             .map_err(|_| invalid(format!("The IP address '{id}' is not a valid IPv4 address")))?;
-        Ok(Self { ip, port, zone })
+        Ok(Self {
+            ip: ip.into(),
+            port,
+            zone,
+        })
     }
 }
 
@@ -85,7 +89,7 @@ impl State {
 /// A target with its health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetReport {
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     pub port: u16,
     /// `None` = `all`, outside the VPC.
     pub zone: Option<String>,
@@ -118,7 +122,7 @@ pub fn deregister(
 
 fn plainly((ip, port): &(Ipv4Addr, u16)) -> NamedTarget {
     NamedTarget {
-        ip: *ip,
+        ip: IpAddr::V4(*ip),
         port: Some(*port),
         zone: None,
     }
@@ -241,7 +245,12 @@ fn zone_of(
     group: &TargetGroup,
     named: &NamedTarget,
 ) -> Result<Option<String>, Refusal> {
-    let ip = named.ip;
+    let IpAddr::V4(ip) = named.ip else {
+        return Err(invalid(format!(
+            "The IP address '{}' is not a valid IPv4 address",
+            named.ip
+        )));
+    };
     let vpc = snapshot.vpcs.get(scope, &group.vpc_id);
     if vpc.is_some_and(|vpc| holds(vpc, ip)) {
         return zone_inside(snapshot, scope, group, named).map(Some);
@@ -274,7 +283,12 @@ fn zone_inside(
     group: &TargetGroup,
     named: &NamedTarget,
 ) -> Result<String, Refusal> {
-    let ip = named.ip;
+    let IpAddr::V4(ip) = named.ip else {
+        return Err(invalid(format!(
+            "The IP address '{}' is not a valid IPv4 address",
+            named.ip
+        )));
+    };
     let subnet: &Subnet = snapshot
         .subnets
         .in_scope(scope)

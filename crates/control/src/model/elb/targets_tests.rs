@@ -7,7 +7,7 @@ fn ip(text: &str) -> Ipv4Addr {
 
 fn named(address: &str, port: Option<u16>, zone: Option<&str>) -> NamedTarget {
     NamedTarget {
-        ip: ip(address),
+        ip: ip(address).into(),
         port,
         zone: zone.map(str::to_owned),
     }

@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn forwarded(action: &Action) -> impl Iterator<Item = &str> {
     let groups = match &action.kind {
         ActionKind::Forward { groups, .. } => groups.as_slice(),
-        ActionKind::Redirect { .. } | ActionKind::FixedResponse { .. } => &[],
+        ActionKind::Redirect { .. }
+        | ActionKind::FixedResponse { .. }
+        | ActionKind::AuthenticateOidc(_)
+        | ActionKind::JwtValidation(_) => &[],
     };
     groups.iter().map(|group| group.target_group_arn.as_str())
 }
