@@ -23,6 +23,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("iam", "Iam"),
     ("sts", "Sts"),
     ("logs", "Logs"),
+    ("acm", "Acm"),
 ];
 
 /// Names of the prelude that the generated code or of ours that the generated code uses plainly.
@@ -643,6 +644,16 @@ fn snake_case(name: &str) -> String {
 /// `\w`, `\d`, `\s`, `\S` their ASCII forms, as Java has them.
 fn translate_pattern(source: &str) -> String {
     let mut out = String::from(r"\A(?:");
+    // The regex crate has no look-ahead; ACM's domain labels use it to say "starts with no hyphen".
+    let source = source
+        .replace(
+            "(?!-)[A-Za-z0-9-]{0,62}[A-Za-z0-9]",
+            "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
+        )
+        .replace(
+            "(?!-)[A-Za-z0-9-]{1,62}[A-Za-z0-9]",
+            "[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]",
+        );
     let mut in_class = false;
     let mut chars = source.chars().peekable();
     while let Some(c) = chars.next() {

@@ -115,6 +115,7 @@ fn round_trips(operation: &Operation) -> (RoundTrip, RoundTrip) {
         Service::Iam => crate::iam::ROUND_TRIPS,
         Service::Sts => crate::sts::ROUND_TRIPS,
         Service::Logs => crate::logs::ROUND_TRIPS,
+        Service::Acm => crate::acm::ROUND_TRIPS,
     };
     let (_, input, output) = table
         .iter()

@@ -84,5 +84,7 @@ services! {
     /// AWS STS.
     sts,
     /// Amazon CloudWatch Logs.
-    logs
+    logs,
+    /// AWS Certificate Manager.
+    acm
 }

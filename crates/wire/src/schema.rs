@@ -26,6 +26,7 @@ pub enum Service {
     Iam,
     Sts,
     Logs,
+    Acm,
 }
 
 /// What a service's model says about it as a whole.
@@ -51,7 +52,7 @@ pub struct ServiceSchema {
 }
 
 impl Service {
-    pub const ALL: [Service; 8] = [
+    pub const ALL: [Service; 9] = [
         Service::Ec2,
         Service::Elbv2,
         Service::Ecs,
@@ -60,6 +61,7 @@ impl Service {
         Service::Iam,
         Service::Sts,
         Service::Logs,
+        Service::Acm,
     ];
 
     pub fn schema(self) -> &'static ServiceSchema {
@@ -72,6 +74,7 @@ impl Service {
             Service::Iam => &crate::iam::SERVICE,
             Service::Sts => &crate::sts::SERVICE,
             Service::Logs => &crate::logs::SERVICE,
+            Service::Acm => &crate::acm::SERVICE,
         }
     }
 
@@ -90,6 +93,7 @@ impl Service {
             Service::Iam => "iam",
             Service::Sts => "sts",
             Service::Logs => "logs",
+            Service::Acm => "acm",
         }
     }
 

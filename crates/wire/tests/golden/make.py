@@ -29,7 +29,7 @@ from botocore.utils import percent_encode_sequence
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE.parents[3] / "models"
-SERVICES = ["ec2", "elbv2", "ecs", "ecr", "route53", "iam", "sts", "logs"]
+SERVICES = ["ec2", "elbv2", "ecs", "ecr", "route53", "iam", "sts", "logs", "acm"]
 REQUEST_ID = "00000000-0000-4000-8000-000000000000"
 SCOPE = "AKIAIOSFODNN7EXAMPLE/20260102/eu-west-1/{}/aws4_request"
 
@@ -37,7 +37,10 @@ SCOPE = "AKIAIOSFODNN7EXAMPLE/20260102/eu-west-1/{}/aws4_request"
 CANDIDATES = [
     "word", "1", "404", "HTTP", "ipv4pool-coip-0a1b", "ipam-pool-0a1b", "d29yZA==",
     "sha256:0123456789abcdef", "123456789012", "01234567-89ab-cdef-0123-456789abcdef",
-    "192.0.2.44", "/", "/path/", "v1", "47.60", "arn:aws:iam::123456789012:role/word", "us-west-1",
+    "www.example.com", "192.0.2.44", "/", "/path/", "v1", "47.60", "arn:aws:iam::123456789012:role/word", "us-west-1",
+    "arn:aws:acm:us-west-1:123456789012:certificate/word", "arn:aws:acm-pca:us-west-1:123456789012:certificate-authority/word",
+    "-----BEGIN CERTIFICATE-----\nd29yZA==\n-----END CERTIFICATE-----\n",
+    "-----BEGIN PRIVATE KEY-----\nd29yZA==\n-----END PRIVATE KEY-----\n",
 ]
 
 
