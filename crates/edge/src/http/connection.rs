@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::answer::{self, Manner};
@@ -20,6 +19,7 @@ use super::decision::{Deciding, Verdict};
 use super::exchange;
 use super::pump::read;
 use super::request::{Facts, Refusal, read_request};
+use super::stream::{ClientStream, TlsFacts};
 use super::timer::Timer;
 use super::worker::{Entered, Routes};
 
@@ -33,7 +33,10 @@ const UNREAD_HEAD_BYTES: usize = 16 * 1024;
 
 pub struct Connection {
     pub entered: Entered,
-    pub stream: TcpStream,
+    pub stream: ClientStream,
+    /// None: a plain connection.
+    #[allow(dead_code)] // Until headers and logs read it.
+    pub tls: Option<Arc<TlsFacts>>,
     pub peer: SocketAddr,
     pub port: u16,
     pub inbox: Buffer,
@@ -58,12 +61,19 @@ pub enum Flow {
     Abort,
 }
 
-pub async fn serve(entered: Entered, stream: TcpStream, peer: SocketAddr, port: u16) {
+pub async fn serve(
+    entered: Entered,
+    stream: ClientStream,
+    tls: Option<Arc<TlsFacts>>,
+    peer: SocketAddr,
+    port: u16,
+) {
     let routes = entered.worker.routes();
     let mut connection = Connection {
         timer: Timer::new(routes.idle_timeout()),
         entered,
         stream,
+        tls,
         peer,
         port,
         inbox: Buffer::default(),
@@ -303,7 +313,11 @@ impl Connection {
                     Poll::Pending => return timer.poll_expired(cx).map(|()| false),
                 }
             }
-            Poll::Ready(true)
+            // The TLS session may still hold some of it.
+            match stream.as_mut().poll_flush(cx) {
+                Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
+                Poll::Pending => timer.poll_expired(cx).map(|()| false),
+            }
         })
         .await;
         entered.worker.counters.processed_bytes.add(sent as u64);

@@ -10,8 +10,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
 use super::body::Body;
@@ -22,6 +20,7 @@ use super::pump::{Pump, PumpError, read};
 use super::request::Facts;
 use super::response::{BadResponse, HEAD_MAX_BYTES, Response, read_response};
 use super::rewrite::{Delivery, write_response, write_switch};
+use super::stream::{ClientStream, TargetStream};
 use super::target::{Group, Target};
 use super::tether::Tether;
 use super::timer::Timer;
@@ -112,14 +111,14 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
 }
 
 /// A new connection, or the status to answer with.
-async fn open(target: &Target, timeout_ms: u64) -> Result<TcpStream, u16> {
+async fn open(target: &Target, timeout_ms: u64) -> Result<TargetStream, u16> {
     match timeout(
         Duration::from_millis(timeout_ms.max(1)),
         connect(target.address()),
     )
     .await
     {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => Ok(TargetStream::Plain(stream)),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => Err(504),
         Ok(Err(_)) => Err(502),
         Err(_) => Err(504),
@@ -130,7 +129,7 @@ async fn open(target: &Target, timeout_ms: u64) -> Result<TcpStream, u16> {
 async fn conclude(
     connection: &mut Connection,
     target: &Target,
-    upstream: TcpStream,
+    upstream: TargetStream,
     outcome: Outcome,
     facts: &Facts,
 ) -> Flow {
@@ -170,7 +169,7 @@ async fn conclude(
 /// One attempt on one connection.
 async fn exchange(
     connection: &mut Connection,
-    upstream: &mut TcpStream,
+    upstream: &mut TargetStream,
     request: &mut Pump,
     facts: &Facts,
     group: &Group,
@@ -187,13 +186,9 @@ async fn exchange(
     let buffers = &entered.worker.buffers;
     let counters = &entered.worker.counters;
     timer.set(idle_timeout);
-    let (client_reader, client_writer) = stream.split();
-    let (target_reader, target_writer) = upstream.split();
     let mut attempt = Attempt {
-        client_reader,
-        client_writer,
-        target_reader,
-        target_writer,
+        client: stream,
+        target: upstream,
         inbox,
         outbox: Buffer::default(),
         request,
@@ -226,10 +221,8 @@ async fn exchange(
 }
 
 struct Attempt<'a> {
-    client_reader: ReadHalf<'a>,
-    client_writer: WriteHalf<'a>,
-    target_reader: ReadHalf<'a>,
-    target_writer: WriteHalf<'a>,
+    client: &'a mut ClientStream,
+    target: &'a mut TargetStream,
     inbox: &'a mut Buffer,
     outbox: Buffer,
     request: &'a mut Pump,
@@ -288,7 +281,7 @@ impl Attempt<'_> {
         if self.sink_failed || self.request.is_done() {
             return None;
         }
-        let sides = (&mut self.client_reader, &mut self.target_writer);
+        let sides = (&mut *self.client, &mut *self.target);
         match self
             .request
             .poll(cx, self.inbox, self.buffers, sides, progress)
@@ -335,7 +328,7 @@ impl Attempt<'_> {
                 Ok(Head::Partial) => {}
             }
             let room = self.outbox.room_to_grow(self.buffers);
-            match ready!(read(cx, &mut self.target_reader, room)) {
+            match ready!(read(cx, self.target, room)) {
                 Ok(count @ 1..) => {
                     self.outbox.grew_by(count);
                     *progress = true;
@@ -349,7 +342,7 @@ impl Attempt<'_> {
         let Some((pump, ending)) = &mut self.response else {
             return Poll::Pending;
         };
-        let sides = (&mut self.target_reader, &mut self.client_writer);
+        let sides = (&mut *self.target, &mut *self.client);
         Poll::Ready(
             match ready!(pump.poll(cx, &mut self.outbox, self.buffers, sides, progress)) {
                 Ok(()) => {
@@ -425,24 +418,24 @@ impl Attempt<'_> {
                 return Poll::Ready(());
             }
             if !up_done {
-                let sides = (&mut self.client_reader, &mut self.target_writer);
+                let sides = (&mut *self.client, &mut *self.target);
                 match up.poll(cx, self.inbox, self.buffers, sides, &mut progress) {
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Ready(Ok(())) => {
                         up_done = true;
                         // Half-closed: the other half may still have something to say.
-                        let _ = Pin::new(&mut self.target_writer).poll_shutdown(cx);
+                        let _ = Pin::new(&mut *self.target).poll_shutdown(cx);
                     }
                     Poll::Pending => {}
                 }
             }
             if !down_done {
-                let sides = (&mut self.target_reader, &mut self.client_writer);
+                let sides = (&mut *self.target, &mut *self.client);
                 match down.poll(cx, &mut self.outbox, self.buffers, sides, &mut progress) {
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Ready(Ok(())) => {
                         down_done = true;
-                        let _ = Pin::new(&mut self.client_writer).poll_shutdown(cx);
+                        let _ = Pin::new(&mut *self.client).poll_shutdown(cx);
                     }
                     Poll::Pending => {}
                 }

@@ -27,6 +27,7 @@ pub(crate) mod request;
 mod response;
 mod rewrite;
 mod route;
+mod stream;
 mod table;
 mod target;
 mod tether;
@@ -37,6 +38,7 @@ pub use compile::compile;
 pub use control::{Counts, Event, GroupHealth};
 pub use counters::{GroupCounts, NodeCounts};
 pub use process::{Config, ProcessError, run, serve, socket_path, table_path};
+pub use stream::TlsFacts;
 pub use table::*;
 pub use worker::Worker;
 

@@ -40,6 +40,8 @@ pub struct Pump {
     suffix: &'static [u8],
     /// How much of the piece is written.
     sent: usize,
+    /// The sink holds nothing back of what is written.
+    flushed: bool,
     /// The piece under way is the last.
     ended: bool,
     /// Nothing was read from the source since the start: the message can be sent once more.
@@ -64,6 +66,7 @@ impl Pump {
             payload: 0..0,
             suffix: b"",
             sent: 0,
+            flushed: true,
             ended: false,
             replay: None,
             moved_bytes: 0,
@@ -76,7 +79,7 @@ impl Pump {
     }
 
     pub fn is_done(&self) -> bool {
-        self.ended && self.sent == self.piece_length()
+        self.ended && self.sent == self.piece_length() && self.flushed
     }
 
     /// The message needed nothing that was not there at the start.
@@ -122,8 +125,13 @@ impl Pump {
             while self.sent < self.piece_length() {
                 let count = ready!(self.write(cx, source, writer)).map_err(|_| PumpError::Sink)?;
                 *progress = true;
+                self.flushed = false;
                 self.sent += count;
                 self.moved_bytes += count as u64;
+            }
+            if !self.flushed {
+                ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(|_| PumpError::Sink)?;
+                self.flushed = true;
             }
             if self.ended {
                 return Poll::Ready(Ok(()));

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fogbank_types::status::Health;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::clock::Dice;
 use super::counters::GroupCounters;
 use super::lock;
+use super::stream::TargetStream;
 use super::table::{self, Algorithm, HealthCheck};
 use super::tether::{Slab, Tether};
 
@@ -68,7 +68,7 @@ pub struct Record {
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    stream: TargetStream,
     since: Instant,
 }
 
@@ -304,17 +304,17 @@ impl Target {
 
     /// A kept-alive connection: the one used last, whose other end has most likely not closed yet. For a
     /// request that could not be repeated the kernel is asked, too.
-    pub fn take_idle(&self, can_repeat: bool) -> Option<TcpStream> {
+    pub fn take_idle(&self, can_repeat: bool) -> Option<TargetStream> {
         let mut idle = lock(&self.idle);
-        while let Some(Idle { stream, .. }) = idle.pop() {
-            if is_quiet(&stream) && (can_repeat || is_open(&stream)) {
+        while let Some(Idle { mut stream, .. }) = idle.pop() {
+            if stream.is_quiet() && (can_repeat || stream.is_open()) {
                 return Some(stream);
             }
         }
         None
     }
 
-    pub fn give_back(&self, stream: TcpStream) {
+    pub fn give_back(&self, stream: TargetStream) {
         if self.is_gone() || self.is_draining() {
             return;
         }
@@ -330,7 +330,7 @@ impl Target {
     /// Closes connections that lay idle too long, or that the target has closed.
     pub fn sweep(&self, idle_timeout: Duration) {
         lock(&self.idle)
-            .retain(|idle| idle.since.elapsed() < idle_timeout && is_quiet(&idle.stream));
+            .retain_mut(|idle| idle.since.elapsed() < idle_timeout && idle.stream.is_quiet());
     }
 
     /// One of its connections turned out stale: the others most likely are.
@@ -359,18 +359,6 @@ impl Record {
             description: Some("Initial health checks in progress".into()),
         }
     }
-}
-
-/// Nothing to read and not closed, as far as is known without asking the kernel.
-fn is_quiet(stream: &TcpStream) -> bool {
-    matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
-}
-
-/// The same by the kernel's word of this moment.
-fn is_open(stream: &TcpStream) -> bool {
-    use rustix::net::{RecvFlags, recv};
-    let looked = recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-    matches!(looked, Err(rustix::io::Errno::AGAIN))
 }
 
 /// A request that a target works on.

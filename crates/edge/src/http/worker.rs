@@ -20,6 +20,7 @@ use super::buffer::Buffers;
 use super::clock::Dice;
 use super::control::{Counts, GroupHealth};
 use super::counters::Counters;
+use super::stream::ClientStream;
 use super::table::{Attributes, Table};
 use super::target::Group;
 use super::tether::{Slab, Tether};
@@ -293,7 +294,7 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
         };
         let entered = worker.enter();
         tokio::spawn(async move {
-            connection::serve(entered, stream, peer, port).await;
+            connection::serve(entered, ClientStream::Plain(stream), None, peer, port).await;
             drop(permit);
         });
     }

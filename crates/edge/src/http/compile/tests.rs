@@ -273,14 +273,19 @@ fn an_interface_of_somebody_else_has_no_table() {
 }
 
 #[test]
-fn a_group_of_another_protocol_has_no_targets() {
+fn a_group_keeps_its_protocol_and_version() {
     let mut snapshot = snapshot();
     let row = elb::TargetGroup {
+        protocol: "HTTPS".into(),
         protocol_version: "GRPC".into(),
         ..group("group-1")
     };
     snapshot.target_groups.insert(Arc::new(row), 2);
-    assert!(compiled(&snapshot, 1.0).target_groups[0].targets.is_empty());
+    let group = &compiled(&snapshot, 1.0).target_groups[0];
+    assert_eq!(
+        (group.protocol, group.version),
+        (Protocol::Https, Version::Grpc)
+    );
 }
 
 #[test]

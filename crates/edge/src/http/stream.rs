@@ -1,0 +1,160 @@
+//! A client's or a target's connection, plain or TLS. Used by `connection`, `exchange`, `target`, `health`.
+//!
+//! The plain side is the socket itself: a match, and nothing else. What is written to the TLS side may wait in
+//! the session until it is flushed, so whoever writes flushes before waiting for the other side.
+//! Both directions are polled by one task: a stream is never split.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::{client, server};
+
+/// From a client to the node.
+#[derive(Debug)]
+pub enum ClientStream {
+    Plain(TcpStream),
+    #[allow(dead_code)] // Until listeners make it.
+    Tls(Box<server::TlsStream<TcpStream>>),
+}
+
+/// From the node to a target.
+#[derive(Debug)]
+pub enum TargetStream {
+    Plain(TcpStream),
+    #[allow(dead_code)] // Until target groups make it.
+    Tls(Box<client::TlsStream<TcpStream>>),
+}
+
+/// What a TLS handshake with a client came to. For logs, headers and redirects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// As AWS writes it in logs and headers: `TLSv1.2`, `TLSv1.3`.
+    pub version: &'static str,
+    /// OpenSSL's name, which AWS uses: `ECDHE-RSA-AES128-GCM-SHA256`, `TLS_AES_128_GCM_SHA256`.
+    pub cipher: &'static str,
+    /// `h2`, if it was agreed on.
+    pub is_h2: bool,
+    /// The name the client asked for.
+    pub server_name: Option<String>,
+    /// The ARN of the certificate that was shown.
+    pub certificate: String,
+    pub resumed: bool,
+    pub handshake_ms: u64,
+    /// The client's certificates, leaf first, DER; empty without mutual TLS or when it showed none.
+    pub client_chain: Vec<Vec<u8>>,
+    /// Headers that tell the target about TLS and the client's certificate, each with its line's end. Fixed for
+    /// the connection's life; the client's own headers of these names are dropped.
+    pub headers: Vec<u8>,
+}
+
+macro_rules! stream {
+    ($name:ident) => {
+        impl $name {
+            pub fn tcp(&self) -> &TcpStream {
+                match self {
+                    Self::Plain(stream) => stream,
+                    Self::Tls(stream) => stream.get_ref().0,
+                }
+            }
+
+            /// Closing resets the connection: what came is known to be torn.
+            pub fn set_zero_linger(&self) -> io::Result<()> {
+                self.tcp().set_zero_linger()
+            }
+        }
+
+        impl AsyncRead for $name {
+            #[inline]
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                room: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    Self::Plain(stream) => Pin::new(stream).poll_read(cx, room),
+                    Self::Tls(stream) => Pin::new(stream).poll_read(cx, room),
+                }
+            }
+        }
+
+        impl AsyncWrite for $name {
+            #[inline]
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+                    Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+                }
+            }
+
+            #[inline]
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                parts: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+                    Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+                }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            #[inline]
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    Self::Plain(_) => Poll::Ready(Ok(())),
+                    Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+                }
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+                    Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+                }
+            }
+        }
+    };
+}
+
+stream!(ClientStream);
+stream!(TargetStream);
+
+impl TargetStream {
+    /// Nothing to read and not closed, as far as is known without asking the kernel. Session tickets that came
+    /// after the last answer are taken up.
+    pub fn is_quiet(&mut self) -> bool {
+        match self {
+            Self::Plain(stream) => {
+                matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Self::Tls(stream) => {
+                let mut byte = [0];
+                let mut room = ReadBuf::new(&mut byte);
+                let mut cx = Context::from_waker(Waker::noop());
+                Pin::new(stream).poll_read(&mut cx, &mut room).is_pending()
+            }
+        }
+    }
+
+    /// The same by the kernel's word of this moment.
+    pub fn is_open(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let looked = recv(
+            self.tcp(),
+            &mut [0; 1],
+            RecvFlags::PEEK | RecvFlags::DONTWAIT,
+        );
+        matches!(looked, Err(rustix::io::Errno::AGAIN))
+    }
+}
