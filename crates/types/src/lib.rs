@@ -22,6 +22,7 @@ pub mod route53;
 pub mod snapshot;
 pub mod status;
 pub mod time;
+pub mod tls_policy;
 pub mod traffic;
 
 pub use cidr::{IpCidr, Ipv4Cidr, Ipv6Cidr, MacAddr};

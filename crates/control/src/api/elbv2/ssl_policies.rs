@@ -4,7 +4,7 @@ use super::page;
 use crate::api::{ApiError, Context};
 use crate::model::elb::Refusal;
 use crate::model::elb::limits;
-use crate::model::elb::ssl_policies::{self, POLICIES};
+use fogbank_types::tls_policy::{self, POLICIES, TlsCipher, TlsPolicy, TlsVersion};
 use fogbank_wire::elbv2::*;
 use std::collections::BTreeSet;
 
@@ -12,15 +12,14 @@ pub fn describe(
     _: &Context,
     input: DescribeSSLPoliciesInput,
 ) -> Result<DescribeSSLPoliciesOutput, ApiError> {
-    let all: Vec<&ssl_policies::SslPolicy> = match input.names.filter(|names| !names.is_empty()) {
+    let all: Vec<&TlsPolicy> = match input.names.filter(|names| !names.is_empty()) {
         None => POLICIES.iter().collect(),
         Some(mut names) => {
             // One that is named twice is told of once: pages go by name.
             let mut seen = BTreeSet::new();
             names.retain(|name| seen.insert(name.clone()));
             let known = |name: &String| {
-                let known = POLICIES.iter().find(|policy| policy.name == name);
-                known.ok_or_else(|| Refusal::SslPolicyNotFound(name.clone()))
+                tls_policy::find(name).ok_or_else(|| Refusal::SslPolicyNotFound(name.clone()))
             };
             names.iter().map(known).collect::<Result<_, _>>()?
         }
@@ -44,15 +43,21 @@ pub fn describe(
     })
 }
 
-fn render(policy: &ssl_policies::SslPolicy) -> SslPolicy {
-    let cipher = |(at, name): (usize, &str)| Cipher {
-        name: Some(name.to_owned()),
+fn render(policy: &TlsPolicy) -> SslPolicy {
+    let cipher = |(at, cipher): (usize, &TlsCipher)| Cipher {
+        name: Some(cipher.name.to_owned()),
         priority: Some(at as i32 + 1),
     };
     SslPolicy {
         ciphers: Some(policy.ciphers().enumerate().map(cipher).collect()),
         name: Some(policy.name.to_owned()),
-        ssl_protocols: Some(policy.protocols().map(str::to_owned).collect()),
+        ssl_protocols: Some(
+            policy
+                .protocols()
+                .map(TlsVersion::as_str)
+                .map(str::to_owned)
+                .collect(),
+        ),
         supported_load_balancer_types: Some(vec!["application".to_owned(), "network".to_owned()]),
     }
 }

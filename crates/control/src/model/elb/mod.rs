@@ -15,7 +15,6 @@ pub mod listeners;
 pub mod load_balancer_attributes;
 pub mod load_balancers;
 pub mod rules;
-pub mod ssl_policies;
 pub mod subnets;
 pub mod tags;
 pub mod target_group_attributes;

@@ -64,3 +64,25 @@ pub fn groups_of(snapshot: &Snapshot, scope: &Scope, load_balancer_arn: &str) ->
         .map(|(group, _)| group)
         .collect()
 }
+
+/// The ARNs of the load balancers whose listeners have the certificate: what Certificate Manager calls InUseBy, and
+/// why it does not delete it.
+pub fn of_certificate(snapshot: &Snapshot, scope: &Scope, certificate_arn: &str) -> Vec<String> {
+    let users: BTreeSet<String> = snapshot
+        .listeners
+        .in_scope(scope)
+        .filter(|listener| listener.certificates.iter().any(|c| c == certificate_arn))
+        .map(|listener| listener.load_balancer_arn.clone())
+        .collect();
+    users.into_iter().collect()
+}
+
+/// The ARNs of the listeners that verify clients with the trust store.
+pub fn of_trust_store(snapshot: &Snapshot, scope: &Scope, trust_store_arn: &str) -> Vec<String> {
+    let names = |listener: &&std::sync::Arc<fogbank_types::elb::Listener>| {
+        let mutual = listener.mutual_authentication.as_ref();
+        mutual.and_then(|m| m.trust_store_arn.as_deref()) == Some(trust_store_arn)
+    };
+    let listeners = snapshot.listeners.in_scope(scope).filter(names);
+    listeners.map(|listener| listener.arn.clone()).collect()
+}
