@@ -11,13 +11,16 @@ const CRATES: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("wire", &["types"]),
     ("store", &["types"]),
-    ("control", &["types", "wire", "store"]),
+    ("pki", &[]),
+    ("control", &["types", "wire", "store", "pki"]),
     ("net", &["types"]),
-    ("edge", &["types", "store"]),
+    ("edge", &["types", "store", "pki"]),
     ("node", &["types", "store", "net", "edge"]),
     (
         "fogbank",
-        &["types", "wire", "store", "control", "net", "edge", "node"],
+        &[
+            "types", "wire", "store", "pki", "control", "net", "edge", "node",
+        ],
     ),
 ];
 

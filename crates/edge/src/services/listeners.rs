@@ -20,9 +20,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::authority::Authority;
 use super::doors::{self, Door, Place};
 use super::exchange::{self, Limits, Way};
+use super::leaves::Leaves;
 use crate::clients::Clients;
 use crate::namespace::{Identity, NamespaceError, Protocols, SocketMaker, Sockets, with_causes};
 
@@ -85,12 +85,12 @@ impl Drop for Open {
 }
 
 impl Shared {
-    pub fn new(authority: Authority, counters: Arc<Counters>) -> Result<Self, rustls::Error> {
+    pub fn new(leaves: Leaves, counters: Arc<Counters>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(authority));
+            .with_cert_resolver(Arc::new(leaves));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             tls: TlsAcceptor::from(Arc::new(config)),

@@ -3,18 +3,18 @@
 //!
 //! Rows go `process` -> `doors` -> `listeners`; bytes go `listeners` -> `exchange` (which asks `admission` for each
 //! request) -> the API's endpoint. `doors`, `admission` and `refusal` are pure. Nothing here has state but the
-//! authority's key and certificate in the data folder (decision 9).
+//! authority's key and certificate in the data folder (decisions 9 and 13).
 
 mod admission;
-mod authority;
 mod doors;
 mod exchange;
+mod leaves;
 mod listeners;
 mod process;
 mod refusal;
 mod responses;
 
-pub use authority::{AuthorityError, certificate};
+pub use leaves::LeafError;
 pub use process::{ServicesError, run, serve};
 
 #[cfg(test)]

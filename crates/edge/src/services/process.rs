@@ -6,13 +6,14 @@
 use std::io;
 use std::sync::Arc;
 
+use fogbank_pki::Authority;
 use fogbank_store::remote::Client;
 use fogbank_store::{Follower, Store};
 use fogbank_types::{RegionConfig, Snapshot};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::authority::{Authority, AuthorityError};
+use super::leaves::{LeafError, Leaves};
 use super::listeners::{Counters, Listeners, Shared};
 use crate::namespace::NamespaceError;
 
@@ -21,8 +22,8 @@ const FOLLOWED: [&str; 2] = ["vpc-endpoint", "eni"];
 
 #[derive(Debug, Error)]
 pub enum ServicesError {
-    #[error("the region's certificate authority")]
-    Authority(#[from] AuthorityError),
+    #[error("the region's certificates")]
+    Leaves(#[from] LeafError),
     #[error("setting up TLS")]
     Tls(#[from] rustls::Error),
     #[error(transparent)]
@@ -57,8 +58,8 @@ async fn serve_counted(
     store: Arc<dyn Store>,
     counters: Arc<Counters>,
 ) -> Result<(), ServicesError> {
-    let authority = Authority::open(&config.data_dir)?;
-    let shared = Shared::new(authority, counters)?;
+    let authority = Authority::open(&config.data_dir).map_err(LeafError::from)?;
+    let shared = Shared::new(Leaves::new(authority)?, counters)?;
     let mut listeners = Listeners::new(config, shared)?;
     let mut snapshot = Snapshot::default();
     // The public doors need no rows.

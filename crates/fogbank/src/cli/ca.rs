@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 
 pub fn run(arguments: &RegionArguments) -> Result<()> {
     let config = region::config(arguments)?;
-    let certificate = fogbank_edge::services::certificate(&config.data_dir)
+    let certificate = fogbank_pki::authority::certificate(&config.data_dir)
         .context("the region's certificate authority cannot be read")?;
     show(&certificate)
 }

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::http::request::read_request;
-use crate::services::authority::Authority;
 use crate::services::doors::Door;
 use crate::services::exchange::{Limits, Way};
+use crate::services::leaves::Leaves;
 use crate::services::listeners::{Counters, Shared, accept};
 
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -119,9 +119,10 @@ impl Bed {
     /// With an API that may be elsewhere than the door believes.
     pub async fn before(api: Api, endpoint: SocketAddr, door: Door, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::open(folder.path()).unwrap();
-        let certificate = crate::services::certificate(folder.path()).unwrap();
-        let shared = Shared::new(authority, Arc::new(Counters::default())).unwrap();
+        let authority = fogbank_pki::Authority::open(folder.path()).unwrap();
+        let certificate = authority.certificate().to_owned();
+        let leaves = Leaves::new(authority).unwrap();
+        let shared = Shared::new(leaves, Arc::new(Counters::default())).unwrap();
         let way = Arc::new(Way {
             door,
             endpoint,

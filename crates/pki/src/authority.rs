@@ -1,40 +1,29 @@
-//! The region's own certificate authority, and the certificates that the doors show.
+//! The region's own certificate authority.
 //!
 //! Key and certificate live in `<data>/ca` and last as long as the region's state; whoever trusts the certificate
-//! trusts this region alone. Leaf certificates are made when a name is first asked for (by SNI) and are kept in
-//! memory. What must stay true: the key is readable by its owner only, and never leaves this host.
+//! trusts this region alone. Every process that signs opens it for itself. What must stay true: the key is readable by
+//! its owner only, and never leaves this host.
 
-use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    Issuer, KeyUsagePurpose, SerialNumber,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use ring::rand::{SecureRandom, SystemRandom};
 use thiserror::Error;
+
+use crate::certificate::{Certificate, CertificateError};
+use crate::key::KeyPair;
 
 const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "certificate.pem";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AUTHORITY_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-/// Clients refuse leaf certificates of more than 398 days.
-const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// A leaf this old is made anew.
-const LEAF_RENEWAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Leaves in memory; guests may ask for any number of names.
-const LEAVES_MAX: usize = 256;
-/// Shown to clients that name nobody, or somebody who is none of AWS's.
-const DEFAULT_NAME: &str = "ec2.us-east-1.amazonaws.com";
-/// Only names under these are vouched for.
-const DOMAINS: [&str; 3] = ["amazonaws.com", "api.aws", "on.aws"];
 
 #[derive(Debug, Error)]
 pub enum AuthorityError {
@@ -42,24 +31,29 @@ pub enum AuthorityError {
     File { path: PathBuf, source: io::Error },
     #[error("making a certificate: {0}")]
     Make(#[from] rcgen::Error),
-    #[error("using a certificate: {0}")]
-    Use(#[from] rustls::Error),
+    #[error("reading a certificate: {0}")]
+    Read(#[from] CertificateError),
+    #[error("the system has no random bytes")]
+    Random,
 }
 
 /// See the module.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, rcgen::KeyPair>,
     /// In PEM, for those who are to trust it.
     certificate: String,
-    /// One key for all leaves of this process.
-    leaf_key: KeyPair,
-    /// By the names that they are for.
-    leaves: Mutex<HashMap<Vec<String>, Leaf>>,
 }
 
-struct Leaf {
-    made: SystemTime,
-    key: Arc<CertifiedKey>,
+/// What a certificate of the authority is to say.
+pub struct Leaf<'a> {
+    /// Of hosts, with wildcards as they are; the first is the subject's.
+    pub names: &'a [String],
+    /// Milliseconds since the epoch.
+    pub not_before_ms: i64,
+    /// Milliseconds since the epoch.
+    pub not_after_ms: i64,
+    /// RSA keys may be used for key exchange too, as in TLS 1.2's oldest ciphers.
+    pub key_encipherment: bool,
 }
 
 impl std::fmt::Debug for Authority {
@@ -73,8 +67,8 @@ impl Authority {
     /// The one in `<data>/ca`, made now if there is none.
     pub fn open(data_dir: &Path) -> Result<Self, AuthorityError> {
         let dir = data_dir.join("ca");
-        let key = KeyPair::from_pem(&kept(&dir, KEY, 0o600, || {
-            Ok(KeyPair::generate()?.serialize_pem())
+        let key = rcgen::KeyPair::from_pem(&kept(&dir, KEY, 0o600, || {
+            Ok(rcgen::KeyPair::generate()?.serialize_pem())
         })?)?;
         let params = authority_params(&key);
         let certificate = kept(&dir, CERTIFICATE, 0o644, || {
@@ -83,48 +77,46 @@ impl Authority {
         Ok(Self {
             issuer: Issuer::new(params, key),
             certificate,
-            leaf_key: KeyPair::generate()?,
-            leaves: Mutex::default(),
         })
     }
 
-    /// The certificate for a name, with its key.
-    fn leaf(&self, server_name: Option<&str>) -> Result<Arc<CertifiedKey>, AuthorityError> {
-        let names = names(server_name);
-        let now = SystemTime::now();
-        let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Leaf { made, key }) = leaves.get(&names)
-            && now
-                .duration_since(*made)
-                .is_ok_and(|age| age < LEAF_RENEWAL)
-        {
-            return Ok(key.clone());
-        }
-        if leaves.len() >= LEAVES_MAX {
-            leaves.clear();
-        }
-        let key = Arc::new(self.make_leaf(&names, now)?);
-        let leaf = Leaf {
-            made: now,
-            key: key.clone(),
-        };
-        leaves.insert(names, leaf);
-        Ok(key)
+    /// In PEM, for those who are to trust it.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
     }
 
-    fn make_leaf(&self, names: &[String], now: SystemTime) -> Result<CertifiedKey, AuthorityError> {
-        let mut params = CertificateParams::new(names)?;
-        params.distinguished_name = named(&names[0]);
-        params.not_before = (now - DAY).into();
-        params.not_after = (now + LEAF_LIFE).into();
+    /// A certificate for TLS servers, for that key; in DER.
+    pub fn issue(&self, leaf: &Leaf<'_>, key: &KeyPair) -> Result<Vec<u8>, AuthorityError> {
+        let mut params = CertificateParams::new(leaf.names)?;
+        params.distinguished_name =
+            leaf.names
+                .first()
+                .map_or_else(DistinguishedName::new, |name| {
+                    // A common name has 64 characters at most (RFC 5280, appendix A); clients look at the others.
+                    let short = leaf.names.iter().find(|name| name.len() <= 64);
+                    named(short.unwrap_or(name))
+                });
+        params.serial_number = Some(serial()?);
+        params.not_before = at(leaf.not_before_ms).into();
+        params.not_after = at(leaf.not_after_ms).into();
+        params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if leaf.key_encipherment {
+            params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+        }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let leaf = params.signed_by(&self.leaf_key, &self.issuer)?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
-        let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
-        let chain: Vec<CertificateDer<'static>> = vec![leaf.der().clone()];
-        Ok(CertifiedKey::new(chain, key))
+        let made = params.signed_by(&key.pair, &self.issuer)?;
+        Ok(made.der().to_vec())
+    }
+
+    /// The same, read.
+    pub fn issue_certificate(
+        &self,
+        leaf: &Leaf<'_>,
+        key: &KeyPair,
+    ) -> Result<Certificate, AuthorityError> {
+        Ok(Certificate::from_der(&self.issue(leaf, key)?)?)
     }
 }
 
@@ -139,16 +131,21 @@ pub fn certificate(data_dir: &Path) -> Result<String, AuthorityError> {
     }
 }
 
-impl ResolvesServerCert for Authority {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.leaf(hello.server_name())
-            .inspect_err(|error| tracing::warn!(%error, "no certificate can be shown"))
-            .ok()
-    }
+fn at(ms: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(ms.max(0).unsigned_abs())
+}
+
+/// 127 random bits: two certificates of one issuer never share a number (RFC 5280, 4.1.2.2), even for the same key.
+fn serial() -> Result<SerialNumber, AuthorityError> {
+    let mut bytes = [0; 16];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| AuthorityError::Random)?;
+    bytes[0] = (bytes[0] & 0x7f) | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
 }
 
 /// The same for the same key, so that the certificate in the file stays the issuer of new leaves.
-fn authority_params(key: &KeyPair) -> CertificateParams {
+fn authority_params(key: &rcgen::KeyPair) -> CertificateParams {
     let now = SystemTime::now();
     let mut params = CertificateParams::default();
     let id = params.key_identifier(key);
@@ -167,31 +164,9 @@ fn authority_params(key: &KeyPair) -> CertificateParams {
 
 fn named(name: &str) -> DistinguishedName {
     let mut names = DistinguishedName::new();
-    // A common name has 64 characters at most (RFC 5280, appendix A); clients look at the alternative names.
     let common: String = name.chars().take(64).collect();
     names.push(DnType::CommonName, common);
     names
-}
-
-/// The alternative names of the certificate for a server name: all of its domain, as AWS's are, so that there are
-/// few certificates.
-fn names(server_name: Option<&str>) -> Vec<String> {
-    let name = server_name.map(str::to_ascii_lowercase);
-    let vouched = name.filter(|name| {
-        DOMAINS.iter().any(|domain| {
-            name.strip_suffix(domain)
-                .and_then(|front| front.strip_suffix('.'))
-                .is_some_and(|front| !front.is_empty())
-        })
-    });
-    let name = vouched.unwrap_or_else(|| DEFAULT_NAME.to_owned());
-    match name.split_once('.') {
-        // Not for all of `amazonaws.com`: clients take no wildcard so wide.
-        Some((_, parent)) if !DOMAINS.contains(&parent) => {
-            vec![format!("*.{parent}"), parent.to_owned()]
-        }
-        _ => vec![name],
-    }
 }
 
 /// A file's text; if it is not there, it is made, and whoever makes it first wins.
@@ -244,6 +219,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::key::KeyAlgorithm;
 
     #[test]
     fn an_authority_is_the_same_after_a_restart_and_its_key_is_its_own() {
@@ -268,37 +244,47 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_aws_are_vouched_for() {
-        let of = |name| names(Some(name)).join(" ");
-        assert_eq!(
-            of("EC2.us-east-1.amazonaws.com"),
-            "*.us-east-1.amazonaws.com us-east-1.amazonaws.com"
-        );
-        assert_eq!(
-            of("1.dkr.ecr.us-east-1.amazonaws.com"),
-            "*.dkr.ecr.us-east-1.amazonaws.com dkr.ecr.us-east-1.amazonaws.com"
-        );
-        assert_eq!(of("sts.amazonaws.com"), "sts.amazonaws.com");
-        let default = names(None);
-        for name in [
-            "example.com",
-            "amazonaws.com",
-            "evilamazonaws.com",
-            ".amazonaws.com",
-            "x",
-        ] {
-            assert_eq!(names(Some(name)), default, "{name}");
-        }
+    fn a_certificate_says_what_was_asked_and_is_the_authoritys() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::open(folder.path()).unwrap();
+        let key = KeyPair::generate(KeyAlgorithm::EcPrime256v1).unwrap();
+        let names = ["example.com".to_owned(), "*.example.com".to_owned()];
+        let leaf = Leaf {
+            names: &names,
+            not_before_ms: 1_767_225_600_000,
+            not_after_ms: 1_784_332_800_000,
+            key_encipherment: false,
+        };
+        let issued = authority.issue_certificate(&leaf, &key).unwrap();
+        let root = &Certificate::read(authority.certificate().as_bytes()).unwrap()[0];
+        assert!(issued.is_issued_by(root) && root.is_authority() && root.is_self_signed());
+        assert_eq!(issued.dns_names(), names);
+        assert_eq!(issued.subject(), "CN=example.com");
+        assert!(issued.issuer().starts_with("fogbank region "));
+        assert_eq!(issued.not_before_ms(), leaf.not_before_ms);
+        assert_eq!(issued.not_after_ms(), leaf.not_after_ms);
+        assert_eq!(issued.key_usages(), ["DIGITAL_SIGNATURE"]);
+        assert!(!issued.is_authority());
+        let again = authority.issue_certificate(&leaf, &key).unwrap();
+        assert_ne!(issued.serial(), again.serial());
     }
 
     #[test]
-    fn names_without_end_take_a_bounded_memory() {
+    fn a_long_first_name_leaves_the_common_name_to_a_shorter_one() {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::open(folder.path()).unwrap();
-        for n in 0..LEAVES_MAX + 10 {
-            let name = format!("a.{n}.amazonaws.com");
-            authority.leaf(Some(&name)).unwrap();
-        }
-        assert!(authority.leaves.lock().unwrap().len() <= LEAVES_MAX);
+        let key = KeyPair::generate(KeyAlgorithm::EcPrime256v1).unwrap();
+        let names = [
+            format!("{}.example.com", "a".repeat(60)),
+            "b.example.com".to_owned(),
+        ];
+        let leaf = Leaf {
+            names: &names,
+            not_before_ms: 0,
+            not_after_ms: 1_784_332_800_000,
+            key_encipherment: false,
+        };
+        let issued = authority.issue_certificate(&leaf, &key).unwrap();
+        assert_eq!(issued.common_name().as_deref(), Some("b.example.com"));
     }
 }
