@@ -24,6 +24,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("sts", "Sts"),
     ("logs", "Logs"),
     ("acm", "Acm"),
+    ("cloudwatch", "Cloudwatch"),
 ];
 
 /// Names of the prelude that the generated code or of ours that the generated code uses plainly.
@@ -92,7 +93,7 @@ impl<'a> Writer<'a> {
             metadata: section("metadata"),
             operations: section("operations"),
             shapes: section("shapes"),
-            protocol: text(&model["metadata"], "protocol").unwrap(),
+            protocol: primary_protocol(&model["metadata"]),
             reached: BTreeSet::new(),
             out: String::new(),
         };
@@ -554,13 +555,16 @@ impl model::TypedOperation for {name} {{
 
     fn service(&mut self) {
         let of = |key: &str| self.metadata.get(key).and_then(Value::as_str);
-        let protocol = match self.protocol {
-            "ec2" => "Ec2Query",
-            "query" => "AwsQuery",
-            "rest-xml" => "RestXml",
-            "json" => "AwsJson",
-            other => panic!("no codec for the protocol {other}"),
-        };
+        let protocol = codec(self.protocol);
+        let others = self.metadata.get("protocols").and_then(Value::as_array);
+        let others: Vec<String> = others
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .filter(|name| *name != self.protocol)
+            .map(|name| format!("Protocol::{}", codec(name)))
+            .collect();
+        let others = others.join(", ");
         let namespace = match self.protocol {
             // AWS's replies have the slash, the model doesn't.
             "ec2" => format!("{}/", of("xmlNamespace").unwrap().trim_end_matches('/')),
@@ -579,6 +583,7 @@ impl model::TypedOperation for {name} {{
             "pub static SERVICE: ServiceSchema = ServiceSchema {{
     service: Service::{},
     protocol: Protocol::{protocol},
+    other_protocols: &[{others}],
     signing_name: {:?},
     endpoint_prefix: {prefix:?},
     api_version: {:?},
@@ -596,6 +601,27 @@ impl model::TypedOperation for {name} {{
             of("jsonVersion").unwrap_or(""),
         )
         .unwrap();
+    }
+}
+
+/// The one that refusals are written in before a request shows how it speaks. Of a service that speaks several,
+/// awsQuery: its clients are the oldest, and the others mark their requests.
+fn primary_protocol(metadata: &Value) -> &str {
+    let several = metadata.get("protocols").and_then(Value::as_array);
+    if several.is_some_and(|list| list.iter().any(|name| name == "query")) {
+        return "query";
+    }
+    text(metadata, "protocol").unwrap()
+}
+
+fn codec(protocol: &str) -> &'static str {
+    match protocol {
+        "ec2" => "Ec2Query",
+        "query" => "AwsQuery",
+        "rest-xml" => "RestXml",
+        "json" => "AwsJson",
+        "smithy-rpc-v2-cbor" => "RpcV2Cbor",
+        other => panic!("no codec for the protocol {other}"),
     }
 }
 

@@ -183,7 +183,12 @@ fn trim(model: &Value, names: &BTreeSet<String>) -> Result<Value> {
         ensure!(shape.contains_key("type"), "shape {name} has no type");
         shapes.insert(name, Value::Object(shape));
     }
-    let metadata = keep(&model["metadata"], METADATA_KEYS);
+    let mut metadata = keep(&model["metadata"], METADATA_KEYS);
+    // A service that speaks several is asked in each of them.
+    let protocols = &model["metadata"]["protocols"];
+    if protocols.as_array().is_some_and(|list| list.len() > 1) {
+        metadata.insert("protocols".to_owned(), protocols.clone());
+    }
     Ok(serde_json::json!({ "metadata": metadata, "operations": operations, "shapes": shapes }))
 }
 

@@ -219,7 +219,7 @@ async fn read_body(body: Incoming) -> Result<Bytes, Response<Body>> {
 
 /// Runs the handler and encodes what it says. The operation is in the model; it may still not be built.
 async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Bytes> {
-    let operation = call.operation;
+    let (operation, protocol) = (call.operation, call.protocol);
     let request_id = call.request_id.clone();
     let Some(handler) = shared.handlers.get(operation.service, operation.name) else {
         shared
@@ -227,10 +227,10 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
             .count_unbuilt(format!("{}:{}", operation.service.name(), operation.name));
         let error = fogbank_wire::unknown_operation(
             Some(operation.service),
-            operation.service.protocol(),
+            protocol,
             operation.name,
         );
-        return fogbank_wire::encode_error(operation.service, &error, &request_id);
+        return fogbank_wire::encode_error_in(protocol, operation.service, &error, &request_id);
     };
     let context = Context::new(
         caller(&call, host, shared.engine.config()),
@@ -255,8 +255,12 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
         run(&context, input)
     };
     match result {
-        Ok(output) => fogbank_wire::encode_output(operation, output, &request_id),
-        Err(ApiError(error)) => fogbank_wire::encode_error(operation.service, &error, &request_id),
+        Ok(output) => {
+            fogbank_wire::encode_output_in(protocol, operation, output, &request_id)
+        }
+        Err(ApiError(error)) => {
+            fogbank_wire::encode_error_in(protocol, operation.service, &error, &request_id)
+        }
     }
 }
 

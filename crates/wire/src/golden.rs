@@ -13,8 +13,8 @@ use http::{Request, Response};
 use serde_json::{Value as Json, json};
 
 use crate::generated::RoundTrip;
-use crate::schema::{Kind, Operation, Schema, Service};
-use crate::{Call, ServiceError, Value, encode_error, encode_output, route};
+use crate::schema::{Kind, Operation, Protocol, Schema, Service};
+use crate::{Call, ServiceError, Value, encode_error_in, encode_output_in, route};
 
 const REQUEST_ID: &str = "00000000-0000-4000-8000-000000000000";
 
@@ -116,6 +116,7 @@ fn round_trips(operation: &Operation) -> (RoundTrip, RoundTrip) {
         Service::Sts => crate::sts::ROUND_TRIPS,
         Service::Logs => crate::logs::ROUND_TRIPS,
         Service::Acm => crate::acm::ROUND_TRIPS,
+        Service::Cloudwatch => crate::cloudwatch::ROUND_TRIPS,
     };
     let (_, input, output) = table
         .iter()
@@ -133,8 +134,11 @@ fn send(request: &Json) -> Call {
         builder = builder.header(name, value.as_str().unwrap());
     }
     let (parts, ()) = builder.body(()).unwrap().into_parts();
-    route(&parts, text("body").as_bytes())
-        .unwrap_or_else(|refused| panic!("{request}: {refused:?}"))
+    let body = match request["body_base64"].as_str() {
+        Some(encoded) => STANDARD.decode(encoded).unwrap(),
+        None => text("body").as_bytes().to_vec(),
+    };
+    route(&parts, &body).unwrap_or_else(|refused| panic!("{request}: {refused:?}"))
 }
 
 fn response_json(response: &Response<Bytes>) -> Json {
@@ -143,11 +147,13 @@ fn response_json(response: &Response<Bytes>) -> Json {
         .iter()
         .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
         .collect();
-    json!({
-        "status": response.status().as_u16(),
-        "headers": headers,
-        "body": std::str::from_utf8(response.body()).unwrap(),
-    })
+    let mut json = json!({"status": response.status().as_u16(), "headers": headers});
+    if headers.contains_key("smithy-protocol") {
+        json["body_base64"] = json!(STANDARD.encode(response.body()));
+    } else {
+        json["body"] = json!(std::str::from_utf8(response.body()).unwrap());
+    }
+    json
 }
 
 fn output(operation: &Operation, content: &BTreeMap<String, Json>) -> Value {
@@ -158,38 +164,48 @@ fn output(operation: &Operation, content: &BTreeMap<String, Json>) -> Value {
         })
 }
 
-fn answers(operation: &Operation, content: &BTreeMap<String, Json>) -> [(&'static str, Json); 2] {
+/// What the keys of a protocol end with: nothing for a service's first.
+fn protocols(service: Service) -> Vec<(Protocol, &'static str)> {
+    let suffix = |protocol| match protocol {
+        Protocol::RpcV2Cbor => " smithy-rpc-v2-cbor",
+        _ => " json",
+    };
+    let others = service.schema().other_protocols.iter();
+    std::iter::once((service.protocol(), ""))
+        .chain(others.map(|other| (*other, suffix(*other))))
+        .collect()
+}
+
+fn answers(operation: &Operation, content: &BTreeMap<String, Json>) -> Vec<(String, Json)> {
     let shape = content["error_shape"].as_str().unwrap().to_owned();
     let error = ServiceError::of(operation.service, shape.leak(), "a <message> & more");
-    [
-        (
-            "response",
-            response_json(&encode_output(
-                operation,
-                output(operation, content),
-                REQUEST_ID,
-            )),
-        ),
-        (
-            "error",
-            response_json(&encode_error(operation.service, &error, REQUEST_ID)),
-        ),
-    ]
+    let mut answers = Vec::new();
+    for (protocol, suffix) in protocols(operation.service) {
+        let output = output(operation, content);
+        let response = encode_output_in(protocol, operation, output, REQUEST_ID);
+        let refusal = encode_error_in(protocol, operation.service, &error, REQUEST_ID);
+        answers.push((format!("response{suffix}"), response_json(&response)));
+        answers.push((format!("error{suffix}"), response_json(&refusal)));
+    }
+    answers
 }
 
 #[test]
 fn requests_are_read_as_their_client_meant_them() {
     each_operation(|operation, content| {
-        let call = send(&content["request"]);
-        assert_eq!(call.operation, operation);
-        assert_eq!(call.access_key, "AKIAIOSFODNN7EXAMPLE");
-        let global = operation.service.is_global();
-        assert_eq!(call.region, if global { "us-east-1" } else { "eu-west-1" });
-        assert_eq!(
-            to_json(operation.input, &call.input),
-            content["input"],
-            "{operation:?}"
-        );
+        for (protocol, suffix) in protocols(operation.service) {
+            let call = send(&content[&format!("request{suffix}")]);
+            assert_eq!(call.operation, operation);
+            assert_eq!(call.protocol, protocol);
+            assert_eq!(call.access_key, "AKIAIOSFODNN7EXAMPLE");
+            let global = operation.service.is_global();
+            assert_eq!(call.region, if global { "us-east-1" } else { "eu-west-1" });
+            assert_eq!(
+                to_json(operation.input, &call.input),
+                content["input"],
+                "{operation:?}{suffix}"
+            );
+        }
     });
 }
 
@@ -220,10 +236,10 @@ fn answers_have_the_bytes_that_their_client_understood() {
     each_operation(|operation, mut content| {
         for (key, answer) in answers(operation, &content) {
             if bless {
-                content.insert(key.to_owned(), answer);
+                content.insert(key, answer);
             } else {
                 assert_eq!(
-                    answer, content[key],
+                    answer, content[&key],
                     "{} {} {key}",
                     operation.service, operation.name
                 );

@@ -20,8 +20,8 @@ use crate::scalar;
 use crate::schema::{Kind, Schema};
 use crate::value::Value;
 
-/// PutLogEvents takes 10,000 events, the most of any list.
-const MAX_CONTAINERS: usize = 30_000;
+/// PutMetricData takes 1,000 metrics of 30 dimensions each, the most of any operation.
+const MAX_CONTAINERS: usize = 40_000;
 
 /// Reads a body as the input of an operation. No body at all is an empty object.
 pub fn decode(schema: &Schema, body: &[u8]) -> Result<Value, Malformed> {

@@ -4,8 +4,10 @@
 //! no bytes panic a decoder, memory is bounded by the size of the request, and whatever is
 //! malformed is refused with AWS's error, never widened or defaulted.
 
+mod cbor;
 #[cfg(test)]
 mod golden;
+mod gzip;
 mod json;
 mod malformed;
 mod query;
@@ -23,7 +25,9 @@ mod value;
 mod xml;
 
 pub use malformed::Malformed;
-pub use reply::{Detail, ServiceError, encode, encode_error, encode_output};
+pub use reply::{
+    Detail, ServiceError, encode, encode_error, encode_error_in, encode_output, encode_output_in,
+};
 pub use route::{
     Call, DEFAULT_REGION, Destination, Reason, Refused, destination, route, unknown_operation,
 };
@@ -86,5 +90,7 @@ services! {
     /// Amazon CloudWatch Logs.
     logs,
     /// AWS Certificate Manager.
-    acm
+    acm,
+    /// Amazon CloudWatch: metrics and alarms.
+    cloudwatch
 }

@@ -39,7 +39,7 @@ impl Malformed {
             (Protocol::Ec2Query, _) => "MalformedQueryString",
             (Protocol::AwsQuery, _) => "MalformedInput",
             (Protocol::RestXml, _) => "InvalidInput",
-            (Protocol::AwsJson, _) => "SerializationException",
+            (Protocol::AwsJson | Protocol::RpcV2Cbor, _) => "SerializationException",
         }
     }
 

@@ -1,7 +1,10 @@
 //! What is refused, and how: malformed requests of every protocol, and properties of the decoders.
 
+use std::io::Write;
 use std::sync::OnceLock;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::Request;
 use http::request::Parts;
 use proptest::prelude::*;
@@ -506,6 +509,76 @@ fn unknown_operations_get_a_client_error_of_their_protocol() {
     assert_eq!(refused.service, Some(Service::Ec2));
 }
 
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
+fn compressed(body: &[u8]) -> Result<Call, Refused> {
+    let authorization = authorization("monitoring", "eu-west-1");
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-encoding", "gzip"),
+    ];
+    route(&head("POST", "/", &headers), body)
+}
+
+#[test]
+fn a_compressed_body_is_read_within_bounds() {
+    let form = b"Action=PutMetricData&Version=2010-08-01&Namespace=n";
+    assert_eq!(
+        compressed(&gzip(form)).unwrap().operation.name,
+        "PutMetricData"
+    );
+    assert_refused(compressed(form), "MalformedInput", 400, "not gzip");
+    assert_refused(
+        compressed(&gzip(&vec![b'a'; 17 << 20])),
+        "MalformedInput",
+        400,
+        "beyond any limit",
+    );
+}
+
+#[test]
+fn a_service_of_three_protocols_answers_in_the_one_it_was_asked_in() {
+    let authorization = authorization("monitoring", "eu-west-1");
+    let refused = |target: &str, header: (&str, &str), body: &[u8]| {
+        let parts = head("POST", target, &[("authorization", &authorization), header]);
+        route(&parts, body).unwrap_err().response()
+    };
+    let header = |response: &http::Response<bytes::Bytes>, name: &str| {
+        let value = response.headers().get(name);
+        value.map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+    };
+    let json = refused(
+        "/",
+        ("x-amz-target", "GraniteServiceVersion20100801.DeleteAlarms"),
+        b"{}",
+    );
+    assert_eq!(header(&json, "content-type"), "application/x-amz-json-1.0");
+    assert_eq!(
+        header(&json, "x-amzn-query-error"),
+        "ValidationError;Sender"
+    );
+    let path = "/service/GraniteServiceVersion20100801/operation/DeleteAlarms";
+    let cbor = refused(path, ("smithy-protocol", "rpc-v2-cbor"), &[0xa0]);
+    assert_eq!(header(&cbor, "content-type"), "application/cbor");
+    assert_eq!(header(&cbor, "smithy-protocol"), "rpc-v2-cbor");
+    assert_eq!(
+        header(&cbor, "x-amzn-query-error"),
+        "ValidationError;Sender"
+    );
+    let form = refused("/", ("accept", "*/*"), b"Action=DeleteAlarms");
+    assert!(header(&form, "content-type").starts_with("text/xml"));
+    let unknown = refused(
+        "/service/GraniteServiceVersion20100801/operation/Nothing",
+        ("smithy-protocol", "rpc-v2-cbor"),
+        &[0xa0],
+    );
+    assert_eq!(unknown.status(), 400);
+}
+
 #[test]
 fn a_target_of_another_service_than_the_scope_is_unknown() {
     let authorization = authorization("logs", "eu-west-1");
@@ -712,12 +785,15 @@ fn golden_requests() -> &'static [(Parts, Vec<u8>)] {
             "route53/ChangeResourceRecordSets",
             "iam/CreateRole",
             "logs/PutLogEvents",
+            "cloudwatch/PutMetricData",
+            "cloudwatch/PutMetricData smithy-rpc-v2-cbor",
         ];
         let read = |name: &&str| {
+            let (name, protocol) = name.split_once(' ').unwrap_or((name, ""));
             let path = format!("{}/tests/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
             let content: serde_json::Value =
                 serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-            let request = &content["request"];
+            let request = &content[format!("request {protocol}").trim_end()];
             let headers: Vec<(&str, &str)> = request["headers"]
                 .as_object()
                 .unwrap()
@@ -729,7 +805,11 @@ fn golden_requests() -> &'static [(Parts, Vec<u8>)] {
                 request["target"].as_str().unwrap(),
                 &headers,
             );
-            (parts, request["body"].as_str().unwrap().as_bytes().to_vec())
+            let body = match request["body_base64"].as_str() {
+                Some(encoded) => STANDARD.decode(encoded).unwrap(),
+                None => request["body"].as_str().unwrap().as_bytes().to_vec(),
+            };
+            (parts, body)
         };
         names.iter().map(read).collect()
     })
@@ -742,7 +822,8 @@ fn routes_soundly(parts: &Parts, body: &[u8]) {
         Err(refused) => {
             let response = refused.response();
             assert!(response.status().is_client_error());
-            assert!(std::str::from_utf8(response.body()).is_ok());
+            let binary = response.headers().contains_key("smithy-protocol");
+            assert!(binary || std::str::from_utf8(response.body()).is_ok());
             assert!(response.body().len() < 100_000);
         }
     }

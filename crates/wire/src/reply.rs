@@ -9,11 +9,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::schema::{Location, Operation, Protocol, Service};
+use crate::schema::{Location, Operation, Protocol, Service, ServiceSchema};
 use crate::value::{Shape, Value};
-use crate::{TypedOperation, json, scalar, xml};
+use crate::{TypedOperation, cbor, json, scalar, xml};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
+const SMITHY_PROTOCOL: HeaderName = HeaderName::from_static("smithy-protocol");
 const XML_DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 /// An error as AWS words it. The code is the wire's, `LoadBalancerNotFound`.
@@ -86,8 +88,22 @@ pub fn encode<O: TypedOperation>(output: O::Output, request_id: &str) -> Respons
 
 /// The same for a value that is already untyped.
 pub fn encode_output(operation: &Operation, output: Value, request_id: &str) -> Response<Bytes> {
+    encode_output_in(operation.service.protocol(), operation, output, request_id)
+}
+
+/// The same in the protocol that the request was in, which must be one of the service's.
+pub fn encode_output_in(
+    protocol: Protocol,
+    operation: &Operation,
+    output: Value,
+    request_id: &str,
+) -> Response<Bytes> {
     let service = operation.service.schema();
-    match service.protocol {
+    match protocol {
+        Protocol::RpcV2Cbor => {
+            let body = operation.output.map(|schema| cbor::encode(schema, &output));
+            cbor_response(operation.status, body.unwrap_or_default(), request_id)
+        }
         Protocol::AwsJson => {
             let body = match operation.output {
                 Some(schema) => json::encode(schema, &output),
@@ -156,27 +172,50 @@ fn encode_rest(operation: &Operation, output: &Value, request_id: &str) -> Respo
 
 /// The reply to a call that failed, in the form of the service's protocol.
 pub fn encode_error(service: Service, error: &ServiceError, request_id: &str) -> Response<Bytes> {
-    let schema = service.schema();
-    encode_error_as(
-        schema.protocol,
-        schema.xml_namespace,
-        schema.json_version,
-        error,
-        request_id,
-    )
+    encode_error_in(service.protocol(), service, error, request_id)
+}
+
+/// The same in the protocol that the request was in, which must be one of the service's.
+pub fn encode_error_in(
+    protocol: Protocol,
+    service: Service,
+    error: &ServiceError,
+    request_id: &str,
+) -> Response<Bytes> {
+    encode_error_as(protocol, Some(service.schema()), error, request_id)
 }
 
 /// The same where the service is not known, only how it speaks.
 pub(crate) fn encode_error_as(
     protocol: Protocol,
-    namespace: &str,
-    json_version: &str,
+    schema: Option<&ServiceSchema>,
     error: &ServiceError,
     request_id: &str,
 ) -> Response<Bytes> {
+    let namespace = schema.map_or("", |schema| schema.xml_namespace);
     match protocol {
         Protocol::AwsJson => {
-            json_response(json_version, error.status, json_error(error), request_id)
+            let version = schema.map_or("1.1", |schema| schema.json_version);
+            let body = json_error(shape_name(schema, error), error);
+            let mut response = json_response(version, error.status, body, request_id);
+            add_query_error(schema, error, &mut response);
+            response
+        }
+        Protocol::RpcV2Cbor => {
+            let mut pairs = vec![
+                ("__type", shape_name(schema, error)),
+                ("message", &error.message),
+            ];
+            for (name, detail) in &error.details {
+                // No error of a service that speaks CBOR has a list.
+                if let Detail::Text(text) = detail {
+                    pairs.push((name, text));
+                }
+            }
+            let body = cbor::encode_texts(&pairs);
+            let mut response = cbor_response(error.status, body, request_id);
+            add_query_error(schema, error, &mut response);
+            response
         }
         Protocol::Ec2Query => {
             let mut body = format!("{XML_DECLARATION}<Response><Errors><Error>");
@@ -239,9 +278,43 @@ fn xml_details(error: &ServiceError, out: &mut String) {
     }
 }
 
-fn json_error(error: &ServiceError) -> String {
+/// What the error is called where its code is not: a service that once spoke awsQuery alone keeps its codes in a
+/// header, and has the model's name in the body.
+/// <https://smithy.io/2.0/aws/protocols/aws-query-protocol.html#awsquerycompatible-trait>
+fn shape_name<'a>(schema: Option<&ServiceSchema>, error: &'a ServiceError) -> &'a str {
+    match schema.filter(|schema| is_query_compatible(schema)) {
+        Some(schema) => schema
+            .service
+            .error(&error.code)
+            .map_or(&error.code, |known| known.shape),
+        None => &error.code,
+    }
+}
+
+fn is_query_compatible(schema: &ServiceSchema) -> bool {
+    schema.protocol == Protocol::AwsQuery && !schema.other_protocols.is_empty()
+}
+
+fn add_query_error(
+    schema: Option<&ServiceSchema>,
+    error: &ServiceError,
+    response: &mut Response<Bytes>,
+) {
+    if schema.is_some_and(is_query_compatible) {
+        let fault = if error.status >= 500 {
+            "Receiver"
+        } else {
+            "Sender"
+        };
+        if let Ok(text) = HeaderValue::try_from(format!("{};{fault}", error.code)) {
+            response.headers_mut().insert(QUERY_ERROR, text);
+        }
+    }
+}
+
+fn json_error(name: &str, error: &ServiceError) -> String {
     let mut body = String::from("{\"__type\":");
-    json::write_string(&error.code, &mut body);
+    json::write_string(name, &mut body);
     body.push_str(",\"message\":");
     json::write_string(&error.message, &mut body);
     for (name, detail) in &error.details {
@@ -288,13 +361,24 @@ fn json_response(version: &str, status: u16, body: String, request_id: &str) -> 
     )
 }
 
+fn cbor_response(status: u16, body: Vec<u8>, request_id: &str) -> Response<Bytes> {
+    let content_type = HeaderValue::from_static("application/cbor");
+    let mut response = response(status, content_type, body, request_id);
+    if response.body().is_empty() {
+        response.headers_mut().remove(CONTENT_TYPE);
+    }
+    let protocol = HeaderValue::from_static("rpc-v2-cbor");
+    response.headers_mut().insert(SMITHY_PROTOCOL, protocol);
+    response
+}
+
 fn response(
     status: u16,
     content_type: HeaderValue,
-    body: String,
+    body: impl Into<Bytes>,
     request_id: &str,
 ) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body));
+    let mut response = Response::new(body.into());
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -18,7 +18,7 @@ use crate::schema::{Operation, Protocol, Service};
 use crate::signature::{self, SignatureError};
 use crate::validation::{self, Violation};
 use crate::value::{Mismatch, Shape, Value};
-use crate::{Malformed, json, query};
+use crate::{Malformed, cbor, gzip, json, query};
 
 pub const DEFAULT_REGION: &str = "us-east-1";
 
@@ -68,6 +68,8 @@ fn is_registry_host(host: &str) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     pub operation: &'static Operation,
+    /// How the answer is written.
+    pub protocol: Protocol,
     /// The scope's; us-east-1 for the services that are one for all regions.
     pub region: String,
     pub access_key: String,
@@ -115,9 +117,9 @@ pub enum Reason {
 impl Refused {
     /// AWS's error for it.
     pub fn error(&self) -> ServiceError {
-        use Protocol::{AwsJson, AwsQuery, Ec2Query, RestXml};
+        use Protocol::{AwsJson, AwsQuery, Ec2Query, RestXml, RpcV2Cbor};
         match (&self.reason, self.protocol) {
-            (Reason::MissingAuthentication, AwsJson) => ServiceError::new(
+            (Reason::MissingAuthentication, AwsJson | RpcV2Cbor) => ServiceError::new(
                 "MissingAuthenticationTokenException",
                 400,
                 "Missing Authentication Token",
@@ -132,7 +134,7 @@ impl Refused {
                 403,
                 "Request is missing Authentication Token",
             ),
-            (Reason::IncompleteSignature(message), AwsJson) => {
+            (Reason::IncompleteSignature(message), AwsJson | RpcV2Cbor) => {
                 ServiceError::new("IncompleteSignatureException", 400, message.as_str())
             }
             (Reason::IncompleteSignature(message), _) => {
@@ -159,13 +161,7 @@ impl Refused {
     /// The answer, ready to be sent.
     pub fn response(&self) -> Response<Bytes> {
         let schema = self.service.map(Service::schema);
-        encode_error_as(
-            self.protocol,
-            schema.map_or("", |schema| schema.xml_namespace),
-            schema.map_or("1.1", |schema| schema.json_version),
-            &self.error(),
-            &self.request_id,
-        )
+        encode_error_as(self.protocol, schema, &self.error(), &self.request_id)
     }
 }
 
@@ -174,7 +170,7 @@ impl Refused {
 pub fn unknown_operation(service: Option<Service>, protocol: Protocol, name: &str) -> ServiceError {
     let name = shorten(name);
     match protocol {
-        Protocol::AwsJson => ServiceError::new(
+        Protocol::AwsJson | Protocol::RpcV2Cbor => ServiceError::new(
             "UnknownOperationException",
             400,
             format!("The operation {name} is not known"),
@@ -209,7 +205,11 @@ pub fn route(parts: &Parts, body: &[u8]) -> Result<Call, Refused> {
         request_id: request_id(),
         reason: Reason::MissingAuthentication,
     };
-    match read(parts, body, &mut refused) {
+    let mut read_all = || {
+        let body = gzip::content(parts, body)?;
+        read(parts, &body, &mut refused)
+    };
+    match read_all() {
         Ok(call) => Ok(call),
         Err(reason) => Err(Refused { reason, ..refused }),
     }
@@ -218,13 +218,24 @@ pub fn route(parts: &Parts, body: &[u8]) -> Result<Call, Refused> {
 /// How a request speaks, by its form alone.
 fn spoken(parts: &Parts) -> Protocol {
     let path = parts.uri.path();
-    if parts.headers.contains_key("x-amz-target") {
+    if parts.headers.contains_key("smithy-protocol") || rpc_operation(parts).is_some() {
+        Protocol::RpcV2Cbor
+    } else if parts.headers.contains_key("x-amz-target") {
         Protocol::AwsJson
     } else if path.starts_with("/2013-04-01/") || (path != "/" && !path.is_empty()) {
         Protocol::RestXml
     } else {
         Protocol::AwsQuery
     }
+}
+
+/// Service and operation of `/service/GraniteServiceVersion20100801/operation/PutMetricData`.
+/// <https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>
+fn rpc_operation(parts: &Parts) -> Option<(&str, &str)> {
+    let mut rest = parts.uri.path().rsplit('/');
+    let (operation, word) = (rest.next()?, rest.next()?);
+    let (service, first) = (rest.next()?, rest.next()?);
+    (word == "operation" && first == "service").then_some((service, operation))
 }
 
 /// The call. What becomes known on the way is left in `refused`, so that the refusal fits.
@@ -241,7 +252,7 @@ fn read(parts: &Parts, body: &[u8], refused: &mut Refused) -> Result<Call, Reaso
     };
     if let Some(service) = service {
         refused.service = Some(service);
-        refused.protocol = service.protocol();
+        refused.protocol = service.protocol_for(refused.protocol);
     }
     let credential = credential.map_err(|error| match error {
         SignatureError::Missing => Reason::MissingAuthentication,
@@ -255,6 +266,7 @@ fn read(parts: &Parts, body: &[u8], refused: &mut Refused) -> Result<Call, Reaso
         query: &query,
         body,
         service,
+        protocol: refused.protocol,
     };
     let (operation, source) = request.operation()?;
     refused.operation = Some(operation);
@@ -265,6 +277,7 @@ fn read(parts: &Parts, body: &[u8], refused: &mut Refused) -> Result<Call, Reaso
     }
     Ok(Call {
         operation,
+        protocol: refused.protocol,
         region: region(service, credential.region),
         access_key: credential.access_key,
         session_token: credential.session_token,
@@ -300,6 +313,11 @@ fn by_address(parts: &Parts, query: &[(String, String)], body: &[u8]) -> Option<
             .into_iter()
             .find(|service| service.schema().target_prefix == prefix);
     }
+    if let Some((name, _)) = rpc_operation(parts) {
+        return Service::ALL
+            .into_iter()
+            .find(|service| service.schema().target_prefix == name);
+    }
     if parts.uri.path().starts_with("/2013-04-01/") {
         return Some(Service::Route53);
     }
@@ -330,12 +348,22 @@ struct Request<'a> {
     query: &'a [(String, String)],
     body: &'a [u8],
     service: Service,
+    protocol: Protocol,
 }
 
 impl Request<'_> {
     fn operation(&self) -> Result<(&'static Operation, Source), Reason> {
         let unknown = |name: &str| Reason::UnknownOperation(shorten(name).into_owned());
-        match self.service.protocol() {
+        match self.protocol {
+            Protocol::RpcV2Cbor => {
+                let (prefix, name) = rpc_operation(self.parts).unwrap_or_default();
+                let known = prefix == self.service.schema().target_prefix
+                    && self.parts.method == Method::POST;
+                let operation = self.service.operation(name).filter(|_| known);
+                operation
+                    .map(|operation| (operation, Source::Body))
+                    .ok_or_else(|| unknown(name))
+            }
             Protocol::AwsJson => {
                 let target = self.parts.headers.get("x-amz-target");
                 let target = target.and_then(|value| value.to_str().ok()).unwrap_or("");
@@ -381,8 +409,11 @@ impl Request<'_> {
 
     fn input(&self, operation: &'static Operation, source: Source) -> Result<Value, Malformed> {
         match source {
+            Source::Body if self.protocol == Protocol::RpcV2Cbor => {
+                cbor::decode(operation.input, self.body)
+            }
             Source::Body => json::decode(operation.input, self.body),
-            Source::Form(form) => query::decode(self.service.protocol(), operation.input, &form),
+            Source::Form(form) => query::decode(self.protocol, operation.input, &form),
             Source::Labels(labels) => rest::decode(
                 operation,
                 &labels,

@@ -13,6 +13,7 @@ pub enum Protocol {
     AwsQuery,
     RestXml,
     AwsJson,
+    RpcV2Cbor,
 }
 
 /// The services whose operations are modelled.
@@ -27,13 +28,17 @@ pub enum Service {
     Sts,
     Logs,
     Acm,
+    Cloudwatch,
 }
 
 /// What a service's model says about it as a whole.
 #[derive(Debug)]
 pub struct ServiceSchema {
     pub service: Service,
+    /// The one that its clients speak if they don't say otherwise.
     pub protocol: Protocol,
+    /// What it speaks besides: CloudWatch has three.
+    pub other_protocols: &'static [Protocol],
     /// The service's name in a credential scope.
     pub signing_name: &'static str,
     /// The first label or labels of its host name, `api.ecr` for ECR.
@@ -52,7 +57,7 @@ pub struct ServiceSchema {
 }
 
 impl Service {
-    pub const ALL: [Service; 9] = [
+    pub const ALL: [Service; 10] = [
         Service::Ec2,
         Service::Elbv2,
         Service::Ecs,
@@ -62,6 +67,7 @@ impl Service {
         Service::Sts,
         Service::Logs,
         Service::Acm,
+        Service::Cloudwatch,
     ];
 
     pub fn schema(self) -> &'static ServiceSchema {
@@ -75,11 +81,22 @@ impl Service {
             Service::Sts => &crate::sts::SERVICE,
             Service::Logs => &crate::logs::SERVICE,
             Service::Acm => &crate::acm::SERVICE,
+            Service::Cloudwatch => &crate::cloudwatch::SERVICE,
         }
     }
 
     pub fn protocol(self) -> Protocol {
         self.schema().protocol
+    }
+
+    /// How a request that shows this form is read: as it shows if the service speaks so, else in the service's own.
+    pub fn protocol_for(self, shown: Protocol) -> Protocol {
+        let schema = self.schema();
+        if schema.other_protocols.contains(&shown) {
+            shown
+        } else {
+            schema.protocol
+        }
     }
 
     /// Our short name: the module's, the model file's.
@@ -94,6 +111,7 @@ impl Service {
             Service::Sts => "sts",
             Service::Logs => "logs",
             Service::Acm => "acm",
+            Service::Cloudwatch => "cloudwatch",
         }
     }
 

@@ -188,7 +188,7 @@ pub fn code(service: Service, violations: &[Violation]) -> &'static str {
         Protocol::AwsQuery => "ValidationError",
         Protocol::RestXml => "InvalidInput",
         Protocol::AwsJson if service == Service::Acm => "ValidationException",
-        Protocol::AwsJson => "InvalidParameterException",
+        Protocol::AwsJson | Protocol::RpcV2Cbor => "InvalidParameterException",
     }
 }
 

@@ -29,7 +29,7 @@ from botocore.utils import percent_encode_sequence
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE.parents[3] / "models"
-SERVICES = ["ec2", "elbv2", "ecs", "ecr", "route53", "iam", "sts", "logs", "acm"]
+SERVICES = ["ec2", "elbv2", "ecs", "ecr", "route53", "iam", "sts", "logs", "acm", "cloudwatch"]
 REQUEST_ID = "00000000-0000-4000-8000-000000000000"
 SCOPE = "AKIAIOSFODNN7EXAMPLE/20260102/eu-west-1/{}/aws4_request"
 
@@ -131,8 +131,15 @@ def models():
         yield name, model, botocore.model.ServiceModel(model, name)
 
 
-def request(service, operation, value):
-    serializer = botocore.serialize.create_serializer(service.metadata["protocol"])
+def protocols(service):
+    """Each protocol that a service speaks, and what its keys in a golden file end with."""
+    if "protocols" not in service.metadata:
+        return [(service.metadata["protocol"], "")]
+    return [(name, "" if name == "query" else " " + name) for name in sorted(service.metadata["protocols"])]
+
+
+def request(service, operation, value, protocol):
+    serializer = botocore.serialize.create_serializer(protocol)
     made = serializer.serialize_to_request(value, operation)
     target = made["url_path"]
     if made["query_string"]:
@@ -147,7 +154,8 @@ def request(service, operation, value):
     ).prepare()
     body = prepared.body or b""
     body = body.encode() if isinstance(body, str) else body
-    return {"method": made["method"], "target": target, "headers": headers, "body": body.decode()}
+    sent = {"method": made["method"], "target": target, "headers": headers}
+    return {**sent, "body_base64": base64.b64encode(body).decode()} if "cbor" in protocol else {**sent, "body": body.decode()}
 
 
 def first_error(operation):
@@ -167,15 +175,17 @@ def make():
             for side, shape, fraction_ms in sides:
                 content[side] = Samples(fraction_ms).of(shape) if shape else {}
             sent = native(operation.input_shape, content["input"]) if operation.input_shape else {}
-            content["request"] = request(service, operation, sent)
+            for protocol, suffix in protocols(service):
+                content["request" + suffix] = request(service, operation, sent, protocol)
             write(HERE / name / f"{operation_name}.json", content)
     (HERE / "GENERATOR").write_text(f"make.py with botocore {botocore.__version__}\n")
 
 
-def parse(service, operation, response):
-    parser = botocore.parsers.create_parser(service.metadata["protocol"])
+def parse(operation, response, protocol):
+    parser = botocore.parsers.create_parser(protocol)
     headers = HTTPHeaders.from_pairs(response["headers"].items())
-    message = {"status_code": response["status"], "headers": headers, "body": response["body"].encode()}
+    body = base64.b64decode(response["body_base64"]) if "body_base64" in response else response["body"].encode()
+    message = {"status_code": response["status"], "headers": headers, "body": body}
     return parser.parse(message, operation.output_shape)
 
 
@@ -185,28 +195,31 @@ def check():
         for operation_name in service.operation_names:
             content = json.loads((HERE / name / f"{operation_name}.json").read_text())
             operation = service.operation_model(operation_name)
-            read = parse(service, operation, content["response"])
-            metadata = read.pop("ResponseMetadata")
-            shape = operation.output_shape
-            wanted = native(shape, content["output"]) if shape else {}
-            if shape is None:
-                read = {}
-            error = parse(service, operation, content["error"])
-            said = error["Error"]
-            code = content["error_shape"]
-            for error_shape in operation.error_shapes:
-                if error_shape.name == code:
-                    code = error_shape.error_code
-            complaints = []
-            if read != wanted:
-                complaints.append(f"output\n  wanted {wanted}\n  read   {read}")
-            if metadata.get("RequestId") != REQUEST_ID or error["ResponseMetadata"].get("RequestId") != REQUEST_ID:
-                complaints.append("request id")
-            if (said["Code"], said["Message"]) != (code, "a <message> & more"):
-                complaints.append(f"error {said}, wanted {code}")
-            for complaint in complaints:
-                wrong += 1
-                print(f"{name} {operation_name}: {complaint}")
+            for protocol, suffix in protocols(service):
+                read = parse(operation, content["response" + suffix], protocol)
+                metadata = read.pop("ResponseMetadata")
+                shape = operation.output_shape
+                wanted = native(shape, content["output"]) if shape else {}
+                if shape is None:
+                    read = {}
+                error = parse(operation, content["error" + suffix], protocol)
+                said = error["Error"]
+                code = content["error_shape"]
+                for error_shape in operation.error_shapes:
+                    if error_shape.name == code:
+                        code = error_shape.error_code
+                complaints = []
+                if read != wanted:
+                    complaints.append(f"output\n  wanted {wanted}\n  read   {read}")
+                # botocore does not look at a CBOR reply that has no output.
+                seen = "cbor" not in protocol or shape is not None
+                if seen and metadata.get("RequestId") != REQUEST_ID or error["ResponseMetadata"].get("RequestId") != REQUEST_ID:
+                    complaints.append("request id")
+                if (said["Code"], said["Message"]) != (code, "a <message> & more"):
+                    complaints.append(f"error {said}, wanted {code}")
+                for complaint in complaints:
+                    wrong += 1
+                    print(f"{name} {operation_name}{suffix}: {complaint}")
     print(f"{wrong} wrong")
     return 1 if wrong else 0
 
