@@ -66,6 +66,7 @@ fn main() {
     let table = Table {
         certificates: Vec::new(),
         cookie_secret: String::new(),
+        identity: Default::default(),
         trust_stores: Vec::new(),
         revision: 1,
         load_balancer: "app/bench/1".into(),

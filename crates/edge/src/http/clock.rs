@@ -41,7 +41,7 @@ fn put_digits(place: &mut [u8], mut number: u64) {
 }
 
 /// Days since 1970 to year, month, day: years begin in March so that the leap day is the last.
-fn civil_date(days: u64) -> (u64, u64, u64) {
+pub fn civil_date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =
@@ -75,6 +75,11 @@ impl Dice {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// Names a connection.
+    pub fn trace(&self) -> u128 {
+        u128::from(self.roll()) << 64 | u128::from(self.roll())
     }
 
     /// `1-<8 hex digits of time>-<24 random hex digits>` ("Request tracing", ELB guide).

@@ -8,8 +8,8 @@ use fogbank_types::{EniId, Scope, Snapshot, ec2, elb};
 
 use super::table::{
     Action, Algorithm, Attributes, Certificate, Condition, DesyncMode, FixedResponse, Guard,
-    HealthCheck, Listener, LogDestination, MutualTls, Protocol, QueryPattern, Redirect, Rule,
-    Stickiness, Table, Target, TargetGroup, TlsListener, TrustStore, Version, WeightedGroup,
+    HealthCheck, Identity, Listener, LogDestination, MutualTls, Protocol, QueryPattern, Redirect,
+    Rule, Stickiness, Table, Target, TargetGroup, TlsListener, TrustStore, Version, WeightedGroup,
     XffMode,
 };
 
@@ -20,6 +20,8 @@ const INTERVAL_MIN_MS: u64 = 50;
 /// "The load balancer failed to establish a connection to the target before the connection timeout expired
 /// (10 seconds)": troubleshooting page, HTTP 504.
 const CONNECT_TIMEOUT_SECONDS: u64 = 10;
+/// "Elastic Load Balancing publishes a log file for each load balancer node every 5 minutes."
+const LOG_PERIOD_SECONDS: u64 = 300;
 
 /// The table of one load balancer node; None if the interface is no load balancer's.
 pub fn compile(snapshot: &Snapshot, eni_id: &EniId, speed: f64) -> Option<Table> {
@@ -63,7 +65,26 @@ pub fn compile(snapshot: &Snapshot, eni_id: &EniId, speed: f64) -> Option<Table>
         certificates,
         trust_stores,
         cookie_secret: load_balancer.cookie_secret.clone(),
+        identity: identity(snapshot, eni, load_balancer, time),
     })
+}
+
+fn identity(
+    snapshot: &Snapshot,
+    eni: &ec2::Eni,
+    load_balancer: &elb::LoadBalancer,
+    time: Time,
+) -> Identity {
+    let address = match load_balancer.internal {
+        true => None,
+        false => snapshot.public_ip(eni, eni.private_ip),
+    };
+    Identity {
+        account: eni.scope.account.clone(),
+        region: eni.scope.region.clone(),
+        address: Some(address.unwrap_or(eni.private_ip).into()),
+        log_period_ms: time.divided_ms(LOG_PERIOD_SECONDS, TIMEOUT_MIN_MS),
+    }
 }
 
 #[derive(Clone, Copy)]

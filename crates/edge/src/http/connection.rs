@@ -17,6 +17,7 @@ use super::buffer::Buffer;
 use super::clock::unix_time_s;
 use super::decision::{Deciding, Verdict};
 use super::exchange;
+use super::log::{ConnectionRecord, Kind, LogRecord, Place};
 use super::pump::read;
 use super::request::{Facts, Refusal, read_request};
 use super::stream::{ClientStream, TlsFacts};
@@ -35,7 +36,6 @@ pub struct Connection {
     pub entered: Entered,
     pub stream: ClientStream,
     /// None: a plain connection.
-    #[allow(dead_code)] // Until headers and logs read it.
     pub tls: Option<Arc<TlsFacts>>,
     pub peer: SocketAddr,
     pub port: u16,
@@ -47,6 +47,10 @@ pub struct Connection {
     pub timer: Timer,
     /// The table of the request under way.
     pub routes: Arc<Routes>,
+    /// Of the request under way.
+    pub log: LogRecord,
+    /// Joins the lines of the logs.
+    pub trace: u128,
     accepted: Instant,
 }
 
@@ -71,6 +75,8 @@ pub async fn serve(
     let routes = entered.worker.routes();
     let mut connection = Connection {
         timer: Timer::new(routes.idle_timeout()),
+        log: LogRecord::default(),
+        trace: entered.worker.dice.trace(),
         entered,
         stream,
         tls,
@@ -88,6 +94,8 @@ pub async fn serve(
         Poll::Ready(())
     })
     .await;
+    let logs = &connection.entered.worker.logs;
+    logs.connection(&connection.place(), &ConnectionRecord::default());
     match connection.run().await {
         Flow::Abort => drop(connection.stream.set_zero_linger()),
         Flow::Linger => connection.linger().await,
@@ -101,11 +109,18 @@ impl Connection {
     async fn run(&mut self) -> Flow {
         loop {
             let flow = match self.next_request().await {
-                Verdict::Close => Flow::Close,
+                Verdict::Close => {
+                    self.log.forget();
+                    Flow::Close
+                }
                 Verdict::Refuse(refusal) => self.refuse(refusal).await,
                 Verdict::Answer { status, facts } => self.answer(status, facts).await,
                 Verdict::Forward { group, facts } => exchange::forward(self, &group, facts).await,
             };
+            if self.log.is_on() {
+                self.entered.worker.logs.access(&self.log, &self.place());
+                self.log.forget();
+            }
             if flow != Flow::Next {
                 return flow;
             }
@@ -113,15 +128,38 @@ impl Connection {
         }
     }
 
+    /// What the lines of its logs have in common.
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            load_balancer: &self.routes.load_balancer,
+            node: self.routes.identity.address,
+            peer: self.peer,
+            listener_port: self.port,
+            tls: self.tls.as_deref(),
+            trace: self.trace,
+        }
+    }
+
+    fn begin_log(&mut self) {
+        let kind = if self.tls.is_some() {
+            Kind::Https
+        } else {
+            Kind::Http
+        };
+        let on = self.routes.attributes.access_log.is_some();
+        self.log.begin(on, kind);
+    }
+
     /// Phases admit, match rule, act.
     async fn next_request(&mut self) -> Verdict {
         self.routes = self.entered.worker.routes();
         let idle_timeout = self.routes.idle_timeout();
         self.timer.set(idle_timeout);
-        if !self.inbox.is_empty()
-            && let Some(verdict) = self.decide()
-        {
-            return verdict;
+        if !self.inbox.is_empty() {
+            self.begin_log();
+            if let Some(verdict) = self.decide() {
+                return verdict;
+            }
         }
         loop {
             let before = self.inbox.filled().len();
@@ -140,6 +178,7 @@ impl Connection {
             if before == 0 {
                 // The whole head has to come within the timeout, however slowly its bytes trickle.
                 self.timer.set(idle_timeout);
+                self.begin_log();
             }
             let filled = self.inbox.filled();
             // What can't be HTTP (a TLS hello) is known from its first bytes.
@@ -193,6 +232,7 @@ impl Connection {
             routes,
             peer,
             port,
+            log,
             accepted,
             ..
         } = self;
@@ -212,13 +252,15 @@ impl Connection {
                 peer: *peer,
                 port: *port,
             };
-            deciding.decide(listener, out, request, facts)
+            deciding.decide(listener, out, log, request, facts)
         });
         match read {
             Ok(None) => None,
             Ok(Some((length, verdict))) => {
                 inbox.consume(length);
+                log.received(length as u64);
                 entered.worker.counters.requests.add(1);
+                entered.worker.counters.processed_bytes.add(length as u64);
                 Some(verdict)
             }
             Err(refusal) => Some(Verdict::Refuse(refusal)),
@@ -232,6 +274,8 @@ impl Connection {
             counters.desync_refused.add(1);
         }
         tracing::debug!(peer = %self.peer, status = refusal.status, reason = refusal.reason, "request refused");
+        self.log.unread(&self.routes.dns_name, self.port);
+        self.log.received(self.inbox.filled().len() as u64);
         let unread = Facts::of_refused();
         self.fail(refusal.status, &unread, false).await;
         Flow::Linger
@@ -248,6 +292,7 @@ impl Connection {
         self.out.clear();
         answer::write_error(&mut self.out, status, manner);
         self.entered.worker.counters.own_answer(status);
+        self.log.status(status);
         match (self.send_out().await, keep_alive) {
             (false, _) => Flow::Close,
             (true, true) => Flow::Next,
@@ -257,6 +302,7 @@ impl Connection {
 
     async fn answer(&mut self, status: u16, facts: Facts) -> Flow {
         self.entered.worker.counters.own_answer(status);
+        self.log.status(status);
         if !self.send_out().await {
             return Flow::Close;
         }
@@ -284,6 +330,7 @@ impl Connection {
                 return Flow::Linger;
             };
             self.inbox.consume(decoded.rest - start);
+            self.log.received((decoded.rest - start) as u64);
             discarded += decoded.rest - start;
             if discarded > DISCARDED_MAX_BYTES {
                 return Flow::Linger;
@@ -300,6 +347,7 @@ impl Connection {
             out,
             routes,
             entered,
+            log,
             ..
         } = self;
         let mut sent = 0;
@@ -321,6 +369,7 @@ impl Connection {
         })
         .await;
         entered.worker.counters.processed_bytes.add(sent as u64);
+        log.sent(sent as u64);
         written
     }
 

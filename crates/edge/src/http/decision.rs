@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::answer::{self, Manner};
 use super::clock::unix_time_s;
+use super::log::LogRecord;
 use super::request::{Facts, Refusal, Request};
 use super::rewrite::{Origin, write_request};
 use super::route::{Action, Listener, Matched};
@@ -41,18 +42,22 @@ impl Deciding<'_> {
         &self,
         listener: &Listener,
         out: &mut Vec<u8>,
+        log: &mut LogRecord,
         request: &Request<'_, '_>,
         facts: Facts,
     ) -> Verdict {
+        log.opened(request, &self.routes.dns_name, self.port);
         let matched = listener.matching(request, self.peer.ip());
         let counters = &self.worker.counters;
         counters.rule_evaluations.add(matched.evaluations);
-        self.act(out, request, &matched, facts)
+        log.matched(matched.priority);
+        self.act(out, log, request, &matched, facts)
     }
 
     fn act(
         &self,
         out: &mut Vec<u8>,
+        log: &mut LogRecord,
         request: &Request<'_, '_>,
         matched: &Matched<'_>,
         mut facts: Facts,
@@ -70,9 +75,15 @@ impl Deciding<'_> {
                 dns_name: &self.routes.dns_name,
                 trace_id: worker.dice.trace_id(unix_time_s()),
             };
-            write_request(out, request, &origin, &self.routes.attributes);
+            let trace_id = write_request(out, request, &origin, &self.routes.attributes);
+            log.trace_id(&out[trace_id]);
+            log.action("forward");
             let group = group.clone();
             return Verdict::Forward { group, facts };
+        }
+        if log.is_on() {
+            let trace_id = worker.dice.trace_id(unix_time_s());
+            log.trace_id(&[b"Root=", &trace_id[..]].concat());
         }
         // A client that waits for 100 Continue may send its body or not: the connection can't go on.
         facts.keep_alive &= !facts.expects_continue || facts.body.is_done();
@@ -84,11 +95,16 @@ impl Deciding<'_> {
         let status = match matched.action {
             Action::Redirect(redirect) => {
                 worker.counters.redirects.add(1);
+                log.action("redirect");
+                if log.is_on() {
+                    log.redirect_url(&answer::location(redirect, request, self.port));
+                }
                 answer::write_redirect(out, redirect, request, self.port, manner);
                 redirect.status_code
             }
             Action::FixedResponse(fixed) => {
                 worker.counters.fixed_responses.add(1);
+                log.action("fixed-response");
                 answer::write_fixed(out, fixed, manner);
                 fixed.status_code
             }

@@ -16,6 +16,7 @@ use super::body::Body;
 use super::buffer::{Buffer, Buffers};
 use super::connect::connect;
 use super::connection::{Connection, Flow};
+use super::log::LogRecord;
 use super::pump::{Pump, PumpError, read};
 use super::request::Facts;
 use super::response::{BadResponse, HEAD_MAX_BYTES, Response, read_response};
@@ -51,6 +52,7 @@ enum Outcome {
 pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Facts) -> Flow {
     let worker = connection.entered.worker.clone();
     group.counters.requests.add(1);
+    connection.log.grouped(group);
     if facts.expects_continue && !facts.body.is_done() && connection.inbox.is_empty() {
         let head = std::mem::take(&mut connection.out);
         connection
@@ -91,7 +93,15 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
             }
         };
         let under_way = target.begin(&connection.entered.tether);
-        let outcome = exchange(connection, &mut upstream, &mut request, &facts, group).await;
+        let outcome = exchange(
+            connection,
+            &target,
+            &mut upstream,
+            &mut request,
+            &facts,
+            group,
+        )
+        .await;
         drop(under_way);
         if outcome == Outcome::Unanswered && is_reused {
             let may_repeat = !request.was_written() || facts.is_idempotent;
@@ -103,6 +113,8 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
         }
         break conclude(connection, &target, upstream, outcome, &facts).await;
     };
+    connection.log.received(request.taken_bytes);
+    worker.counters.processed_bytes.add(request.taken_bytes);
     if connection.out.capacity() == 0 {
         connection.out = request.head;
         connection.out.clear();
@@ -159,6 +171,7 @@ async fn conclude(
         Outcome::BadBody => connection.fail(400, facts, false).await,
         Outcome::ClientLeft => {
             connection.entered.worker.counters.client_left_460.add(1);
+            connection.log.status(460);
             Flow::Close
         }
         Outcome::Broken => Flow::Abort,
@@ -169,6 +182,7 @@ async fn conclude(
 /// One attempt on one connection.
 async fn exchange(
     connection: &mut Connection,
+    target: &Target,
     upstream: &mut TargetStream,
     request: &mut Pump,
     facts: &Facts,
@@ -181,6 +195,7 @@ async fn exchange(
         inbox,
         reply,
         timer,
+        log,
         ..
     } = connection;
     let buffers = &entered.worker.buffers;
@@ -198,18 +213,21 @@ async fn exchange(
         buffers,
         tether: &entered.tether,
         sink_failed: false,
+        tunnelled_bytes: 0,
+        log,
     };
     let started = Instant::now();
+    attempt.log.dispatched(target.address(), started);
     let mut outcome = poll_fn(|cx| attempt.poll(cx, timer, idle_timeout, group, started)).await;
     if outcome == Outcome::Switched {
         outcome = attempt.tunnel(timer, idle_timeout).await;
     }
-    let moved = attempt.request.moved_bytes
-        + attempt
-            .response
-            .as_ref()
-            .map_or(0, |(pump, _)| pump.moved_bytes);
-    counters.processed_bytes.add(moved);
+    let sent = attempt
+        .response
+        .as_ref()
+        .map_or(attempt.tunnelled_bytes, |(pump, _)| pump.moved_bytes);
+    counters.processed_bytes.add(sent);
+    attempt.log.sent(sent);
     *reply = attempt
         .response
         .map_or(attempt.reply, |(pump, _)| pump.head);
@@ -234,6 +252,9 @@ struct Attempt<'a> {
     tether: &'a Tether,
     /// The target takes no more of the request; it may have answered nevertheless.
     sink_failed: bool,
+    /// To the client, after 101.
+    tunnelled_bytes: u64,
+    log: &'a mut LogRecord,
 }
 
 /// What follows when a response is through.
@@ -316,11 +337,12 @@ impl Attempt<'_> {
                     tracing::debug!(group = group.id, reason, "response refused");
                     return Poll::Ready(Outcome::BadResponse);
                 }
-                Ok(Head::Complete) => {
-                    group
-                        .counters
-                        .response_time_us
-                        .add(started.elapsed().as_micros() as u64);
+                Ok(Head::Complete(status)) => {
+                    let now = Instant::now();
+                    let took = now.saturating_duration_since(started);
+                    group.counters.response_time_us.add(took.as_micros() as u64);
+                    self.log.answered(status, now);
+                    self.log.status(status);
                     break;
                 }
                 Ok(Head::Switch) => return Poll::Ready(Outcome::Switched),
@@ -343,21 +365,23 @@ impl Attempt<'_> {
             return Poll::Pending;
         };
         let sides = (&mut *self.target, &mut *self.client);
-        Poll::Ready(
-            match ready!(pump.poll(cx, &mut self.outbox, self.buffers, sides, progress)) {
-                Ok(()) => {
-                    let request_done = self.request.is_done();
-                    let reuse = ending.keep_alive && request_done && self.outbox.is_empty();
-                    Outcome::Complete {
-                        reuse,
-                        close: ending.close,
-                        request_done,
-                    }
+        let polled = pump.poll(cx, &mut self.outbox, self.buffers, sides, progress);
+        if pump.moved_bytes > 0 {
+            self.log.replied();
+        }
+        Poll::Ready(match ready!(polled) {
+            Ok(()) => {
+                let request_done = self.request.is_done();
+                let reuse = ending.keep_alive && request_done && self.outbox.is_empty();
+                Outcome::Complete {
+                    reuse,
+                    close: ending.close,
+                    request_done,
                 }
-                Err(PumpError::Sink) => Outcome::ClientLeft,
-                Err(PumpError::Source | PumpError::Framing(_)) => Outcome::Broken,
-            },
-        )
+            }
+            Err(PumpError::Sink) => Outcome::ClientLeft,
+            Err(PumpError::Source | PumpError::Framing(_)) => Outcome::Broken,
+        })
     }
 
     /// Looks whether the response's head is there, and begins to send it on.
@@ -397,13 +421,16 @@ impl Attempt<'_> {
                         keep_alive,
                     },
                 ));
-                Ok(Head::Complete)
+                Ok(Head::Complete(status))
             }
         }
     }
 
     /// After 101: copies both ways until one side is done with it or both are silent too long.
     async fn tunnel(&mut self, timer: &mut Timer, idle_timeout: Duration) -> Outcome {
+        self.log.switched();
+        self.log.answered(101, Instant::now());
+        self.log.status(101);
         let reply = std::mem::take(&mut self.reply);
         let up = Pump::start(Vec::new(), Body::UntilClose, false, self.inbox);
         let down = Pump::start(reply, Body::UntilClose, false, &mut self.outbox);
@@ -449,7 +476,8 @@ impl Attempt<'_> {
             timer.poll_expired(cx)
         })
         .await;
-        self.request.moved_bytes += up.moved_bytes + down.moved_bytes;
+        self.request.taken_bytes += up.taken_bytes;
+        self.tunnelled_bytes = down.moved_bytes;
         Outcome::Switched
     }
 }
@@ -458,7 +486,8 @@ enum Head {
     Partial,
     /// 1xx: the answer is still to come.
     Interim,
-    Complete,
+    /// With its status.
+    Complete(u16),
     Switch,
 }
 

@@ -7,16 +7,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fogbank_types::status::Health;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connect::connect;
+use super::log::HealthCheckRecord;
 use super::request::Facts;
 use super::response::{HEAD_MAX_BYTES, read_response};
-use super::table::HealthCheck;
+use super::table::{HealthCheck, Protocol};
 use super::target::{Group, Record, Target};
 use super::worker::Worker;
 
@@ -27,7 +28,7 @@ const LOOK_OUT_MAX: Duration = Duration::from_millis(500);
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    Success,
+    Success(u16),
     Mismatch(u16),
     Timeout,
     /// Refused, reset, or not HTTP.
@@ -73,10 +74,43 @@ struct Watched {
 impl Watched {
     /// One check; what it found counts if `counts` says so, and if the target and its check are still the same.
     async fn look_and_judge(&self, check: &HealthCheck, counts: impl Fn(&Finding) -> bool) {
+        let (started, began) = (SystemTime::now(), Instant::now());
         let found = look(&self.target, check).await;
+        self.log(check, &found, started, began.elapsed());
         if counts(&found) && !self.target.is_gone() && *self.group.check() == *check {
             self.note(|record| judge(record, &found, check));
         }
+    }
+
+    /// A line of the health check log, if it is on.
+    fn log(&self, check: &HealthCheck, found: &Finding, started: SystemTime, took: Duration) {
+        let routes = self.worker.routes();
+        if routes.attributes.health_check_log.is_none() {
+            return;
+        }
+        let (status_code, failure) = match *found {
+            Finding::Success(status) => (Some(status), None),
+            Finding::Mismatch(status @ 500..) => (Some(status), Some("TargetError")),
+            Finding::Mismatch(status) => (Some(status), Some("ResponseCodeMismatch")),
+            Finding::Timeout => (None, Some("TimedOut")),
+            Finding::Failure => (None, Some("ConnectionReset")),
+        };
+        let line = HealthCheckRecord {
+            kind: match check.protocol {
+                Protocol::Http => "http",
+                Protocol::Https => "https",
+            },
+            started,
+            took_ns: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            target: SocketAddr::from((self.target.ip, check.port.unwrap_or(self.target.port))),
+            target_group: &self.group.id,
+            status_code,
+            failure,
+        };
+        let node = routes.identity.address;
+        self.worker
+            .logs
+            .health_check(&line, &routes.load_balancer, node);
     }
 
     fn note(&self, change: impl FnOnce(&mut Record)) {
@@ -100,7 +134,7 @@ impl Watched {
             if self.rest(Instant::now() + pause).await {
                 return;
             }
-            self.look_and_judge(check, |found| *found == Finding::Success)
+            self.look_and_judge(check, |found| matches!(found, Finding::Success(_)))
                 .await;
             pause = (pause * 2).min(LOOK_OUT_MAX);
         }
@@ -131,7 +165,7 @@ fn judge(record: &mut Record, found: &Finding, check: &HealthCheck) {
     if record.health == Health::Unavailable {
         *record = Record::initial();
     }
-    if *found == Finding::Success {
+    if matches!(found, Finding::Success(_)) {
         record.successes = record.successes.saturating_add(1);
         record.failures = 0;
         let needed = if record.health == Health::Initial {
@@ -158,7 +192,7 @@ fn judge(record: &mut Record, found: &Finding, check: &HealthCheck) {
             format!("Health checks failed with these codes: [{status}]"),
         ),
         Finding::Timeout => ("Target.Timeout", "Request timed out".to_owned()),
-        Finding::Failure | Finding::Success => (
+        Finding::Failure | Finding::Success(_) => (
             "Target.FailedHealthChecks",
             "Health checks failed".to_owned(),
         ),
@@ -173,7 +207,7 @@ async fn look(target: &Target, check: &HealthCheck) -> Finding {
     match timeout(Duration::from_millis(check.timeout_ms.max(1)), asked).await {
         Err(_) => Finding::Timeout,
         Ok(Err(_)) => Finding::Failure,
-        Ok(Ok(status)) if matches(&check.matcher, status) => Finding::Success,
+        Ok(Ok(status)) if matches(&check.matcher, status) => Finding::Success(status),
         Ok(Ok(status)) => Finding::Mismatch(status),
     }
 }
@@ -219,6 +253,8 @@ pub fn matches(matcher: &str, status: u16) -> bool {
 mod tests {
     use super::*;
 
+    const SUCCESS: Finding = Finding::Success(200);
+
     fn check() -> HealthCheck {
         HealthCheck {
             protocol: Default::default(),
@@ -261,20 +297,17 @@ mod tests {
     #[test]
     fn one_success_makes_a_new_target_healthy() {
         assert_eq!(after(&[Finding::Failure]).health, Health::Initial);
-        assert_eq!(
-            after(&[Finding::Failure, Finding::Success]).health,
-            Health::Healthy
-        );
+        assert_eq!(after(&[Finding::Failure, SUCCESS]).health, Health::Healthy);
     }
 
     #[test]
     fn thresholds_count_consecutive_findings() {
-        use Finding::{Mismatch, Success, Timeout};
+        use Finding::{Mismatch, Timeout};
         assert_eq!(
-            after(&[Success, Timeout, Success, Timeout]).health,
+            after(&[SUCCESS, Timeout, SUCCESS, Timeout]).health,
             Health::Healthy
         );
-        let record = after(&[Success, Timeout, Mismatch(502)]);
+        let record = after(&[SUCCESS, Timeout, Mismatch(502)]);
         assert_eq!(record.health, Health::Unhealthy);
         assert_eq!(
             record.reason.as_deref(),
@@ -284,10 +317,10 @@ mod tests {
             record.description.as_deref(),
             Some("Health checks failed with these codes: [502]")
         );
-        let back = [Success, Timeout, Timeout, Success, Success];
+        let back = [SUCCESS, Timeout, Timeout, SUCCESS, SUCCESS];
         assert_eq!(after(&back).health, Health::Unhealthy);
         assert_eq!(
-            after(&[&back[..], &[Success]].concat()).health,
+            after(&[&back[..], &[SUCCESS]].concat()).health,
             Health::Healthy
         );
     }

@@ -13,12 +13,15 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::log::{Home, Logs};
 use super::table::Table;
 use super::worker::Worker;
 use super::{control, lock};
 
 /// For listeners, health checks, control, log and files.
 const DESCRIPTORS_KEPT: usize = 128;
+/// How long a disk may take for the last lines.
+const LOG_PATIENCE: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct Config {
     pub max_connections: usize,
     /// How long requests may take to end after SIGTERM.
     pub drain_timeout_ms: u64,
+    /// `<data>`, below which log files go; None: none are written.
+    pub data_folder: Option<PathBuf>,
 }
 
 impl Config {
@@ -42,6 +47,7 @@ impl Config {
             listen_on: Ipv4Addr::UNSPECIFIED.into(),
             max_connections: 20_000,
             drain_timeout_ms: 10_000,
+            data_folder: None,
         }
     }
 }
@@ -68,7 +74,12 @@ pub enum ProcessError {
 
 /// `fogbank alb`: serves one interface of a region until SIGTERM or SIGINT.
 pub async fn run(region: RegionConfig, eni: &str) -> Result<(), ProcessError> {
-    serve(Config::new(region.run_dir, eni)).await
+    let data_folder = Some(region.data_dir);
+    serve(Config {
+        data_folder,
+        ..Config::new(region.run_dir, eni)
+    })
+    .await
 }
 
 /// The same with every setting at hand.
@@ -78,7 +89,14 @@ pub async fn serve(config: Config) -> Result<(), ProcessError> {
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|source| ProcessError::Signal { source })?;
     let max_connections = config.max_connections.min(raise_descriptor_limit());
-    let worker = Worker::new(config.listen_on, max_connections);
+    let logs = config
+        .data_folder
+        .clone()
+        .map_or_else(Logs::default, |data_folder| {
+            let eni = config.eni.clone();
+            Logs::new(Home { data_folder, eni })
+        });
+    let worker = Worker::with_logs(config.listen_on, max_connections, logs);
     let keeper = Arc::new(Keeper::new(table_path(&config.run_folder, &config.eni)));
     let path = socket_path(&config.run_folder, &config.eni);
     let socket = listen(&path)?;
@@ -108,6 +126,9 @@ pub async fn serve(config: Config) -> Result<(), ProcessError> {
     {
         tracing::warn!("requests were still under way at the end of the drain time");
     }
+    let finished = tokio::task::spawn_blocking(move || worker.logs.finish(LOG_PATIENCE));
+    // It tells what went wrong by itself.
+    let _ = finished.await;
     Ok(())
 }
 

@@ -47,6 +47,8 @@ pub struct Pump {
     /// Nothing was read from the source since the start: the message can be sent once more.
     replay: Option<Range<usize>>,
     pub moved_bytes: u64,
+    /// Taken from the source, framing included; the head is not part of it.
+    pub taken_bytes: u64,
 }
 
 impl Pump {
@@ -70,6 +72,7 @@ impl Pump {
             ended: false,
             replay: None,
             moved_bytes: 0,
+            taken_bytes: 0,
         };
         pump.take(source)?;
         if pump.ended {
@@ -175,6 +178,7 @@ impl Pump {
         let start = filled.start;
         let decoded = self.body.decode(bytes, filled)?;
         source.consume(decoded.rest - start);
+        self.taken_bytes += (decoded.rest - start) as u64;
         self.payload = decoded.payload;
         self.size_length = 0;
         self.suffix = b"";

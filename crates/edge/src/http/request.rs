@@ -100,11 +100,15 @@ impl Facts {
 impl Request<'_, '_> {
     /// The host without its port.
     pub fn host_name(&self) -> &str {
-        let host = self.host.unwrap_or_default();
-        match host.strip_prefix('[') {
-            Some(rest) => rest.find(']').map_or(host, |end| &host[..end + 2]),
-            None => host.split(':').next().unwrap_or_default(),
-        }
+        host_name(self.host.unwrap_or_default())
+    }
+}
+
+/// A host without its port.
+pub fn host_name(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.find(']').map_or(host, |end| &host[..end + 2]),
+        None => host.split(':').next().unwrap_or_default(),
     }
 }
 

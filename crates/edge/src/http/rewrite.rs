@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use super::body::Body;
 use super::request::{Facts, Request, Role};
@@ -20,13 +21,13 @@ pub struct Origin<'a> {
     pub trace_id: [u8; 35],
 }
 
-/// Writes the head that the target gets.
+/// Writes the head that the target gets; gives the place of the X-Amzn-Trace-Id value in it.
 pub fn write_request(
     out: &mut Vec<u8>,
     request: &Request<'_, '_>,
     origin: &Origin<'_>,
     attributes: &Attributes,
-) {
+) -> Range<usize> {
     put(
         out,
         &[request.method.as_bytes(), b" ", request.path.as_bytes()],
@@ -46,7 +47,7 @@ pub fn write_request(
             b"\r\n",
         ],
     );
-    write_trace_id(out, request, &origin.trace_id);
+    let trace_id = write_trace_id(out, request, &origin.trace_id);
     for (header, role) in request.headers.iter().zip(request.roles) {
         if *role != Role::Pass
             || (attributes.drop_invalid_header_fields && !is_plain_name(header.name))
@@ -67,6 +68,7 @@ pub fn write_request(
         _ => {}
     }
     put(out, &[b"\r\n"]);
+    trace_id
 }
 
 /// The port is left out when it is the listener's, unless the Host header is to be kept byte for byte.
@@ -123,7 +125,11 @@ fn write_forwarded_for(
 }
 
 /// Root is added when there is none; a Root that came in is kept behind our Self ("Request tracing").
-fn write_trace_id(out: &mut Vec<u8>, request: &Request<'_, '_>, trace_id: &[u8; 35]) {
+fn write_trace_id(
+    out: &mut Vec<u8>,
+    request: &Request<'_, '_>,
+    trace_id: &[u8; 35],
+) -> Range<usize> {
     let came = request
         .headers
         .iter()
@@ -141,11 +147,15 @@ fn write_trace_id(out: &mut Vec<u8>, request: &Request<'_, '_>, trace_id: &[u8; 
     } else {
         b"Root="
     };
-    put(out, &[b"X-Amzn-Trace-Id: ", own, trace_id]);
+    put(out, &[b"X-Amzn-Trace-Id: "]);
+    let start = out.len();
+    put(out, &[own, trace_id]);
     for field in fields().filter(|field| !field.is_empty() && !is(field, b"Self=")) {
         put(out, &[b";", field]);
     }
+    let end = out.len();
     put(out, &[b"\r\n"]);
+    start..end
 }
 
 /// How a response's body goes to the client.

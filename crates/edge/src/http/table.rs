@@ -33,6 +33,31 @@ pub struct Table {
     /// 32 bytes in hexadecimal, the same on all nodes of the load balancer.
     #[serde(default)]
     pub cookie_secret: String,
+    #[serde(default)]
+    pub identity: Identity,
+}
+
+/// Who the node is, for what it writes down of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Identity {
+    pub account: String,
+    pub region: String,
+    /// The public address of an internet-facing load balancer's node, the private one of an internal one's.
+    pub address: Option<IpAddr>,
+    /// How long a log file is filled: five minutes on AWS ("Access logs for your Application Load Balancer").
+    pub log_period_ms: u64,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            account: String::new(),
+            region: String::new(),
+            address: None,
+            log_period_ms: 300_000,
+        }
+    }
 }
 
 /// A certificate with its key. The file that keeps a table is its owner's alone for this.

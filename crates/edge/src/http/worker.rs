@@ -20,8 +20,9 @@ use super::buffer::Buffers;
 use super::clock::Dice;
 use super::control::{Counts, GroupHealth};
 use super::counters::Counters;
+use super::log::Logs;
 use super::stream::ClientStream;
-use super::table::{Attributes, Table};
+use super::table::{Attributes, Identity, Table};
 use super::target::Group;
 use super::tether::{Slab, Tether};
 use super::{connect, connection, health, lock, route};
@@ -34,6 +35,10 @@ const ACCEPT_REST: Duration = Duration::from_millis(20);
 pub struct Routes {
     pub revision: u64,
     pub dns_name: String,
+    /// `app/<name>/<id>`
+    pub load_balancer: String,
+    pub identity: Identity,
+    /// Logs that can't be written are off here.
     pub attributes: Attributes,
     pub groups: Vec<Arc<Group>>,
     listeners: Vec<route::Listener>,
@@ -54,6 +59,7 @@ pub struct Worker {
     pub dice: Dice,
     pub buffers: Buffers,
     pub counters: Counters,
+    pub logs: Logs,
     address: IpAddr,
     routes: Mutex<Arc<Routes>>,
     groups: Mutex<HashMap<String, Arc<Group>>>,
@@ -66,10 +72,17 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Without logs.
     pub fn new(address: IpAddr, max_connections: usize) -> Arc<Self> {
+        Self::with_logs(address, max_connections, Logs::default())
+    }
+
+    pub fn with_logs(address: IpAddr, max_connections: usize, logs: Logs) -> Arc<Self> {
         let routes = Routes {
             revision: 0,
             dns_name: String::new(),
+            load_balancer: String::new(),
+            identity: Identity::default(),
             attributes: Attributes::default(),
             groups: Vec::new(),
             listeners: Vec::new(),
@@ -78,6 +91,7 @@ impl Worker {
             dice: Dice::new(),
             buffers: Buffers::default(),
             counters: Counters::default(),
+            logs,
             address,
             routes: Mutex::new(Arc::new(routes)),
             groups: Mutex::default(),
@@ -117,10 +131,19 @@ impl Worker {
             ordered.push(group);
         }
         drop(groups);
+        self.logs.configure(table);
+        let mut attributes = table.attributes.clone();
+        if !self.logs.has_home() {
+            attributes.access_log = None;
+            attributes.connection_log = None;
+            attributes.health_check_log = None;
+        }
         *lock(&self.routes) = Arc::new(Routes {
             revision: table.revision,
             dns_name: table.dns_name.clone(),
-            attributes: table.attributes.clone(),
+            load_balancer: table.load_balancer.clone(),
+            identity: table.identity.clone(),
+            attributes,
             groups: ordered,
             listeners,
         });
@@ -169,8 +192,9 @@ impl Worker {
         ports.filter(|port| !listeners.contains_key(port)).collect()
     }
 
-    /// Every second or so: closes idle connections to targets, tries ports again.
+    /// Every second or so: closes idle connections to targets, tries ports again, hands on lines of the logs.
     pub fn tick(self: &Arc<Self>) {
+        self.logs.flush();
         let idle_timeout = self.routes().idle_timeout();
         for group in lock(&self.groups).values() {
             for target in group.targets() {

@@ -88,6 +88,7 @@ pub fn table(targets: &[SocketAddr]) -> Table {
     Table {
         certificates: Vec::new(),
         cookie_secret: String::new(),
+        identity: Default::default(),
         trust_stores: Vec::new(),
         revision: 0,
         load_balancer: "app/test/1".into(),

@@ -5,5 +5,6 @@ mod bed;
 mod errors;
 mod forwarding;
 mod health;
+mod logs;
 mod process;
 mod tables;

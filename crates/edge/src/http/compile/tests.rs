@@ -250,16 +250,19 @@ fn a_node_gets_what_its_listeners_use() {
 }
 
 #[test]
-fn the_other_node_differs_in_its_zone_alone() {
+fn the_other_node_differs_in_its_zone_and_address_alone() {
     let snapshot = snapshot();
     let other = compile(&snapshot, &EniId::from_bits(2), 1.0).expect("a table");
     assert_eq!(other.zone, "us-east-1b");
+    let own = compiled(&snapshot, 1.0);
+    assert_ne!(other.identity.address, own.identity.address);
     assert_eq!(
         Table {
             zone: "us-east-1a".into(),
+            identity: own.identity.clone(),
             ..other
         },
-        compiled(&snapshot, 1.0)
+        own
     );
 }
 

@@ -30,6 +30,7 @@ fn table(rules: Vec<Vec<Condition>>) -> Table {
     Table {
         certificates: Vec::new(),
         cookie_secret: String::new(),
+        identity: Default::default(),
         trust_stores: Vec::new(),
         revision: 1,
         load_balancer: String::new(),

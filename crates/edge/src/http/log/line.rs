@@ -1,0 +1,379 @@
+//! Lines of the three logs, by AWS's formats. Used by `connection`, `h2`, `health`; pure.
+//!
+//! A field that is not known is `-`, a stage that did not come about `-1`. Control characters, quotes and
+//! backslashes of a client are written as `\xHH`, so that a line is always a line and a quoted field ends at
+//! its quote; other bytes stand as they came.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::record::{ConnectionRecord, HealthCheckRecord, Kind, LogRecord, Span};
+use crate::http::clock::civil_date;
+use crate::http::rewrite::{put, put_number};
+use crate::http::stream::TlsFacts;
+
+/// What all lines of a connection have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// `app/<name>/<id>`
+    pub load_balancer: &'a str,
+    pub node: Option<IpAddr>,
+    pub peer: SocketAddr,
+    pub listener_port: u16,
+    pub tls: Option<&'a TlsFacts>,
+    /// Of the connection; its logs are joined by it.
+    pub trace: u128,
+}
+
+/// Writes a request's line, its LF included.
+pub fn write_access(out: &mut Vec<u8>, record: &LogRecord, place: &Place<'_>, now: SystemTime) {
+    let kind = match record.kind {
+        Kind::Http => "http ",
+        Kind::Https => "https ",
+        Kind::H2 => "h2 ",
+        Kind::Grpcs => "grpcs ",
+        Kind::Ws => "ws ",
+        Kind::Wss => "wss ",
+    };
+    put(out, &[kind.as_bytes()]);
+    put_time(out, now);
+    put(out, &[b" ", place.load_balancer.as_bytes(), b" "]);
+    put_address(out, place.peer);
+    put(out, &[b" "]);
+    put_target(out, record.target);
+    put_stages(out, record);
+    put_status(out, record.elb_status);
+    put_status(out, record.target_status);
+    put_number(out, record.received_bytes);
+    put(out, &[b" "]);
+    put_number(out, record.sent_bytes);
+    put_field(out, record, record.request);
+    put_field(out, record, record.user_agent);
+    let tls = place.tls;
+    let of_tls =
+        |part: fn(&TlsFacts) -> &'static str| tls.map(part).filter(|part| !part.is_empty());
+    put(
+        out,
+        &[b" ", of_tls(|tls| tls.cipher).unwrap_or("-").as_bytes()],
+    );
+    put(
+        out,
+        &[b" ", of_tls(|tls| tls.version).unwrap_or("-").as_bytes()],
+    );
+    let group = record.group.as_ref().map_or("-", |group| &group.id);
+    put(out, &[b" ", group.as_bytes()]);
+    put_field(out, record, record.trace_id);
+    put_certificate(out, tls);
+    match record.priority {
+        None => put(out, &[b" - "]),
+        Some(-1) => put(out, &[b" -1 "]),
+        Some(priority) => {
+            put(out, &[b" "]);
+            put_number(out, priority.unsigned_abs().into());
+            put(out, &[b" "]);
+        }
+    }
+    put_time(out, record.created.map_or(now, |(at, _)| at));
+    put_actions(out, record);
+    put_field(out, record, record.redirect_url);
+    put_text(out, record.error_reason.unwrap_or("-"));
+    put(out, &[b" \""]);
+    put_target(out, record.target);
+    put(out, &[b"\" \""]);
+    match record.target_status {
+        Some(status) => put_number(out, status.into()),
+        None => put(out, &[b"-"]),
+    }
+    put(out, &[b"\""]);
+    match record.reason {
+        // Writing to a Vec can't fail.
+        Some(reason) => {
+            let _ = write!(out, " \"{:?}\" \"{reason:?}\" ", reason.classification());
+        }
+        None => put(out, &[b" \"-\" \"-\" "]),
+    }
+    put_trace(out, place.trace);
+    put_field(out, record, record.transformed_host);
+    put_field(out, record, record.transformed_uri);
+    match record.transform {
+        Some(status) => drop(write!(out, " \"Transform{status:?}\" ")),
+        None => put(out, &[b" \"-\" "]),
+    }
+    put_node(out, place.node);
+}
+
+/// Writes a connection's line.
+pub fn write_connection(
+    out: &mut Vec<u8>,
+    place: &Place<'_>,
+    record: &ConnectionRecord,
+    now: SystemTime,
+) {
+    put_time(out, now);
+    put(out, &[b" "]);
+    put_ip(out, place.peer.ip());
+    put(out, &[b" "]);
+    put_number(out, place.peer.port().into());
+    put(out, &[b" "]);
+    put_number(out, place.listener_port.into());
+    let or_dash = |text: &'static str| if text.is_empty() { "-" } else { text };
+    let (protocol, cipher) = place.tls.map_or(("", ""), |tls| (tls.version, tls.cipher));
+    put(
+        out,
+        &[
+            b" ",
+            or_dash(protocol).as_bytes(),
+            b" ",
+            or_dash(cipher).as_bytes(),
+            b" ",
+        ],
+    );
+    match place.tls {
+        Some(tls) => put_seconds(out, Duration::from_millis(tls.handshake_ms)),
+        None => put(out, &[b"-"]),
+    }
+    match &record.client_certificate {
+        Some(certificate) => {
+            put(out, &[b" \""]);
+            put_quoted(out, certificate.subject.as_bytes());
+            put(out, &[b"\" "]);
+            put_quoted(out, certificate.validity.as_bytes());
+            put(out, &[b" "]);
+            put_quoted(out, certificate.serial_number.as_bytes());
+        }
+        None => put(out, &[b" - - -"]),
+    }
+    match record.failure {
+        Some(code) => put(out, &[b" Failed:", code.as_bytes(), b" "]),
+        None => put(out, &[b" Success "]),
+    }
+    put_trace(out, place.trace);
+    let key_exchange = record.key_exchange.unwrap_or("-");
+    put(
+        out,
+        &[
+            b" ",
+            key_exchange.as_bytes(),
+            b" ",
+            place.load_balancer.as_bytes(),
+            b" ",
+        ],
+    );
+    put_node(out, place.node);
+}
+
+/// Writes a health check's line.
+pub fn write_health_check(
+    out: &mut Vec<u8>,
+    check: &HealthCheckRecord<'_>,
+    load_balancer: &str,
+    node: Option<IpAddr>,
+) {
+    put(out, &[check.kind.as_bytes(), b" "]);
+    put_time(out, check.started);
+    let (seconds, nanos) = (check.took_ns / 1_000_000_000, check.took_ns % 1_000_000_000);
+    let _ = write!(out, " {seconds}.{nanos:09} ");
+    put_address(out, check.target);
+    // "Name of the target group": the ARN's middle.
+    let name = check
+        .target_group
+        .rsplit('/')
+        .nth(1)
+        .unwrap_or(check.target_group);
+    let status = if check.failure.is_some() {
+        "FAIL"
+    } else {
+        "PASS"
+    };
+    put(out, &[b" ", name.as_bytes(), b" ", status.as_bytes(), b" "]);
+    put_status(out, check.status_code);
+    put(
+        out,
+        &[
+            check.failure.unwrap_or("-").as_bytes(),
+            b" ",
+            load_balancer.as_bytes(),
+            b" ",
+        ],
+    );
+    put_node(out, node);
+}
+
+/// Three times in seconds, milliseconds exact.
+fn put_stages(out: &mut Vec<u8>, record: &LogRecord) {
+    let between = |from: Option<Instant>, to: Option<Instant>| match (from, to) {
+        (Some(from), Some(to)) => Some(to.saturating_duration_since(from)),
+        _ => None,
+    };
+    let created = record.created.map(|(_, at)| at);
+    // All or none: "set to -1 if the load balancer can't dispatch the request to a target".
+    let stages = match (record.dispatched, record.answered) {
+        (Some(_), Some(answered)) => [
+            between(created, record.dispatched),
+            between(record.dispatched, record.answered),
+            between(record.answered, record.replied.or(Some(answered))),
+        ],
+        _ => [None; 3],
+    };
+    put(out, &[b" "]);
+    for stage in stages {
+        match stage {
+            Some(time) => put_seconds(out, time),
+            None => put(out, &[b"-1"]),
+        }
+        put(out, &[b" "]);
+    }
+}
+
+fn put_seconds(out: &mut Vec<u8>, time: Duration) {
+    put_number(out, time.as_secs());
+    put(out, &[b"."]);
+    put_padded(out, time.subsec_millis().into(), 3);
+}
+
+/// `2018-07-02T22:23:00.186641Z`
+fn put_time(out: &mut Vec<u8>, time: SystemTime) {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil_date(days);
+    put_padded(out, year, 4);
+    put(out, &[b"-"]);
+    put_padded(out, month, 2);
+    put(out, &[b"-"]);
+    put_padded(out, day, 2);
+    put(out, &[b"T"]);
+    put_padded(out, second / 3600, 2);
+    put(out, &[b":"]);
+    put_padded(out, second / 60 % 60, 2);
+    put(out, &[b":"]);
+    put_padded(out, second % 60, 2);
+    put(out, &[b"."]);
+    put_padded(out, since.subsec_micros().into(), 6);
+    put(out, &[b"Z"]);
+}
+
+fn put_padded(out: &mut Vec<u8>, mut number: u64, digits: usize) {
+    let mut text = [b'0'; 8];
+    for digit in text[..digits].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    put(out, &[&text[..digits]]);
+}
+
+fn put_status(out: &mut Vec<u8>, status: Option<u16>) {
+    match status {
+        Some(status) => put_number(out, status.into()),
+        None => put(out, &[b"-"]),
+    }
+    put(out, &[b" "]);
+}
+
+fn put_field(out: &mut Vec<u8>, record: &LogRecord, span: Span) {
+    let part = record.part(span);
+    let part: &[u8] = if part.is_empty() { b"-" } else { part };
+    put(out, &[b" \"", part, b"\""]);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put(out, &[b" \"", text.as_bytes(), b"\""]);
+}
+
+/// Name and certificate of a TLS handshake.
+fn put_certificate(out: &mut Vec<u8>, tls: Option<&TlsFacts>) {
+    put(out, &[b" \""]);
+    match tls.and_then(|tls| tls.server_name.as_deref()) {
+        Some(name) => put_quoted(out, name.as_bytes()),
+        None => put(out, &[b"-"]),
+    }
+    put(out, &[b"\""]);
+    match tls {
+        None => put_text(out, "-"),
+        Some(tls) if tls.resumed => put_text(out, "session-reused"),
+        Some(tls) => put_text(out, &tls.certificate),
+    }
+}
+
+fn put_actions(out: &mut Vec<u8>, record: &LogRecord) {
+    put(out, &[b" \""]);
+    let taken = record.actions.iter().filter(|name| !name.is_empty());
+    let mut separator: &[u8] = b"";
+    for name in taken {
+        put(out, &[separator, name.as_bytes()]);
+        separator = b",";
+    }
+    if separator.is_empty() {
+        put(out, &[b"-"]);
+    }
+    put(out, &[b"\""]);
+}
+
+fn put_target(out: &mut Vec<u8>, target: Option<SocketAddr>) {
+    match target {
+        Some(target) => put_address(out, target),
+        None => put(out, &[b"-"]),
+    }
+}
+
+fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
+    match address {
+        SocketAddr::V4(_) => put_ip(out, address.ip()),
+        SocketAddr::V6(_) => {
+            put(out, &[b"["]);
+            put_ip(out, address.ip());
+            put(out, &[b"]"]);
+        }
+    }
+    put(out, &[b":"]);
+    put_number(out, address.port().into());
+}
+
+fn put_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    let IpAddr::V4(ip) = ip else {
+        return drop(write!(out, "{ip}"));
+    };
+    let [a, b, c, d] = ip.octets();
+    put_number(out, a.into());
+    for octet in [b, c, d] {
+        put(out, &[b"."]);
+        put_number(out, octet.into());
+    }
+}
+
+/// The node's address ends every line.
+fn put_node(out: &mut Vec<u8>, node: Option<IpAddr>) {
+    match node {
+        Some(ip) => put_ip(out, ip),
+        None => put(out, &[b"-"]),
+    }
+    put(out, &[b"\n"]);
+}
+
+fn put_trace(out: &mut Vec<u8>, trace: u128) {
+    let mut text = *b"TID_00000000000000000000000000000000";
+    let mut rest = trace;
+    for digit in text[4..].iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(rest & 15) as usize];
+        rest >>= 4;
+    }
+    put(out, &[&text]);
+}
+
+/// What a client sent, made safe for a quoted field of one line.
+pub(super) fn put_quoted(out: &mut Vec<u8>, text: &[u8]) {
+    let is_plain = |byte: &u8| *byte >= 0x20 && !matches!(*byte, b'"' | b'\\' | 0x7f);
+    if text.iter().all(is_plain) {
+        return out.extend_from_slice(text);
+    }
+    for byte in text {
+        if is_plain(byte) {
+            out.push(*byte);
+        } else {
+            let _ = write!(out, "\\x{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! What is known of one request, filled through its phases and written down at its end. Used by `connection`
+//! and `exchange` for HTTP/1 requests, by `h2` for streams; `line` makes text of it.
+//!
+//! Every phase calls its method whether the log is on or not; when it is off they return at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::line::put_quoted;
+use crate::http::request::{Request, host_name};
+use crate::http::rewrite::{put, put_number};
+use crate::http::target::Group;
+
+/// "If the string is longer than 8 KB, it is truncated": field `user_agent`.
+const USER_AGENT_MAX_BYTES: usize = 8 * 1024;
+
+/// Field `type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Http,
+    Https,
+    H2,
+    Grpcs,
+    Ws,
+    Wss,
+}
+
+/// How far a request is from RFC 7230 ("Desync mitigation mode").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Classification {
+    Acceptable,
+    Ambiguous,
+    Severe,
+}
+
+/// "Classification reasons" of the access log's page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    AmbiguousUri,
+    BadContentLength,
+    BadHeader,
+    BadTransferEncoding,
+    BadUri,
+    BadMethod,
+    BadVersion,
+    BothTeClPresent,
+    DuplicateContentLength,
+    EmptyHeader,
+    GetHeadZeroContentLength,
+    MultipleContentLength,
+    MultipleTransferEncodingChunked,
+    NonCompliantHeader,
+    NonCompliantVersion,
+    SpaceInUri,
+    SuspiciousHeader,
+    UndefinedContentLengthSemantics,
+    UndefinedTransferEncodingSemantics,
+}
+
+impl Reason {
+    pub fn classification(self) -> Classification {
+        match self {
+            Self::GetHeadZeroContentLength
+            | Self::NonCompliantHeader
+            | Self::NonCompliantVersion
+            | Self::SpaceInUri => Classification::Acceptable,
+            Self::AmbiguousUri
+            | Self::BothTeClPresent
+            | Self::DuplicateContentLength
+            | Self::EmptyHeader
+            | Self::SuspiciousHeader
+            | Self::UndefinedContentLengthSemantics
+            | Self::UndefinedTransferEncodingSemantics => Classification::Ambiguous,
+            Self::BadContentLength
+            | Self::BadHeader
+            | Self::BadTransferEncoding
+            | Self::BadUri
+            | Self::BadMethod
+            | Self::BadVersion
+            | Self::MultipleContentLength
+            | Self::MultipleTransferEncodingChunked => Classification::Severe,
+        }
+    }
+}
+
+/// Field `request_transform_status`, by AWS's codes without their `Transform`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransformStatus {
+    Success,
+    BufferTooSmall,
+    CompileError,
+    CompileTooBig,
+    InvalidHost,
+    InvalidPath,
+    RegexSyntaxError,
+    ReplaceError,
+}
+
+/// What the connection log tells beside `TlsFacts`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionRecord {
+    /// `X25519`, `X25519MLKEM768`, ...
+    pub key_exchange: Option<&'static str>,
+    pub client_certificate: Option<ClientCertificate>,
+    /// Why the handshake failed, by AWS's code: `ClientCertUntrusted`, `UnmappedConnectionError`, ...
+    pub failure: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// RFC 2253: `CN=a,O=b`.
+    pub subject: String,
+    /// `NotBefore=2023-09-21T22:43:21Z;NotAfter=2026-06-17T22:43:21Z`
+    pub validity: String,
+    /// Upper case hexadecimal.
+    pub serial_number: String,
+}
+
+/// One request.
+#[derive(Debug, Default)]
+pub struct LogRecord {
+    on: bool,
+    pub kind: Kind,
+    pub(super) created: Option<(SystemTime, Instant)>,
+    /// The request went to the target.
+    pub(super) dispatched: Option<Instant>,
+    /// The target began to answer.
+    pub(super) answered: Option<Instant>,
+    /// The answer began to go to the client.
+    pub(super) replied: Option<Instant>,
+    pub(super) elb_status: Option<u16>,
+    pub(super) target_status: Option<u16>,
+    pub(super) target: Option<SocketAddr>,
+    pub(super) group: Option<Arc<Group>>,
+    pub(super) received_bytes: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) priority: Option<i32>,
+    pub(super) actions: [&'static str; 3],
+    pub(super) error_reason: Option<&'static str>,
+    pub(super) reason: Option<Reason>,
+    pub(super) transform: Option<TransformStatus>,
+    /// The fields below, quoted already.
+    pub(super) text: Vec<u8>,
+    pub(super) request: Span,
+    pub(super) user_agent: Span,
+    pub(super) trace_id: Span,
+    pub(super) redirect_url: Span,
+    pub(super) transformed_host: Span,
+    pub(super) transformed_uri: Span,
+}
+
+/// A part of `LogRecord::text`; empty: the field is not known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl LogRecord {
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Starts over for a request that begins to arrive, with the memory it has.
+    pub fn begin(&mut self, on: bool, kind: Kind) {
+        if !on && !self.on {
+            return;
+        }
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        *self = Self {
+            on,
+            kind,
+            text,
+            ..Self::default()
+        };
+        if on {
+            self.created = Some((SystemTime::now(), Instant::now()));
+        }
+    }
+
+    /// Nothing is to be written for it. Gives its memory back.
+    pub fn forget(&mut self) {
+        if self.on {
+            *self = Self::default();
+        }
+    }
+
+    /// The connection became a WebSocket.
+    pub fn switched(&mut self) {
+        self.kind = match self.kind {
+            Kind::Https | Kind::Wss => Kind::Wss,
+            _ => Kind::Ws,
+        };
+    }
+
+    /// The request line, with the load balancer's own name if it names no host.
+    pub fn opened(&mut self, request: &Request<'_, '_>, dns_name: &str, port: u16) {
+        if !self.on {
+            return;
+        }
+        self.text.reserve(512);
+        let host = request.host.map_or(dns_name, host_name);
+        let version = match self.kind {
+            Kind::H2 | Kind::Grpcs => "HTTP/2.0",
+            _ if request.facts.is_http_1_0 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        };
+        let scheme = self.scheme();
+        self.request = self.write(|text| {
+            put_quoted(text, request.method.as_bytes());
+            put(text, &[b" ", scheme.as_bytes(), b"://"]);
+            put_quoted(text, host.as_bytes());
+            put(text, &[b":"]);
+            put_number(text, port.into());
+            put_quoted(text, request.path.as_bytes());
+            if let Some(query) = request.query {
+                put(text, &[b"?"]);
+                put_quoted(text, query.as_bytes());
+            }
+            put(text, &[b" ", version.as_bytes()]);
+        });
+        let mut headers = request.headers.iter();
+        if let Some(agent) = headers.find(|header| header.name.eq_ignore_ascii_case("user-agent")) {
+            let agent = &agent.value[..agent.value.len().min(USER_AGENT_MAX_BYTES)];
+            self.user_agent = self.write(|text| put_quoted(text, agent));
+        }
+    }
+
+    /// A request that could not be read, as AWS writes it.
+    pub fn unread(&mut self, dns_name: &str, port: u16) {
+        if !self.on {
+            return;
+        }
+        let scheme = self.scheme();
+        self.request = self.write(|text| {
+            put(
+                text,
+                &[b"- ", scheme.as_bytes(), b"://", dns_name.as_bytes(), b":"],
+            );
+            put_number(text, port.into());
+            put(text, &[b"- -"]);
+        });
+    }
+
+    fn scheme(&self) -> &'static str {
+        match self.kind {
+            Kind::Http | Kind::Ws => "http",
+            Kind::Https | Kind::H2 | Kind::Grpcs | Kind::Wss => "https",
+        }
+    }
+
+    /// The rule's priority; None: the default rule.
+    pub fn matched(&mut self, priority: Option<u32>) {
+        if !self.on {
+            return;
+        }
+        let priority = priority.and_then(|priority| i32::try_from(priority).ok());
+        self.priority = Some(priority.unwrap_or(0));
+    }
+
+    /// `authenticate`, `forward`, `redirect` or `fixed-response`, in the order they are taken.
+    pub fn action(&mut self, name: &'static str) {
+        if self.on
+            && let Some(free) = self.actions.iter_mut().find(|name| name.is_empty())
+        {
+            *free = name;
+        }
+    }
+
+    pub fn error_reason(&mut self, code: &'static str) {
+        self.error_reason = Some(code);
+    }
+
+    pub fn classified(&mut self, reason: Option<Reason>) {
+        self.reason = reason;
+    }
+
+    /// The value of X-Amzn-Trace-Id as the target gets it.
+    pub fn trace_id(&mut self, value: &[u8]) {
+        if self.on {
+            self.trace_id = self.write(|text| put_quoted(text, value));
+        }
+    }
+
+    pub fn redirect_url(&mut self, url: &str) {
+        if self.on {
+            self.redirect_url = self.write(|text| put_quoted(text, url.as_bytes()));
+        }
+    }
+
+    /// What transforms made of host and path; None: no transform changed that part.
+    pub fn transformed(&mut self, host: Option<&str>, uri: Option<&str>, status: TransformStatus) {
+        self.transform = Some(status);
+        if !self.on {
+            return;
+        }
+        if let Some(host) = host {
+            self.transformed_host = self.write(|text| put_quoted(text, host.as_bytes()));
+        }
+        if let Some(uri) = uri {
+            self.transformed_uri = self.write(|text| put_quoted(text, uri.as_bytes()));
+        }
+    }
+
+    /// The group that the request goes to.
+    pub fn grouped(&mut self, group: &Arc<Group>) {
+        if self.on {
+            self.group = Some(group.clone());
+        }
+    }
+
+    /// The request begins to go to a target.
+    pub fn dispatched(&mut self, target: SocketAddr, at: Instant) {
+        self.target = Some(target);
+        self.dispatched = Some(at);
+        self.answered = None;
+        self.replied = None;
+        self.target_status = None;
+    }
+
+    /// The head of the target's answer is there.
+    pub fn answered(&mut self, status: u16, at: Instant) {
+        self.target_status = Some(status);
+        self.answered = Some(at);
+    }
+
+    /// The first byte of the answer went to the client. Costs nothing if it is known already.
+    pub fn replied(&mut self) {
+        if self.on && self.replied.is_none() {
+            self.replied = Some(Instant::now());
+        }
+    }
+
+    /// What the client got.
+    pub fn status(&mut self, status: u16) {
+        self.elb_status = Some(status);
+    }
+
+    pub fn received(&mut self, bytes: u64) {
+        self.received_bytes += bytes;
+    }
+
+    pub fn sent(&mut self, bytes: u64) {
+        self.sent_bytes += bytes;
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.text.len() as u32;
+        write(&mut self.text);
+        let end = self.text.len() as u32;
+        Span { start, end }
+    }
+
+    pub(super) fn part(&self, span: Span) -> &[u8] {
+        &self.text[span.start as usize..span.end as usize]
+    }
+}
+
+/// One check of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheckRecord<'a> {
+    /// `http`, `https`, `h2` or `grpc`.
+    pub kind: &'static str,
+    pub started: SystemTime,
+    pub took_ns: u64,
+    pub target: SocketAddr,
+    pub target_group: &'a str,
+    pub status_code: Option<u16>,
+    /// None: it passed. By AWS's code: `TimedOut`, `ConnectionReset`, `ResponseCodeMismatch`, `TargetError`, ...
+    pub failure: Option<&'static str>,
+}
