@@ -225,11 +225,8 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
         shared
             .engine
             .count_unbuilt(format!("{}:{}", operation.service.name(), operation.name));
-        let error = fogbank_wire::unknown_operation(
-            Some(operation.service),
-            protocol,
-            operation.name,
-        );
+        let error =
+            fogbank_wire::unknown_operation(Some(operation.service), protocol, operation.name);
         return fogbank_wire::encode_error_in(protocol, operation.service, &error, &request_id);
     };
     let context = Context::new(
@@ -255,9 +252,7 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
         run(&context, input)
     };
     match result {
-        Ok(output) => {
-            fogbank_wire::encode_output_in(protocol, operation, output, &request_id)
-        }
+        Ok(output) => fogbank_wire::encode_output_in(protocol, operation, output, &request_id),
         Err(ApiError(error)) => {
             fogbank_wire::encode_error_in(protocol, operation.service, &error, &request_id)
         }

@@ -264,7 +264,7 @@ impl Worker {
         }
     }
 
-    fn enter(self: &Arc<Self>) -> Entered {
+    pub(super) fn enter(self: &Arc<Self>) -> Entered {
         let tether = Arc::new(Tether::default());
         let place = lock(&self.connections).insert(tether.clone());
         self.counters.new_connections.add(1);
