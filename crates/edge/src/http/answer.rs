@@ -30,6 +30,14 @@ fn write_page(out: &mut Vec<u8>, status: u16, header: &[&[u8]], manner: Manner) 
     write_answer(out, status, b"text/html", header, body.as_bytes(), manner);
 }
 
+/// As nginx words it, and AWS after it.
+pub fn write_plain_to_https(out: &mut Vec<u8>, manner: Manner) {
+    const BODY: &[u8] = b"<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n\
+        <body>\r\n<center><h1>400 Bad Request</h1></center>\r\n\
+        <center>The plain HTTP request was sent to HTTPS port</center>\r\n</body>\r\n</html>\r\n";
+    write_answer(out, 400, b"text/html", &[], BODY, manner);
+}
+
 pub fn write_fixed(out: &mut Vec<u8>, fixed: &FixedResponse, manner: Manner) {
     let content_type = match fixed.content_type.as_deref() {
         Some(content_type) => format!("{content_type}; charset=utf-8"),
@@ -49,10 +57,10 @@ pub fn write_redirect(
     out: &mut Vec<u8>,
     redirect: &Redirect,
     request: &Request<'_, '_>,
-    listener_port: u16,
+    origin: (&str, u16),
     manner: Manner,
 ) {
-    let location = location(redirect, request, listener_port);
+    let location = location(redirect, request, origin);
     write_page(
         out,
         redirect.status_code,
@@ -61,12 +69,16 @@ pub fn write_redirect(
     );
 }
 
-/// The address a redirect points to; `#{path}` is without its leading slash.
-pub fn location(redirect: &Redirect, request: &Request<'_, '_>, listener_port: u16) -> String {
-    let port = listener_port.to_string();
+/// The address a redirect points to, for a request that came by this protocol to this port; `#{path}` is without its leading slash.
+pub fn location(
+    redirect: &Redirect,
+    request: &Request<'_, '_>,
+    (protocol, port): (&str, u16),
+) -> String {
+    let port = port.to_string();
     let path = request.path.strip_prefix('/').unwrap_or(request.path);
     let values = [
-        ("protocol", "http"),
+        ("protocol", protocol),
         ("host", request.host_name()),
         ("port", &port),
         ("path", path),
@@ -192,7 +204,9 @@ mod tests {
 
     fn located(redirect: &Redirect, target: &str, host: &str) -> String {
         let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        let read = read_request(head.as_bytes(), |request| location(redirect, request, 8080));
+        let read = read_request(head.as_bytes(), |request| {
+            location(redirect, request, ("http", 8080))
+        });
         read.expect("a valid head").expect("a whole head").1
     }
 

@@ -20,8 +20,9 @@ use super::exchange;
 use super::log::{ConnectionRecord, Kind, LogRecord, Place};
 use super::pump::read;
 use super::request::{Facts, Refusal, read_request};
-use super::stream::{ClientStream, TlsFacts};
+use super::stream::ClientStream;
 use super::timer::Timer;
+use super::tls::TlsFacts;
 use super::worker::{Entered, Routes};
 
 /// The body of a request that the node answers by itself is read over up to this size, so that the
@@ -99,7 +100,7 @@ pub async fn serve(
     match connection.run().await {
         Flow::Abort => drop(connection.stream.set_zero_linger()),
         Flow::Linger => connection.linger().await,
-        Flow::Next | Flow::Close => {}
+        Flow::Next | Flow::Close => connection.close().await,
     }
     connection.inbox.consume(connection.inbox.filled().len());
     connection.inbox.release(&connection.entered.worker.buffers);
@@ -230,6 +231,7 @@ impl Connection {
             inbox,
             out,
             routes,
+            tls,
             peer,
             port,
             log,
@@ -251,6 +253,7 @@ impl Connection {
                 routes,
                 peer: *peer,
                 port: *port,
+                tls: tls.as_deref(),
             };
             deciding.decide(listener, out, log, request, facts)
         });
@@ -371,6 +374,14 @@ impl Connection {
         entered.worker.counters.processed_bytes.add(sent as u64);
         log.sent(sent as u64);
         written
+    }
+
+    /// A TLS client is told that this is the end, and not a cut.
+    async fn close(&mut self) {
+        if self.tls.is_some() {
+            // Whatever comes of it, the connection ends.
+            let _ = timeout(LINGER, self.stream.shutdown()).await;
+        }
     }
 
     async fn linger(&mut self) {

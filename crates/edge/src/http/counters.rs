@@ -67,6 +67,8 @@ counters! {
         redirects,
         fixed_responses,
         desync_refused,
+        /// ClientTLSNegotiationErrorCount.
+        client_tls_errors,
     }
 }
 
@@ -79,6 +81,8 @@ counters! {
         target_4xx,
         target_5xx,
         target_connection_errors,
+        /// TargetTLSNegotiationErrorCount.
+        target_tls_errors,
         /// All requests together, from the last byte sent to the first received.
         response_time_us,
     }

@@ -11,6 +11,7 @@ use super::request::{Facts, Refusal, Request};
 use super::rewrite::{Origin, write_request};
 use super::route::{Action, Listener, Matched};
 use super::target::Group;
+use super::tls::TlsFacts;
 use super::worker::{Routes, Worker};
 
 /// What becomes of a request.
@@ -34,9 +35,17 @@ pub struct Deciding<'c> {
     pub routes: &'c Routes,
     pub peer: SocketAddr,
     pub port: u16,
+    /// None: a plain connection.
+    pub tls: Option<&'c TlsFacts>,
 }
 
 impl Deciding<'_> {
+    /// How the client addressed the node.
+    fn origin(&self) -> (&'static str, u16) {
+        let protocol = if self.tls.is_some() { "https" } else { "http" };
+        (protocol, self.port)
+    }
+
     /// Writes into `out` what goes to the target or, as HTTP/1.1, what the client gets.
     pub fn decide(
         &self,
@@ -72,6 +81,7 @@ impl Deciding<'_> {
             let origin = Origin {
                 peer: self.peer,
                 listener_port: self.port,
+                tls: self.tls,
                 dns_name: &self.routes.dns_name,
                 trace_id: worker.dice.trace_id(unix_time_s()),
             };
@@ -97,9 +107,9 @@ impl Deciding<'_> {
                 worker.counters.redirects.add(1);
                 log.action("redirect");
                 if log.is_on() {
-                    log.redirect_url(&answer::location(redirect, request, self.port));
+                    log.redirect_url(&answer::location(redirect, request, self.origin()));
                 }
-                answer::write_redirect(out, redirect, request, self.port, manner);
+                answer::write_redirect(out, redirect, request, self.origin(), manner);
                 redirect.status_code
             }
             Action::FixedResponse(fixed) => {

@@ -25,6 +25,8 @@ use super::stream::{ClientStream, TargetStream};
 use super::target::{Group, Target};
 use super::tether::Tether;
 use super::timer::Timer;
+use super::tls::Alpn;
+use super::worker::Worker;
 
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
     let Ok(mut request) = request else {
         return connection.fail(400, &facts, false).await;
     };
+    let connect_timeout =
+        Duration::from_millis(connection.routes.attributes.connect_timeout_ms.max(1));
     let mut fresh_only = false;
     let flow = loop {
         let Some(target) = group.choose(&worker.dice) else {
@@ -83,12 +87,11 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
         let is_reused = idle.is_some();
         let upstream = match idle {
             Some(stream) => Ok(stream),
-            None => open(&target, connection.routes.attributes.connect_timeout_ms).await,
+            None => open(&worker, group, &target, connect_timeout).await,
         };
         let mut upstream = match upstream {
             Ok(stream) => stream,
             Err(status) => {
-                group.counters.target_connection_errors.add(1);
                 break connection.fail(status, &facts, request.is_whole()).await;
             }
         };
@@ -122,18 +125,35 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
     flow
 }
 
-/// A new connection, or the status to answer with.
-async fn open(target: &Target, timeout_ms: u64) -> Result<TargetStream, u16> {
-    match timeout(
-        Duration::from_millis(timeout_ms.max(1)),
-        connect(target.address()),
-    )
-    .await
-    {
-        Ok(Ok(stream)) => Ok(TargetStream::Plain(stream)),
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => Err(504),
-        Ok(Err(_)) => Err(502),
-        Err(_) => Err(504),
+/// A new connection, or the status to answer with (fact HTTP-4).
+async fn open(
+    worker: &Worker,
+    group: &Group,
+    target: &Target,
+    within: Duration,
+) -> Result<TargetStream, u16> {
+    let counters = &group.counters;
+    let tcp = match timeout(within, connect(target.address())).await {
+        Ok(Ok(tcp)) => tcp,
+        Ok(Err(error)) if error.kind() != std::io::ErrorKind::TimedOut => {
+            counters.target_connection_errors.add(1);
+            return Err(502);
+        }
+        Ok(Err(_)) | Err(_) => {
+            counters.target_connection_errors.add(1);
+            return Err(504);
+        }
+    };
+    if !group.is_tls() {
+        return Ok(TargetStream::Plain(tcp));
+    }
+    let handshake = worker.connector.connect(tcp, target.address(), Alpn::Http1);
+    match timeout(within, handshake).await {
+        Ok(Ok(session)) => Ok(TargetStream::Tls(Box::new(session))),
+        Ok(Err(_)) | Err(_) => {
+            counters.target_tls_errors.add(1);
+            Err(502)
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod connection;
 mod control;
 mod counters;
 mod decision;
+mod entrance;
 mod exchange;
 mod health;
 pub mod log;
@@ -33,6 +34,7 @@ mod table;
 mod target;
 mod tether;
 mod timer;
+mod tls;
 mod worker;
 
 pub use compile::compile;
@@ -40,8 +42,8 @@ pub use control::{Counts, Event, GroupHealth};
 pub use counters::{GroupCounts, NodeCounts};
 pub use log::{Home, Logs};
 pub use process::{Config, ProcessError, run, serve, socket_path, table_path};
-pub use stream::TlsFacts;
 pub use table::*;
+pub use tls::TlsFacts;
 pub use worker::Worker;
 
 /// A panic while a lock was held leaves plain data behind that is still whole: the node goes on serving.

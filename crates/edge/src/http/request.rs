@@ -309,6 +309,14 @@ impl<'b> Fields<'b> {
                 self.take_transfer_encoding(value)?;
                 Role::Drop
             }
+            // Only the node speaks of clients' certificates, on every listener.
+            22..=36
+                if name
+                    .get(..22)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("x-amzn-mtls-clientcert")) =>
+            {
+                Role::Drop
+            }
             _ => Role::Pass,
         };
         Ok(role)

@@ -11,11 +11,14 @@ use super::body::Body;
 use super::request::{Facts, Request, Role};
 use super::response::{Response, is_own_hop};
 use super::table::{Attributes, XffMode};
+use super::tls::TlsFacts;
 
 /// What a forwarded request gets from where it came in.
 pub struct Origin<'a> {
     pub peer: SocketAddr,
     pub listener_port: u16,
+    /// None: a plain connection.
+    pub tls: Option<&'a TlsFacts>,
     /// Stands in for a missing Host (HTTP/1.0).
     pub dns_name: &'a str,
     pub trace_id: [u8; 35],
@@ -37,7 +40,11 @@ pub fn write_request(
     }
     put(out, &[b" HTTP/1.1\r\n"]);
     write_forwarded_for(out, request, origin.peer, attributes);
-    put(out, &[b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: "]);
+    let port_line: &[u8] = match origin.tls {
+        None => b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: ",
+        Some(_) => b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: ",
+    };
+    put(out, &[port_line]);
     put_number(out, origin.listener_port.into());
     put(
         out,
@@ -48,8 +55,12 @@ pub fn write_request(
         ],
     );
     let trace_id = write_trace_id(out, request, &origin.trace_id);
+    if let Some(tls) = origin.tls {
+        put(out, &[&tls.headers]);
+    }
     for (header, role) in request.headers.iter().zip(request.roles) {
         if *role != Role::Pass
+            || origin.tls.is_some_and(|tls| tls.is_own(header.name))
             || (attributes.drop_invalid_header_fields && !is_plain_name(header.name))
         {
             continue;
@@ -84,11 +95,14 @@ fn host<'r>(request: &'r Request<'_, '_>, origin: &Origin<'r>, attributes: &Attr
         .get(name.len()..)
         .and_then(|rest| rest.strip_prefix(':'))
     {
-        Some(port) if port.parse() == Ok(origin.listener_port) && origin.listener_port == 80 => {
-            name
-        }
+        Some(port) if port.parse() == Ok(origin.listener_port) && port_is_implied(origin) => name,
         _ => host,
     }
+}
+
+/// The listener's port is the one that clients leave out.
+fn port_is_implied(origin: &Origin<'_>) -> bool {
+    origin.listener_port == if origin.tls.is_some() { 443 } else { 80 }
 }
 
 fn write_forwarded_for(

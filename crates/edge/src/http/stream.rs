@@ -8,46 +8,23 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use super::tls::Session;
+use rustls::{ClientConnection, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::{client, server};
 
 /// From a client to the node.
 #[derive(Debug)]
 pub enum ClientStream {
     Plain(TcpStream),
-    #[allow(dead_code)] // Until listeners make it.
-    Tls(Box<server::TlsStream<TcpStream>>),
+    Tls(Box<Session<ServerConnection>>),
 }
 
 /// From the node to a target.
 #[derive(Debug)]
 pub enum TargetStream {
     Plain(TcpStream),
-    #[allow(dead_code)] // Until target groups make it.
-    Tls(Box<client::TlsStream<TcpStream>>),
-}
-
-/// What a TLS handshake with a client came to. For logs, headers and redirects.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// As AWS writes it in logs and headers: `TLSv1.2`, `TLSv1.3`.
-    pub version: &'static str,
-    /// OpenSSL's name, which AWS uses: `ECDHE-RSA-AES128-GCM-SHA256`, `TLS_AES_128_GCM_SHA256`.
-    pub cipher: &'static str,
-    /// `h2`, if it was agreed on.
-    pub is_h2: bool,
-    /// The name the client asked for.
-    pub server_name: Option<String>,
-    /// The ARN of the certificate that was shown.
-    pub certificate: String,
-    pub resumed: bool,
-    pub handshake_ms: u64,
-    /// The client's certificates, leaf first, DER; empty without mutual TLS or when it showed none.
-    pub client_chain: Vec<Vec<u8>>,
-    /// Headers that tell the target about TLS and the client's certificate, each with its line's end. Fixed for
-    /// the connection's life; the client's own headers of these names are dropped.
-    pub headers: Vec<u8>,
+    Tls(Box<Session<ClientConnection>>),
 }
 
 macro_rules! stream {
@@ -56,7 +33,7 @@ macro_rules! stream {
             pub fn tcp(&self) -> &TcpStream {
                 match self {
                     Self::Plain(stream) => stream,
-                    Self::Tls(stream) => stream.get_ref().0,
+                    Self::Tls(stream) => stream.tcp(),
                 }
             }
 

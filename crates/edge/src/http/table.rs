@@ -96,7 +96,8 @@ pub struct TrustStore {
 pub struct Attributes {
     pub idle_timeout_ms: u64,
     pub client_keep_alive_ms: u64,
-    /// Ten seconds on AWS ("Troubleshoot your Application Load Balancers", HTTP 504).
+    /// Ten seconds on AWS ("Troubleshoot your Application Load Balancers", HTTP 504). TLS handshakes of both
+    /// sides have as long.
     pub connect_timeout_ms: u64,
     pub xff_mode: XffMode,
     pub xff_client_port: bool,

@@ -26,6 +26,8 @@ pub struct Group {
     pub id: String,
     state: Mutex<GroupState>,
     turn: AtomicU64,
+    /// Its targets are spoken to by TLS.
+    is_tls: AtomicBool,
     pub counters: GroupCounters,
 }
 
@@ -98,12 +100,15 @@ impl Group {
             id: id.to_owned(),
             state: Mutex::new(state),
             turn: AtomicU64::new(0),
+            is_tls: AtomicBool::new(false),
             counters: GroupCounters::default(),
         }
     }
 
     /// Takes what a table says; gives the targets that are new. Those that are gone are cut off.
     pub fn apply(&self, table: &table::TargetGroup, zone: &str) -> Vec<Arc<Target>> {
+        let is_tls = table.protocol == table::Protocol::Https;
+        self.is_tls.store(is_tls, Ordering::Relaxed);
         let mut state = lock(&self.state);
         let check_changed = *state.check != table.health_check;
         state.algorithm = table.algorithm;
@@ -143,6 +148,10 @@ impl Group {
             target.retire();
         }
         state.refresh();
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.is_tls.load(Ordering::Relaxed)
     }
 
     pub fn check(&self) -> Arc<HealthCheck> {

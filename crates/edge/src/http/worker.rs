@@ -21,14 +21,17 @@ use super::clock::Dice;
 use super::control::{Counts, GroupHealth};
 use super::counters::Counters;
 use super::log::Logs;
-use super::stream::ClientStream;
 use super::table::{Attributes, Identity, Table};
 use super::target::Group;
 use super::tether::{Slab, Tether};
-use super::{connect, connection, health, lock, route};
+use super::tls::{self, Connector, Door};
+use super::{connect, entrance, health, lock, route};
 
 /// How long accepting rests when the process has no more file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(20);
+
+/// Far more than a processor does in the time they may take.
+const HANDSHAKES_MAX: usize = 2048;
 
 /// A table as it is served.
 #[derive(Debug)]
@@ -42,11 +45,17 @@ pub struct Routes {
     pub attributes: Attributes,
     pub groups: Vec<Arc<Group>>,
     listeners: Vec<route::Listener>,
+    doors: HashMap<u16, Door>,
 }
 
 impl Routes {
     pub fn listener(&self, port: u16) -> Option<&route::Listener> {
         self.listeners.iter().find(|listener| listener.port == port)
+    }
+
+    /// What clients of a port meet; shut when no listener has it.
+    pub fn door(&self, port: u16) -> Door {
+        self.doors.get(&port).cloned().unwrap_or(Door::Shut)
     }
 
     pub fn idle_timeout(&self) -> Duration {
@@ -60,6 +69,10 @@ pub struct Worker {
     pub buffers: Buffers,
     pub counters: Counters,
     pub logs: Logs,
+    /// TLS to targets.
+    pub connector: Connector,
+    /// Handshakes with clients that may be under way at once: each holds memory for a stranger.
+    pub handshakes: Semaphore,
     address: IpAddr,
     routes: Mutex<Arc<Routes>>,
     groups: Mutex<HashMap<String, Arc<Group>>>,
@@ -86,12 +99,15 @@ impl Worker {
             attributes: Attributes::default(),
             groups: Vec::new(),
             listeners: Vec::new(),
+            doors: HashMap::new(),
         };
         Arc::new(Self {
             dice: Dice::new(),
             buffers: Buffers::default(),
             counters: Counters::default(),
             logs,
+            connector: Connector::new(),
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
             address,
             routes: Mutex::new(Arc::new(routes)),
             groups: Mutex::default(),
@@ -110,6 +126,7 @@ impl Worker {
     /// Serves this table from now on. Ports that can't be listened on are tried again by `tick`.
     pub fn apply(self: &Arc<Self>, table: &Table) {
         let listeners = route::compile(table);
+        let doors = tls::doors(table, &self.routes().doors);
         let mut used = vec![false; table.target_groups.len()];
         for place in route::used_groups(&listeners) {
             used[place] = true;
@@ -146,6 +163,7 @@ impl Worker {
             attributes,
             groups: ordered,
             listeners,
+            doors,
         });
         // Requests that the old table sent to these go on.
         before.values().for_each(|group| group.retire());
@@ -318,7 +336,7 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
         };
         let entered = worker.enter();
         tokio::spawn(async move {
-            connection::serve(entered, ClientStream::Plain(stream), None, peer, port).await;
+            entrance::enter(entered, stream, peer, port).await;
             drop(permit);
         });
     }

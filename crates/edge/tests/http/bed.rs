@@ -10,7 +10,7 @@ use fogbank_edge::http::{
     Action, Attributes, HealthCheck, Listener, Protocol, Rule, Table, Target, TargetGroup,
     WeightedGroup, Worker,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
@@ -224,6 +224,17 @@ pub struct Origin {
 
 impl Origin {
     pub async fn start(script: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Self {
+        Self::start_with(script, |stream| async { Some(stream) }).await
+    }
+
+    async fn start_with<S, F>(
+        script: impl Fn(&Seen) -> Script + Send + Sync + 'static,
+        prepare: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+        F: Future<Output = Option<S>> + Send + 'static,
+    {
         let listener = TcpListener::bind((own_address(), 0))
             .await
             .expect("an address");
@@ -235,7 +246,8 @@ impl Origin {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, script.clone(), noted.clone()));
+                let (prepared, script, noted) = (prepare(stream), script.clone(), noted.clone());
+                tokio::spawn(async move { serve(prepared.await?, script, noted).await });
             }
         });
         Self {
@@ -243,6 +255,18 @@ impl Origin {
             connections,
             seen,
         }
+    }
+
+    /// The same behind TLS, with this certificate.
+    pub async fn start_tls(
+        config: Arc<rustls::ServerConfig>,
+        script: impl Fn(&Seen) -> Script + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(script, move |stream| {
+            let acceptor = tokio_rustls::TlsAcceptor::from(config.clone());
+            async move { acceptor.accept(stream).await.ok() }
+        })
+        .await
     }
 
     /// Answers 200 with this.
@@ -264,7 +288,7 @@ impl Origin {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     script: Arc<impl Fn(&Seen) -> Script>,
     seen: Arc<Mutex<Vec<Seen>>>,
 ) -> Option<()> {
@@ -307,15 +331,21 @@ impl Answer {
     }
 }
 
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     bytes: Vec<u8>,
 }
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
+        Self::on(TcpStream::connect(address).await.expect("a connection"))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub fn on(stream: S) -> Self {
         Self {
-            stream: TcpStream::connect(address).await.expect("a connection"),
+            stream,
             bytes: Vec::new(),
         }
     }
@@ -370,7 +400,7 @@ struct Message {
 
 /// Reads a message as simply as can be; None if the stream ends before it.
 async fn read_message(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,
     is_head: bool,
 ) -> Option<Message> {
@@ -421,7 +451,11 @@ async fn read_message(
     })
 }
 
-async fn read_chunks(stream: &mut TcpStream, bytes: &mut Vec<u8>, head: String) -> Option<Message> {
+async fn read_chunks(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+    head: String,
+) -> Option<Message> {
     let (mut body, mut raw_body) = (Vec::new(), Vec::new());
     loop {
         let line = loop {
@@ -452,7 +486,7 @@ async fn read_chunks(stream: &mut TcpStream, bytes: &mut Vec<u8>, head: String) 
     }
 }
 
-async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
+async fn more(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> Option<()> {
     match stream.read_buf(bytes).await {
         Ok(1..) => Some(()),
         _ => None,

@@ -6,5 +6,7 @@ mod errors;
 mod forwarding;
 mod health;
 mod logs;
+mod pki;
 mod process;
 mod tables;
+mod tls;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::record::{ConnectionRecord, HealthCheckRecord, Kind, LogRecord, Span};
 use crate::http::clock::civil_date;
 use crate::http::rewrite::{put, put_number};
-use crate::http::stream::TlsFacts;
+use crate::http::tls::TlsFacts;
 
 /// What all lines of a connection have in common.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +130,7 @@ pub fn write_connection(
         ],
     );
     match place.tls {
-        Some(tls) => put_seconds(out, Duration::from_millis(tls.handshake_ms)),
+        Some(tls) => put_seconds(out, Duration::from_micros(tls.handshake_us)),
         None => put(out, &[b"-"]),
     }
     match &record.client_certificate {

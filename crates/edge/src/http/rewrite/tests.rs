@@ -10,6 +10,7 @@ fn origin() -> Origin<'static> {
     Origin {
         peer: SocketAddr::from(([192, 0, 2, 1], 40_000)),
         listener_port: 80,
+        tls: None,
         dns_name: "lb.test",
         trace_id: *b"1-00000000-000000000000000000000000",
     }

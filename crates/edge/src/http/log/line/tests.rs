@@ -190,7 +190,7 @@ fn connections_read_as_in_the_guide() {
     let tls = TlsFacts {
         cipher: "ECDHE-RSA-AES128-GCM-SHA256",
         version: "TLSv1.2",
-        handshake_ms: 4036,
+        handshake_us: 4_036_000,
         ..TlsFacts::default()
     };
     let record = ConnectionRecord {

@@ -1,0 +1,106 @@
+//! From an accepted socket to a connection that speaks HTTP: the TLS handshake, if the listener asks for one, and
+//! who serves what was agreed on. Used by `worker`.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::answer::{self, Manner};
+use super::clock::unix_time_s;
+use super::connection;
+use super::stream::ClientStream;
+use super::tether::Tether;
+use super::tls::{Door, Failure};
+use super::worker::Entered;
+
+/// How long a client is listened to after it was told that it speaks the wrong protocol.
+const LINGER: Duration = Duration::from_secs(1);
+
+pub async fn enter(entered: Entered, tcp: TcpStream, peer: SocketAddr, port: u16) {
+    let routes = entered.worker.routes();
+    let door = routes.door(port);
+    let terminator = match door {
+        Door::Plain => {
+            return connection::serve(entered, ClientStream::Plain(tcp), None, peer, port).await;
+        }
+        Door::Tls(terminator) => terminator,
+        Door::Shut => return,
+    };
+    // For the whole of it, however its bytes trickle.
+    let within = Duration::from_millis(routes.attributes.connect_timeout_ms.max(1));
+    drop(routes);
+    // In a box, so that plain connections need no room for it.
+    let handshake = Box::pin(async {
+        let accepted = async {
+            // Who says nothing takes nobody's place.
+            let _ = tcp.readable().await;
+            let _permit = entered.worker.handshakes.acquire().await;
+            terminator.accept(tcp).await
+        };
+        match timeout(within, accepted).await {
+            Ok(done) => done,
+            Err(_) => Err(Failure::timed_out(within)),
+        }
+    });
+    let Some(done) = unless_closing(&entered.tether, handshake).await else {
+        return;
+    };
+    match done {
+        Ok((session, facts)) => {
+            let stream = ClientStream::Tls(Box::new(session));
+            let facts = Some(Arc::new(facts));
+            connection::serve(entered, stream, facts, peer, port).await;
+        }
+        Err(Failure::PlainHttp(tcp)) => refuse_plain(&entered, tcp).await,
+        Err(Failure::Tls {
+            facts,
+            reason,
+            verify_status,
+        }) => {
+            entered.worker.counters.client_tls_errors.add(1);
+            tracing::debug!(%peer, port, reason, verify_status, ?facts, "TLS handshake failed");
+        }
+    }
+}
+
+/// None: the node drains, and has no further use for the connection.
+async fn unless_closing<T>(tether: &Tether, what: impl Future<Output = T>) -> Option<T> {
+    let mut what = pin!(what);
+    poll_fn(|cx| {
+        tether.hold(cx.waker());
+        if tether.is_closing() {
+            return Poll::Ready(None);
+        }
+        what.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// "The plain HTTP request was sent to HTTPS port" (fact HTTP-5).
+async fn refuse_plain(entered: &Entered, mut tcp: TcpStream) {
+    let manner = Manner {
+        keep_alive: false,
+        is_head: false,
+        unix_time_s: unix_time_s(),
+    };
+    let mut page = Vec::new();
+    answer::write_plain_to_https(&mut page, manner);
+    entered.worker.counters.requests.add(1);
+    entered.worker.counters.own_answer(400);
+    let told = async {
+        tcp.write_all(&page).await?;
+        tcp.shutdown().await?;
+        let mut bytes = [0; 4096];
+        while tcp.read(&mut bytes).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // Whatever comes of it, the connection ends.
+    let _ = timeout(LINGER, told).await;
+}
