@@ -169,7 +169,8 @@ impl Terminator {
             })?
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown[0].key.clone())));
         base.ignore_client_order = true;
-        if made_of.http2 {
+        // Until HTTP/2 is served here.
+        if made_of.http2 && super::HTTP2_IS_SERVED {
             base.alpn_protocols.push(b"h2".to_vec());
         }
         base.alpn_protocols.push(b"http/1.1".to_vec());
