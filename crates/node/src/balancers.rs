@@ -463,7 +463,7 @@ impl One {
                     })
                 })
                 .collect(),
-            Event::Counts(_) => return,
+            Event::Counts(_) | Event::Report(_) => return,
         };
         // While control restarts the rows wait here; the process goes on serving meanwhile.
         while let Err(error) = self.store.txn(Txn::of(ops.clone())).await {

@@ -262,8 +262,12 @@ impl Connection {
             Ok(Some((length, verdict))) => {
                 inbox.consume(length);
                 log.received(length as u64);
-                entered.worker.counters.requests.add(1);
-                entered.worker.counters.processed_bytes.add(length as u64);
+                let counters = &entered.worker.counters;
+                counters.requests.add(1);
+                if peer.is_ipv6() {
+                    counters.ipv6_requests.add(1);
+                }
+                counters.moved(length as u64, *peer);
                 Some(verdict)
             }
             Err(refusal) => Some(Verdict::Refuse(refusal)),
@@ -351,6 +355,7 @@ impl Connection {
             routes,
             entered,
             log,
+            peer,
             ..
         } = self;
         let mut sent = 0;
@@ -371,7 +376,7 @@ impl Connection {
             }
         })
         .await;
-        entered.worker.counters.processed_bytes.add(sent as u64);
+        entered.worker.counters.moved(sent as u64, *peer);
         log.sent(sent as u64);
         written
     }

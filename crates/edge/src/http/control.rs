@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fogbank_types::status::TargetState;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::counters::{GroupCounts, NodeCounts};
+use super::lock;
 use super::process::Keeper;
 use super::table::Table;
 use super::worker::Worker;
@@ -26,7 +27,12 @@ const FRAME_MAX_BYTES: usize = 64 * 1024 * 1024;
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     Table(Box<Table>),
+    /// Asks for `Event::Counts`; a process that doesn't answer is stuck.
     Count,
+    /// Asks for `Event::Report`.
+    Report,
+    /// What the last `Event::Report` told is stored: it is never told again.
+    Reported,
 }
 
 /// To the node agent.
@@ -35,13 +41,13 @@ pub enum Command {
 pub enum Event {
     /// This table is served, but for ports nobody can listen on at the moment (they are tried again).
     /// Also the first event of a connection, if the process has a table.
-    Applied {
-        revision: u64,
-        unbound: Vec<u16>,
-    },
+    Applied { revision: u64, unbound: Vec<u16> },
     /// Groups whose targets or their health changed; on connect all of them.
     Health(Vec<GroupHealth>),
-    Counts(Counts),
+    /// Since the process started.
+    Counts(Box<Counts>),
+    /// What no stored report holds yet.
+    Report(Box<Counts>),
 }
 
 /// All targets of one group, as `fogbank_types::status::TargetHealth` wants them.
@@ -52,12 +58,85 @@ pub struct GroupHealth {
     pub targets: Vec<TargetState>,
 }
 
-/// What the node has counted since it started.
+/// What the node has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub node: NodeCounts,
     /// By ARN.
     pub groups: BTreeMap<String, GroupCounts>,
+}
+
+impl Counts {
+    /// What came since an earlier moment; gauges as they are now.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let nothing = GroupCounts::default();
+        let since = |(id, group): (&String, &GroupCounts)| {
+            let earlier = earlier.groups.get(id).unwrap_or(&nothing);
+            (id.clone(), group.since(earlier))
+        };
+        Self {
+            node: self.node.since(&earlier.node),
+            groups: self.groups.iter().map(since).collect(),
+        }
+    }
+
+    /// Adds what somebody else counted.
+    pub fn add(&mut self, other: &Self) {
+        self.node.add(&other.node);
+        for (id, group) in &other.groups {
+            self.groups.entry(id.clone()).or_default().add(group);
+        }
+    }
+}
+
+/// Which counts are in a stored report already. One for the process: agents come and go.
+#[derive(Debug, Default)]
+pub struct Reporting(Mutex<Reported>);
+
+#[derive(Debug, Default)]
+struct Reported {
+    /// In reports that are stored.
+    stored: Counts,
+    /// In the report under way.
+    told: Counts,
+    /// Of predecessors, in no report yet.
+    inherited: Counts,
+    /// The part of it that is in the report under way.
+    inherited_told: bool,
+}
+
+impl Reporting {
+    pub fn tell(&self, total: Counts) -> Counts {
+        let mut reported = lock(&self.0);
+        let mut unreported = total.since(&reported.stored);
+        unreported.add(&reported.inherited);
+        reported.told = total;
+        reported.inherited_told = true;
+        unreported
+    }
+
+    pub fn stored(&self) {
+        let mut reported = lock(&self.0);
+        reported.stored = std::mem::take(&mut reported.told);
+        if std::mem::take(&mut reported.inherited_told) {
+            reported.inherited = Counts::default();
+        }
+    }
+
+    /// What a process that has ended could not report.
+    pub fn inherit(&self, counts: &Counts) {
+        let mut reported = lock(&self.0);
+        reported.inherited.add(counts);
+        reported.inherited_told = false;
+    }
+
+    /// All that is not stored, for a successor.
+    pub fn rest(&self, total: &Counts) -> Counts {
+        let reported = lock(&self.0);
+        let mut rest = total.since(&reported.stored);
+        rest.add(&reported.inherited);
+        rest
+    }
 }
 
 /// Serves one agent until it leaves.
@@ -89,7 +168,14 @@ pub async fn serve(worker: Arc<Worker>, keeper: Arc<Keeper>, stream: UnixStream)
                     let applied = Event::Applied { revision: table.revision, unbound: worker.unbound() };
                     write(&mut writer, &applied).await?;
                 }
-                Some(Command::Count) => write(&mut writer, &Event::Counts(worker.counts())).await?,
+                Some(Command::Count) => {
+                    write(&mut writer, &Event::Counts(Box::new(worker.counts()))).await?;
+                }
+                Some(Command::Report) => {
+                    let unreported = worker.reporting.tell(worker.counts());
+                    write(&mut writer, &Event::Report(Box::new(unreported))).await?;
+                }
+                Some(Command::Reported) => worker.reporting.stored(),
             },
             _ = epoch.changed() => {
                 epoch.mark_unchanged();
@@ -160,5 +246,58 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 return Ok(None);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(requests: u64, of_group: u64) -> Counts {
+        let mut counts = Counts::default();
+        counts.node.requests = requests;
+        counts.node.active_connections = 7;
+        let group = GroupCounts {
+            requests: of_group,
+            ..GroupCounts::default()
+        };
+        counts.groups.insert("group".into(), group);
+        counts
+    }
+
+    #[test]
+    fn every_request_is_in_one_stored_report() {
+        let reporting = Reporting::default();
+        assert_eq!(reporting.tell(counts(5, 3)), counts(5, 3));
+        // The store was away: all is told again.
+        assert_eq!(reporting.tell(counts(6, 4)), counts(6, 4));
+        reporting.stored();
+        assert_eq!(reporting.tell(counts(6, 4)), counts(0, 0));
+        assert_eq!(reporting.tell(counts(9, 5)), counts(3, 1));
+        assert_eq!(reporting.rest(&counts(9, 5)), counts(3, 1));
+    }
+
+    #[test]
+    fn a_successor_reports_what_was_left() {
+        let reporting = Reporting::default();
+        reporting.tell(counts(1, 1));
+        reporting.inherit(&counts(10, 4));
+        // Came between question and storing: it is in the next report.
+        reporting.stored();
+        assert_eq!(reporting.tell(counts(1, 1)), counts(10, 4));
+        reporting.stored();
+        assert_eq!(reporting.tell(counts(2, 1)), counts(1, 0));
+    }
+
+    #[test]
+    fn a_group_that_begins_anew_counts_from_nothing() {
+        let reporting = Reporting::default();
+        reporting.tell(counts(5, 3));
+        reporting.stored();
+        assert_eq!(
+            reporting.tell(counts(6, 1)).groups["group"].requests,
+            0,
+            "never negative"
+        );
     }
 }

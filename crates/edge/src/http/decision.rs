@@ -57,8 +57,7 @@ impl Deciding<'_> {
     ) -> Verdict {
         log.opened(request, &self.routes.dns_name, self.port);
         let matched = listener.matching(request, self.peer.ip());
-        let counters = &self.worker.counters;
-        counters.rule_evaluations.add(matched.evaluations);
+        self.worker.counters.evaluated(matched.evaluations);
         log.matched(matched.priority);
         self.act(out, log, request, &matched, facts)
     }

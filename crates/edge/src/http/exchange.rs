@@ -53,7 +53,6 @@ enum Outcome {
 /// Forwards the request whose head stands in `connection.out`.
 pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Facts) -> Flow {
     let worker = connection.entered.worker.clone();
-    group.counters.requests.add(1);
     connection.log.grouped(group);
     if facts.expects_continue && !facts.body.is_done() && connection.inbox.is_empty() {
         let head = std::mem::take(&mut connection.out);
@@ -79,6 +78,9 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
         let Some(target) = group.choose(&worker.dice) else {
             break connection.fail(503, &facts, request.is_whole()).await;
         };
+        if !fresh_only {
+            group.count_request();
+        }
         let idle = if fresh_only {
             None
         } else {
@@ -90,7 +92,12 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
             None => open(&worker, group, &target, connect_timeout).await,
         };
         let mut upstream = match upstream {
-            Ok(stream) => stream,
+            Ok(stream) => {
+                if !is_reused {
+                    worker.counters.new_target_connections.add(1);
+                }
+                stream
+            }
             Err(status) => {
                 break connection.fail(status, &facts, request.is_whole()).await;
             }
@@ -117,7 +124,8 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
         break conclude(connection, &target, upstream, outcome, &facts).await;
     };
     connection.log.received(request.taken_bytes);
-    worker.counters.processed_bytes.add(request.taken_bytes);
+    let peer = connection.peer;
+    worker.counters.moved(request.taken_bytes, peer);
     if connection.out.capacity() == 0 {
         connection.out = request.head;
         connection.out.clear();
@@ -190,7 +198,7 @@ async fn conclude(
         Outcome::ClientSlow => connection.fail(408, facts, false).await,
         Outcome::BadBody => connection.fail(400, facts, false).await,
         Outcome::ClientLeft => {
-            connection.entered.worker.counters.client_left_460.add(1);
+            connection.entered.worker.counters.own_answer(460);
             connection.log.status(460);
             Flow::Close
         }
@@ -216,6 +224,7 @@ async fn exchange(
         reply,
         timer,
         log,
+        peer,
         ..
     } = connection;
     let buffers = &entered.worker.buffers;
@@ -246,7 +255,7 @@ async fn exchange(
         .response
         .as_ref()
         .map_or(attempt.tunnelled_bytes, |(pump, _)| pump.moved_bytes);
-    counters.processed_bytes.add(sent);
+    counters.moved(sent, *peer);
     attempt.log.sent(sent);
     *reply = attempt
         .response
@@ -360,7 +369,7 @@ impl Attempt<'_> {
                 Ok(Head::Complete(status)) => {
                     let now = Instant::now();
                     let took = now.saturating_duration_since(started);
-                    group.counters.response_time_us.add(took.as_micros() as u64);
+                    group.counters.response_times.add(took.as_micros() as u64);
                     self.log.answered(status, now);
                     self.log.status(status);
                     break;

@@ -60,6 +60,20 @@ impl Node {
             .map_err(|source| RemoteError::Send { source })
     }
 
+    /// The process answers with `Event::Report`.
+    pub async fn ask_report(&mut self) -> Result<(), RemoteError> {
+        write(&mut self.commands, &Command::Report)
+            .await
+            .map_err(|source| RemoteError::Send { source })
+    }
+
+    /// What the last `Event::Report` told is stored.
+    pub async fn reported(&mut self) -> Result<(), RemoteError> {
+        write(&mut self.commands, &Command::Reported)
+            .await
+            .map_err(|source| RemoteError::Send { source })
+    }
+
     /// Safe to drop and call again (in `select!`).
     pub async fn next_event(&mut self) -> Result<Event, RemoteError> {
         let event = self

@@ -28,6 +28,8 @@ pub struct Group {
     turn: AtomicU64,
     /// Its targets are spoken to by TLS.
     is_tls: AtomicBool,
+    /// Too few targets are healthy, and all are used.
+    fails_open: AtomicBool,
     pub counters: GroupCounters,
 }
 
@@ -101,6 +103,7 @@ impl Group {
             state: Mutex::new(state),
             turn: AtomicU64::new(0),
             is_tls: AtomicBool::new(false),
+            fails_open: AtomicBool::new(false),
             counters: GroupCounters::default(),
         }
     }
@@ -137,7 +140,7 @@ impl Group {
         for target in before {
             target.leave();
         }
-        state.refresh();
+        self.fails_open.store(state.refresh(), Ordering::Relaxed);
         added
     }
 
@@ -147,7 +150,7 @@ impl Group {
         for target in std::mem::take(&mut state.targets) {
             target.retire();
         }
-        state.refresh();
+        self.fails_open.store(state.refresh(), Ordering::Relaxed);
     }
 
     pub fn is_tls(&self) -> bool {
@@ -162,9 +165,18 @@ impl Group {
         lock(&self.state).targets.clone()
     }
 
+    /// A target was chosen for a request.
+    pub fn count_request(&self) {
+        self.counters.requests.add(1);
+        if self.fails_open.load(Ordering::Relaxed) {
+            self.counters.unhealthy_routing_requests.add(1);
+        }
+    }
+
     /// Who gets requests is decided anew: somebody's health changed.
     pub fn refresh(&self) {
-        lock(&self.state).refresh();
+        self.fails_open
+            .store(lock(&self.state).refresh(), Ordering::Relaxed);
     }
 
     /// The target for a request; None: 503.
@@ -202,7 +214,8 @@ fn weighted(usable: &[Arc<Target>], dice: &Dice) -> usize {
 }
 
 impl GroupState {
-    fn refresh(&mut self) {
+    /// True if it fails open: too few are healthy.
+    fn refresh(&mut self) -> bool {
         let registered = self.targets.iter().filter(|target| {
             let zone = lock(&target.zone);
             let reachable = self.cross_zone || zone.as_ref().is_none_or(|zone| *zone == self.zone);
@@ -214,11 +227,13 @@ impl GroupState {
             .cloned()
             .collect();
         // Fail open: with too few healthy targets all registered ones are used (fact TGT-8).
-        self.usable = if healthy.len() >= self.minimum_healthy {
-            healthy.into()
-        } else {
+        let fails_open = healthy.len() < self.minimum_healthy;
+        self.usable = if fails_open {
             registered.cloned().collect()
+        } else {
+            healthy.into()
         };
+        fails_open && !self.usable.is_empty()
     }
 }
 

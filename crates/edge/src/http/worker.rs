@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::buffer::Buffers;
 use super::clock::Dice;
-use super::control::{Counts, GroupHealth};
+use super::control::{Counts, GroupHealth, Reporting};
 use super::counters::Counters;
 use super::log::Logs;
 use super::table::{Attributes, Identity, Table};
@@ -73,6 +73,7 @@ pub struct Worker {
     pub connector: Connector,
     /// Handshakes with clients that may be under way at once: each holds memory for a stranger.
     pub handshakes: Semaphore,
+    pub reporting: Reporting,
     address: IpAddr,
     routes: Mutex<Arc<Routes>>,
     groups: Mutex<HashMap<String, Arc<Group>>>,
@@ -108,6 +109,7 @@ impl Worker {
             logs,
             connector: Connector::new(),
             handshakes: Semaphore::new(HANDSHAKES_MAX),
+            reporting: Reporting::default(),
             address,
             routes: Mutex::new(Arc::new(routes)),
             groups: Mutex::default(),
@@ -255,8 +257,10 @@ impl Worker {
     pub fn counts(&self) -> Counts {
         let groups = lock(&self.groups);
         let told = |group: &Arc<Group>| (group.id.clone(), group.counters.told());
+        let mut node = self.counters.told();
+        node.log_lines_dropped = self.logs.dropped();
         Counts {
-            node: self.counters.told(),
+            node,
             groups: groups.values().map(told).collect(),
         }
     }
