@@ -10,7 +10,7 @@
 //! - Rows under a lease die with it and are never written to disk.
 //!
 //! Backends: [`Memory`], [`Embedded`] (redb). Both sit on one core, and both pass `suite`.
-//! [`log`] is apart from the rows: append-only segments for log events.
+//! [`log`] is apart from the rows: append-only segments for log events. So is [`series`]: what metrics are made of.
 
 pub mod blob;
 mod core;
@@ -22,6 +22,7 @@ pub mod log;
 mod memory;
 pub mod remote;
 mod row;
+pub mod series;
 #[cfg(test)]
 mod suite;
 mod watch;

@@ -38,6 +38,7 @@ pub const AWS_SERVICES: &[AwsService] = &[
     interface("ecs", "ecs"),
     interface("elasticloadbalancing", "elasticloadbalancing"),
     interface("logs", "logs"),
+    interface("monitoring", "monitoring"),
     interface("sts", "sts"),
     AwsService {
         endpoint: "s3",

@@ -5,6 +5,7 @@
 //! one row has one writer (see `status` for the rows that hosts write).
 
 pub mod acm;
+pub mod alarm;
 pub mod aws_service;
 pub mod cidr;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod metric;
 pub mod place;
 pub mod route53;
 pub mod snapshot;
+pub mod statistic;
 pub mod status;
 pub mod time;
 pub mod tls_policy;

@@ -244,6 +244,9 @@ tables! {
     listener_rules: elb::ListenerRule = "listener-rule", |r| r.scope.clone(), r.arn.clone();
     trust_stores: elb::TrustStore = "trust-store", |r| r.scope.clone(), r.arn.clone();
     certificates: acm::Certificate = "certificate", |r| r.scope.clone(), r.arn.clone();
+    alarms: alarm::Alarm = "alarm", |r| r.scope.clone(), r.name.clone();
+    alarm_history: alarm::AlarmHistoryItem = "alarm-history", |r| r.scope.clone(), format!("{}/{:013}/{:04}", r.alarm_name, r.at.0, r.number);
+    dashboards: alarm::Dashboard = "dashboard", |r| r.scope.clone(), r.name.clone();
     clusters: ecs::Cluster = "cluster", |r| r.scope.clone(), r.name.clone();
     task_definitions: ecs::TaskDefinition = "task-definition", |r| r.scope.clone(), format!("{}:{:08}", r.family, r.revision);
     services: ecs::Service = "service", |r| r.scope.clone(), format!("{}/{}", r.cluster, r.name);
