@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod engine;
+mod issuance;
 pub mod model;
 pub mod reconcile;
 pub mod registry;

@@ -4,6 +4,7 @@
 
 use crate::api::{ApiError, Caller, Context, Handlers};
 use crate::engine::{CommitError, Engine};
+use crate::issuance;
 use crate::model::vpc::default_vpc;
 use crate::reconcile::driver;
 use crate::registry;
@@ -84,11 +85,13 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
         move || settle(&engine)
     });
     let mut store_server = tokio::spawn(socket.run());
-    let mut reconcilers = tokio::spawn(driver::run(engine));
+    let mut reconcilers = tokio::spawn(driver::run(engine.clone()));
+    let mut issuer = tokio::spawn(issuance::run(engine));
     tokio::select! {
         () = accept(listener, shared) => {}
         _ = &mut store_server => tracing::error!("the store's socket closed"),
         _ = &mut reconcilers => tracing::error!("the reconcilers ended"),
+        _ = &mut issuer => tracing::error!("certificates are no longer issued"),
         _ = terminate.recv() => {}
     }
     Ok(())

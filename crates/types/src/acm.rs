@@ -30,7 +30,38 @@ pub struct Certificate {
     pub created_at: Timestamp,
     pub issued_at: Option<Timestamp>,
     pub imported_at: Option<Timestamp>,
+    /// Since it was issued or renewed last, it has left the region with its key.
+    #[serde(default)]
+    pub exported_at: Option<Timestamp>,
+    /// The last managed renewal, or the one that is going on.
+    #[serde(default)]
+    pub renewal: Option<Renewal>,
     pub tags: Tags,
+}
+
+/// A managed renewal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewal {
+    pub status: RenewalStatus,
+    pub reason: Option<String>,
+    pub validations: Vec<DomainValidation>,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RenewalStatus {
+    PendingAutoRenewal,
+    PendingValidation,
+    Success,
+    Failed,
+}
+
+/// What an account has set for its certificates in a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountConfiguration {
+    pub scope: Scope,
+    pub days_before_expiry: i32,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +79,18 @@ pub struct CertificateMaterial {
     pub signature_algorithm: String,
     pub not_before: Timestamp,
     pub not_after: Timestamp,
+    /// ACM's names; empty: the certificate does not say.
+    #[serde(default)]
+    pub key_usages: Vec<String>,
+    #[serde(default)]
+    pub extended_key_usages: Vec<ExtendedKeyUsage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtendedKeyUsage {
+    /// ACM's name, `CUSTOM` if it has none.
+    pub name: String,
+    pub oid: String,
 }
 
 /// Never the key.
@@ -77,11 +120,14 @@ pub enum CertificateStatus {
     Failed,
 }
 
-/// The CNAME record that proves a domain.
+/// How a domain is proved: by a CNAME record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainValidation {
     pub domain_name: String,
-    /// With a trailing dot, as ACM gives it.
+    /// The domain that mails would go to; of method `EMAIL`.
+    #[serde(default)]
+    pub validation_domain: Option<String>,
+    /// With a trailing dot, as ACM gives it; this and the value are empty for method `EMAIL`.
     pub record_name: String,
     pub record_value: String,
     /// `PENDING_VALIDATION`, `SUCCESS` or `FAILED`.

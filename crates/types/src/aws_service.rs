@@ -32,6 +32,7 @@ const fn interface(endpoint: &'static str, host: &'static str) -> AwsService {
 ///
 /// `s3` holds image layers only (fact PEER-2); nobody answers at `dynamodb`'s address.
 pub const AWS_SERVICES: &[AwsService] = &[
+    interface("acm", "acm"),
     interface("ec2", "ec2"),
     interface("ecr.api", "api.ecr"),
     interface("ecr.dkr", "*.dkr.ecr"),

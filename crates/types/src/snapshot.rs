@@ -247,6 +247,7 @@ tables! {
     alarms: alarm::Alarm = "alarm", |r| r.scope.clone(), r.name.clone();
     alarm_history: alarm::AlarmHistoryItem = "alarm-history", |r| r.scope.clone(), format!("{}/{:013}/{:04}", r.alarm_name, r.at.0, r.number);
     dashboards: alarm::Dashboard = "dashboard", |r| r.scope.clone(), r.name.clone();
+    certificate_accounts: acm::AccountConfiguration = "certificate-account", |r| r.scope.clone(), "this".to_owned();
     clusters: ecs::Cluster = "cluster", |r| r.scope.clone(), r.name.clone();
     task_definitions: ecs::TaskDefinition = "task-definition", |r| r.scope.clone(), format!("{}:{:08}", r.family, r.revision);
     services: ecs::Service = "service", |r| r.scope.clone(), format!("{}/{}", r.cluster, r.name);

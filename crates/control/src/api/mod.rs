@@ -8,6 +8,7 @@ use fogbank_wire::{Service, ServiceError, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub mod acm;
 pub mod ec2;
 pub mod ecr;
 pub mod ecs;
@@ -168,6 +169,7 @@ impl Handlers {
     /// All handlers of all services.
     pub fn all() -> Self {
         let services = [
+            acm::handlers(),
             ec2::handlers(),
             ecr::handlers(),
             ecs::handlers(),

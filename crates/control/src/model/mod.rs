@@ -1,5 +1,6 @@
 //! AWS's rules, pure: `(&mut Tx, &Scope, command) -> row | Refusal`. No clock, randomness, store or wire here.
 
+pub mod acm;
 pub mod ecr;
 pub mod ecs;
 pub mod elb;

@@ -3,6 +3,7 @@
 
 pub mod driver;
 
+pub mod certificate_state;
 pub mod change_sync;
 pub mod finding_cleanup;
 pub mod flow_log_streams;
@@ -59,6 +60,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "service_count",
         run: service_count::reconcile,
+    },
+    Reconciler {
+        name: "certificate_state",
+        run: certificate_state::reconcile,
     },
     Reconciler {
         name: "change_sync",
