@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::answer::{self, Manner};
 use super::clock::unix_time_s;
 use super::connection;
+use super::h2;
 use super::stream::ClientStream;
 use super::tether::Tether;
 use super::tls::{Door, Failure};
@@ -53,6 +54,11 @@ pub async fn enter(entered: Entered, tcp: TcpStream, peer: SocketAddr, port: u16
         return;
     };
     match done {
+        Ok((session, facts)) if facts.is_h2 => {
+            // A connection's future is large: here it is in a box of its own.
+            let facts = Some(Arc::new(facts));
+            Box::pin(h2::serve(entered, session, facts, peer, port)).await;
+        }
         Ok((session, facts)) => {
             let stream = ClientStream::Tls(Box::new(session));
             let facts = Some(Arc::new(facts));

@@ -89,7 +89,7 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
         let is_reused = idle.is_some();
         let upstream = match idle {
             Some(stream) => Ok(stream),
-            None => open(&worker, group, &target, connect_timeout).await,
+            None => open(&worker, group, &target, connect_timeout, Alpn::Http1).await,
         };
         let mut upstream = match upstream {
             Ok(stream) => {
@@ -134,11 +134,12 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
 }
 
 /// A new connection, or the status to answer with (fact HTTP-4).
-async fn open(
+pub async fn open(
     worker: &Worker,
     group: &Group,
     target: &Target,
     within: Duration,
+    alpn: Alpn,
 ) -> Result<TargetStream, u16> {
     let counters = &group.counters;
     let tcp = match timeout(within, connect(target.address())).await {
@@ -155,7 +156,7 @@ async fn open(
     if !group.is_tls() {
         return Ok(TargetStream::Plain(tcp));
     }
-    let handshake = worker.connector.connect(tcp, target.address(), Alpn::Http1);
+    let handshake = worker.connector.connect(tcp, target.address(), alpn);
     match timeout(within, handshake).await {
         Ok(Ok(session)) => Ok(TargetStream::Tls(Box::new(session))),
         Ok(Err(_)) | Err(_) => {

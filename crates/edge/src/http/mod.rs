@@ -19,6 +19,7 @@ mod counters;
 mod decision;
 mod entrance;
 mod exchange;
+mod h2;
 mod health;
 mod histogram;
 pub mod log;

@@ -246,7 +246,7 @@ impl Pump {
 }
 
 /// `<hex>\r\n` at the front of the line; gives its length.
-fn write_size(line: &mut [u8; 18], size: usize) -> usize {
+pub fn write_size(line: &mut [u8; 18], size: usize) -> usize {
     let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1) as usize;
     for (place, byte) in line[..digits].iter_mut().enumerate() {
         *byte = b"0123456789abcdef"[size >> (4 * (digits - 1 - place)) & 15];

@@ -26,7 +26,7 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
-const fn bad(reason: &'static str) -> Refusal {
+pub const fn bad(reason: &'static str) -> Refusal {
     Refusal {
         status: 400,
         reason,
@@ -178,6 +178,10 @@ fn version_refusal(bytes: &[u8]) -> Refusal {
         .find(|line| line.len() > 1)
         .unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    // HTTP/2 is agreed on by ALPN; its preface on a connection that has not is no request (fact HTTP-1).
+    if line == b"PRI * HTTP/2.0" {
+        return bad("HTTP/2 without TLS");
+    }
     let mut words = line.split(|&byte| byte == b' ');
     match (words.nth(2), words.next()) {
         (Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
@@ -240,7 +244,7 @@ fn check_lines(head: &[u8]) -> Result<(), Refusal> {
 
 /// The fields that decide about framing and connection, collected from the header lines.
 #[derive(Default)]
-struct Fields<'b> {
+pub struct Fields<'b> {
     host: Option<&'b str>,
     content_length: Option<u64>,
     is_chunked: bool,
@@ -256,7 +260,7 @@ struct Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
-    fn take(&mut self, header: &Header<'b>) -> Result<Role, Refusal> {
+    pub fn take(&mut self, header: &Header<'b>) -> Result<Role, Refusal> {
         let (name, value) = (header.name, header.value);
         if name.len() + value.len() > HEADER_MAX_BYTES {
             return Err(bad("header line too long"));
@@ -382,7 +386,12 @@ impl<'b> Fields<'b> {
         }
     }
 
-    fn request<'h>(
+    /// The body is framed by an HTTP/2 stream; without a length it goes on in chunks.
+    pub fn frame_by_stream(&mut self, ends: bool) {
+        self.is_chunked = !ends && self.content_length.is_none();
+    }
+
+    pub fn request<'h>(
         self,
         method: &'b str,
         target: &'b str,

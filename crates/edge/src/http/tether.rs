@@ -46,7 +46,7 @@ impl Tether {
         self.cut.store(false, Ordering::Relaxed);
     }
 
-    fn wake(&self) {
+    pub fn wake(&self) {
         if let Some(waker) = &*lock(&self.waker) {
             waker.wake_by_ref();
         }

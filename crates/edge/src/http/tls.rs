@@ -16,9 +16,6 @@ pub use target::{Alpn, Connector};
 
 use client::ClientCertificate;
 
-/// Whether clients are offered HTTP/2.
-pub const HTTP2_IS_SERVED: bool = false;
-
 /// What a handshake with a client came to, for headers and logs. One for each connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fogbank_types::status::TargetState;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -25,7 +26,7 @@ use super::table::{Attributes, Identity, Table};
 use super::target::Group;
 use super::tether::{Slab, Tether};
 use super::tls::{self, Connector, Door};
-use super::{connect, entrance, health, lock, route};
+use super::{connect, entrance, h2, health, lock, route};
 
 /// How long accepting rests when the process has no more file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(20);
@@ -56,6 +57,10 @@ impl Routes {
     /// What clients of a port meet; shut when no listener has it.
     pub fn door(&self, port: u16) -> Door {
         self.doors.get(&port).cloned().unwrap_or(Door::Shut)
+    }
+
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.attributes.connect_timeout_ms.max(1))
     }
 
     pub fn idle_timeout(&self) -> Duration {
@@ -284,6 +289,14 @@ impl Worker {
             }
             left.await;
         }
+    }
+
+    /// Serves a client that speaks HTTP/2 already, as after ALPN, on a listener's port.
+    pub async fn serve_http2<S>(self: &Arc<Self>, stream: S, peer: SocketAddr, port: u16)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        h2::serve(self.enter(), stream, None, peer, port).await;
     }
 
     pub(super) fn enter(self: &Arc<Self>) -> Entered {

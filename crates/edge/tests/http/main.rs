@@ -4,6 +4,7 @@
 mod bed;
 mod errors;
 mod forwarding;
+mod h2;
 mod health;
 mod logs;
 mod pki;

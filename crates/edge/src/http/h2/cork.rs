@@ -27,8 +27,6 @@ const ANSWER_MIN_BYTES: usize = 128;
 pub struct Turn {
     number: AtomicU64,
     flooded: AtomicBool,
-    read_bytes: AtomicU64,
-    written_bytes: AtomicU64,
 }
 
 impl Turn {
@@ -39,15 +37,6 @@ impl Turn {
     /// The peer sends more control frames than any honest one.
     pub fn is_flooded(&self) -> bool {
         self.flooded.load(Ordering::Relaxed)
-    }
-
-    pub fn read_bytes(&self) -> u64 {
-        self.read_bytes.load(Ordering::Relaxed)
-    }
-
-    /// From the peer and to it.
-    pub fn moved_bytes(&self) -> u64 {
-        self.read_bytes() + self.written_bytes.load(Ordering::Relaxed)
     }
 
     fn number(&self) -> u64 {
@@ -104,8 +93,6 @@ impl<S: AsyncWrite + Unpin> Cork<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += count;
-            let total = &self.turn.written_bytes;
-            total.fetch_add(count as u64, Ordering::Relaxed);
         }
         if let Some(meter) = &mut self.meter
             && self.written >= ANSWER_MIN_BYTES
@@ -128,8 +115,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Cork<S> {
         let before = room.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, room))?;
         let news = &room.filled()[before..];
-        let total = &self.turn.read_bytes;
-        total.fetch_add(news.len() as u64, Ordering::Relaxed);
         if let Some(meter) = &mut self.meter
             && !meter.take(news)
         {

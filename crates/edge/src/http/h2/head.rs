@@ -13,7 +13,7 @@ use super::super::response::{BadResponse, Response, is_own_hop};
 const INLINE_HEADERS: usize = 40;
 
 /// What of a request only HTTP/2 knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Manner {
     pub is_grpc: bool,
     pub is_post: bool,
@@ -151,20 +151,17 @@ pub fn write_response(response: &Response<'_, '_>) -> Result<http::Response<()>,
 }
 
 /// The head that `rewrite::write_request` wrote for a target, as HTTP/2 sends it.
-pub fn for_target(
-    head: &[u8],
-    scheme: &str,
-    takes_trailers: bool,
-) -> Option<http::Request<()>> {
+pub fn for_target(head: &[u8], scheme: &str, takes_trailers: bool) -> Option<http::Request<()>> {
+    let shared = Bytes::copy_from_slice(head);
     let mut inline = [EMPTY_HEADER; INLINE_HEADERS];
     let mut many;
     let mut request = httparse::Request::new(&mut inline);
-    let mut read = request.parse(head);
+    let mut read = request.parse(&shared);
     if read == Err(httparse::Error::TooManyHeaders) {
         let lines = head.iter().filter(|&&byte| byte == b'\n').count();
         many = vec![EMPTY_HEADER; lines + 1];
         request = httparse::Request::new(&mut many);
-        read = request.parse(head);
+        read = request.parse(&shared);
     }
     read.ok().filter(|read| read.is_complete())?;
     let (method, path) = (request.method?, request.path?);
@@ -184,7 +181,6 @@ pub fn for_target(
     *built.version_mut() = http::Version::HTTP_2;
     let headers = built.headers_mut();
     headers.reserve(request.headers.len());
-    let shared = Bytes::copy_from_slice(head);
     for header in request.headers.iter() {
         let is_length = header.name.eq_ignore_ascii_case("content-length");
         if header.name.eq_ignore_ascii_case("host") || (is_own_hop(header.name) && !is_length) {
@@ -199,6 +195,3 @@ pub fn for_target(
     }
     Some(built)
 }
-
-#[cfg(test)]
-mod tests;

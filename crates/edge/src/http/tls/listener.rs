@@ -169,8 +169,7 @@ impl Terminator {
             })?
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown[0].key.clone())));
         base.ignore_client_order = true;
-        // Until HTTP/2 is served here.
-        if made_of.http2 && super::HTTP2_IS_SERVED {
+        if made_of.http2 {
             base.alpn_protocols.push(b"h2".to_vec());
         }
         base.alpn_protocols.push(b"http/1.1".to_vec());
