@@ -95,7 +95,7 @@ async fn refusals_have_their_own_status() {
         ),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n".into(), 505),
         ("GET / HTTP/0.9\r\nHost: a\r\n\r\n".into(), 505),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 505),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 400),
         ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n".into(), 405),
         ("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n".into(), 405),
         (
