@@ -156,7 +156,8 @@ pub async fn open(
     if !group.is_tls() {
         return Ok(TargetStream::Plain(tcp));
     }
-    let handshake = worker.connector.connect(tcp, target.address(), alpn);
+    // In a box, so that plain connections need no room for it.
+    let handshake = Box::pin(worker.connector.connect(tcp, target.address(), alpn));
     match timeout(within, handshake).await {
         Ok(Ok(session)) => Ok(TargetStream::Tls(Box::new(session))),
         Ok(Err(_)) | Err(_) => {
