@@ -613,6 +613,8 @@ impl<'a> Walk<'a> {
             // The host's address to the outside is not ours to know.
             Action::Masquerade => Some(Ruling::Accept),
             Action::Log { .. } => Some(Ruling::Log),
+            // Nothing here is ever idle.
+            Action::SetTimeout(_) => None,
             Action::ResetTcp => Some(Ruling::Drop),
         }
     }

@@ -100,6 +100,7 @@ fn namespace(whole: &mut Namespace, before: &Namespace, after: &Namespace) {
 
 fn table(whole: &mut Table, before: &Table, after: &Table) {
     map(&mut whole.chains, &before.chains, &after.chains);
+    map(&mut whole.timeouts, &before.timeouts, &after.timeouts);
     for name in before.sets.keys() {
         if !after.sets.contains_key(name) {
             whole.sets.remove(name);

@@ -7,7 +7,7 @@
 
 use crate::program::{
     Address, Base, Chain, Family, Namespace, Peer, Program, Range, Route, RouteKey, RoutingRule,
-    Rule, Set, Table, Untracked, Veth,
+    Rule, Set, Table, Timeout, Untracked, Veth,
 };
 use fogbank_types::MacAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,6 +114,14 @@ pub enum NftOp {
     DeleteSet {
         name: String,
     },
+    AddTimeout {
+        name: String,
+        timeout: Timeout,
+    },
+    DeleteTimeout {
+        name: String,
+        timeout: Timeout,
+    },
     AddElements {
         set: String,
         elements: Set,
@@ -136,6 +144,8 @@ impl NftOp {
             Self::AddRule { chain, rule } => format!("add to chain {chain} the rule {rule:?}"),
             Self::AddSet { name, .. } => format!("add set {name}"),
             Self::DeleteSet { name } => format!("delete set {name}"),
+            Self::AddTimeout { name, .. } => format!("add timeout {name}"),
+            Self::DeleteTimeout { name, .. } => format!("delete timeout {name}"),
             Self::AddElements { set, .. } => format!("add elements to set {set}"),
             Self::DeleteElements { set, .. } => format!("delete elements of set {set}"),
         }
@@ -493,7 +503,11 @@ fn same_shape(old: &Table, new: &Table) -> bool {
         let before = old.chains.get(name);
         before.is_none_or(|before| before.base == chain.base)
     });
-    old.family == new.family && sets && chains
+    let timeouts = new.timeouts.iter().all(|(name, timeout)| {
+        let before = old.timeouts.get(name);
+        before.is_none_or(|before| before == timeout)
+    });
+    old.family == new.family && sets && chains && timeouts
 }
 
 /// Names before those who use them; users gone before the names go.
@@ -517,6 +531,22 @@ fn table_changes(old: &Table, new: &Table) -> Vec<NftOp> {
         let name = name.clone();
         changes.delete_sets.push(NftOp::DeleteSet { name });
     }
+    for (name, timeout) in &new.timeouts {
+        if !old.timeouts.contains_key(name) {
+            changes.add_timeouts.push(NftOp::AddTimeout {
+                name: name.clone(),
+                timeout: *timeout,
+            });
+        }
+    }
+    for (name, timeout) in &old.timeouts {
+        if !new.timeouts.contains_key(name) {
+            changes.delete_timeouts.push(NftOp::DeleteTimeout {
+                name: name.clone(),
+                timeout: *timeout,
+            });
+        }
+    }
     changes.in_order()
 }
 
@@ -524,12 +554,14 @@ fn table_changes(old: &Table, new: &Table) -> Vec<NftOp> {
 struct Changes {
     add_chains: Vec<NftOp>,
     add_sets: Vec<NftOp>,
+    add_timeouts: Vec<NftOp>,
     flush: Vec<NftOp>,
     delete_elements: Vec<NftOp>,
     add_elements: Vec<NftOp>,
     rules: Vec<NftOp>,
     delete_chains: Vec<NftOp>,
     delete_sets: Vec<NftOp>,
+    delete_timeouts: Vec<NftOp>,
 }
 
 impl Changes {
@@ -537,6 +569,7 @@ impl Changes {
         [
             self.add_chains,
             self.add_sets,
+            self.add_timeouts,
             self.flush,
             self.delete_elements,
             self.add_elements,
@@ -544,6 +577,7 @@ impl Changes {
             // A map that goes may still jump to a chain that goes.
             self.delete_sets,
             self.delete_chains,
+            self.delete_timeouts,
         ]
         .into_iter()
         .flatten()

@@ -195,6 +195,15 @@ pub struct Table {
     pub family: Family,
     pub sets: BTreeMap<String, Set>,
     pub chains: BTreeMap<String, Chain>,
+    /// Named by their content: the kernel cannot change one.
+    pub timeouts: BTreeMap<String, Timeout>,
+}
+
+/// How long connections may be idle before they are forgotten.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    Tcp { established_s: u32 },
+    Udp { unreplied_s: u32, replied_s: u32 },
 }
 
 impl Table {
@@ -203,6 +212,7 @@ impl Table {
             family,
             sets: BTreeMap::new(),
             chains: BTreeMap::new(),
+            timeouts: BTreeMap::new(),
         }
     }
 }
@@ -372,6 +382,9 @@ pub enum Action {
         group: u16,
         prefix: String,
     },
+    /// The packet's connection, if it is new and of the timeout's protocol, gets that one of the
+    /// table's timeouts, and the next rule decides; the last to do so wins.
+    SetTimeout(String),
     /// Drop and answer with a TCP reset.
     ResetTcp,
 }

@@ -208,6 +208,15 @@ fn model_firewall(
             let mut users = rules.filter(|rule| format!("{rule:?}").contains(&quoted));
             assert!(users.next().is_none(), "{} is in use", name);
         }
+        NftOp::AddTimeout { name, timeout } => {
+            assert!(table.timeouts.insert(name, timeout).is_none());
+        }
+        NftOp::DeleteTimeout { name, .. } => {
+            assert!(table.timeouts.remove(&name).is_some());
+            let mut rules = table.chains.values().flat_map(|chain| &chain.rules);
+            let user = rules.find(|rule| rule.action == Action::SetTimeout(name.clone()));
+            assert!(user.is_none(), "{} is in use", name);
+        }
         NftOp::AddElements { set, elements } => {
             let set = table.sets.get_mut(&set).unwrap();
             assert!(change_elements(set, elements, true));

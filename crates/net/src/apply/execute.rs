@@ -8,10 +8,10 @@
 use super::forget::Forgetter;
 use super::netlink::{Refusal, Socket};
 use super::spare::{Settings, Spares};
-use super::{ApplyError, failed, namespace, nft, route};
+use super::{ApplyError, failed, idle_timeouts_available, namespace, nft, route};
 use crate::names;
 use crate::plan::{LinkOp, NftOp, Place, Step, Work};
-use crate::program::{Family, MAIN, Peer, Route, RouteKey, Untracked, Veth};
+use crate::program::{Action, Family, MAIN, Peer, Route, RouteKey, Untracked, Veth};
 use fogbank_types::RegionConfig;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
@@ -158,6 +158,8 @@ impl Executor {
                 table,
                 operations,
             } => {
+                let able = without_idle_timeouts(operations);
+                let operations = able.as_deref().unwrap_or(operations);
                 let socket = self
                     .socket(place, libc::NETLINK_NETFILTER)
                     .map_err(|error| (None, format!("open a netfilter socket: {error}")))?;
@@ -626,6 +628,18 @@ fn settings_of(place: &Place, steps: &[Step]) -> Settings {
         _ => None,
     });
     settings.collect()
+}
+
+/// The operations but for idle timeouts, if there are any and this kernel has none.
+fn without_idle_timeouts(operations: &[NftOp]) -> Option<Vec<NftOp>> {
+    let is_about = |operation: &NftOp| match operation {
+        NftOp::AddTimeout { .. } | NftOp::DeleteTimeout { .. } => true,
+        NftOp::AddRule { rule, .. } => matches!(rule.action, Action::SetTimeout(_)),
+        _ => false,
+    };
+    let concerned = operations.iter().any(is_about) && !idle_timeouts_available();
+    let rest = operations.iter().filter(|operation| !is_about(operation));
+    concerned.then(|| rest.cloned().collect())
 }
 
 fn is_removal(operation: &LinkOp) -> bool {

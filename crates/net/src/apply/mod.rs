@@ -20,7 +20,7 @@ pub(crate) mod route;
 mod spare;
 
 pub use nft::NftError;
-pub use probe::{Guarantee, netem_available, probe};
+pub use probe::{Guarantee, idle_timeouts_available, netem_available, probe};
 
 use crate::compile::Change;
 use crate::names;
@@ -267,6 +267,7 @@ impl Worker {
         }));
         let mut alarms = self.applied.alarms.clone();
         alarms.extend(self.without_ipv6(&self.applied));
+        alarms.extend(without_idle_timeouts(&self.applied));
         let failures = outcome
             .into_iter()
             .map(|failed| {
@@ -373,6 +374,22 @@ fn resource_of(program: &Program, before: &Program, place: &Place) -> String {
         Some(Role::Edge) => "edge".to_owned(),
         Some(Role::Host) | None => name.clone(),
     }
+}
+
+/// That some interface's idle timeouts are not in this kernel.
+fn without_idle_timeouts(program: &Program) -> Option<Alarm> {
+    // Asked first, because looking at everything after each change would cost more.
+    if idle_timeouts_available() {
+        return None;
+    }
+    let mut tables = program.namespaces.values().flat_map(|n| n.tables.values());
+    let wanted = tables.any(|table| !table.timeouts.is_empty());
+    wanted.then(|| Alarm {
+        resource: "host".to_owned(),
+        reason: "this kernel has no idle timeouts of single connections (nf_conntrack_timeout): \
+                 the defaults act on interfaces with settings of their own"
+            .to_owned(),
+    })
 }
 
 fn remove_host_table(executor: &mut Executor, config: &RegionConfig) -> Result<(), ApplyError> {

@@ -6,7 +6,7 @@
 use super::netlink::{APPEND, CREATE, Message, Refusal, Socket};
 use crate::plan::NftOp;
 use crate::program::{
-    Action, Base, Direction, End, Family, Hook, Match, Range, Set, TrafficKind, Verdict,
+    Action, Base, Direction, End, Family, Hook, Match, Range, Set, Timeout, TrafficKind, Verdict,
 };
 use fogbank_types::IpCidr;
 use std::net::IpAddr;
@@ -22,12 +22,16 @@ const NEW_SET: u16 = 9;
 const DELETE_SET: u16 = 11;
 const NEW_ELEMENT: u16 = 12;
 const DELETE_ELEMENT: u16 = 14;
+const NEW_OBJECT: u16 = 18;
+const DELETE_OBJECT: u16 = 20;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 
 const LIST_ELEMENT: u16 = 1;
 const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
+/// The type of objects that are timeouts.
+const OBJECT_TIMEOUT: u32 = 7;
 const TYPE_VERDICT: u32 = 0xffff_ff00;
 
 const VERDICT_REGISTER: u32 = 0;
@@ -165,6 +169,17 @@ fn encode(family: Family, table: &str, operation: &NftOp, out: &mut Vec<Message>
         }
         NftOp::AddSet { name, shape } => out.push(add_set(family, table, name, shape)),
         NftOp::DeleteSet { name } => out.push(named(DELETE_SET, 0, name)),
+        NftOp::AddTimeout { name, timeout } => {
+            let mut m = named(NEW_OBJECT, CREATE, name);
+            m.be32(3, OBJECT_TIMEOUT);
+            m.nest(4, |data| add_timeout(data, family, *timeout));
+            out.push(m);
+        }
+        NftOp::DeleteTimeout { name, .. } => {
+            let mut m = named(DELETE_OBJECT, 0, name);
+            m.be32(3, OBJECT_TIMEOUT);
+            out.push(m);
+        }
         NftOp::AddElements { set, elements } => {
             push_elements(out, || named(NEW_ELEMENT, CREATE, set), elements);
         }
@@ -172,6 +187,30 @@ fn encode(family: Family, table: &str, operation: &NftOp, out: &mut Vec<Message>
             push_elements(out, || named(DELETE_ELEMENT, 0, set), elements);
         }
     }
+}
+
+/// States that are not named keep the namespace's own settings.
+fn add_timeout(data: &mut Message, family: Family, timeout: Timeout) {
+    const TCP_ESTABLISHED: u16 = 3;
+    const UDP_UNREPLIED: u16 = 1;
+    const UDP_REPLIED: u16 = 2;
+    let (protocol, states) = match timeout {
+        Timeout::Tcp { established_s } => (6u8, vec![(TCP_ESTABLISHED, established_s)]),
+        Timeout::Udp {
+            unreplied_s,
+            replied_s,
+        } => (
+            17,
+            vec![(UDP_UNREPLIED, unreplied_s), (UDP_REPLIED, replied_s)],
+        ),
+    };
+    data.attribute(1, &u16::from(number(family)).to_be_bytes())
+        .attribute(2, &[protocol]);
+    data.nest(3, |policy| {
+        for (state, idle_s) in states {
+            policy.be32(state, idle_s);
+        }
+    });
 }
 
 fn add_chain(family: Family, table: &str, name: &str, base: Option<Base>) -> Message {
@@ -648,6 +687,9 @@ fn add_action(list: &mut Message, family: Family, action: &Action) {
             e.attribute(1, &group.to_be_bytes())
                 .text(2, prefix)
                 .be32(3, LOGGED_BYTES);
+        }),
+        Action::SetTimeout(name) => expression(list, "objref", |e| {
+            e.be32(1, OBJECT_TIMEOUT).text(2, name);
         }),
         Action::ResetTcp => expression(list, "reject", |e| {
             e.be32(1, 1);

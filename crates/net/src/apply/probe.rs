@@ -7,7 +7,7 @@ use super::{namespace, nft, route};
 use crate::names;
 use crate::plan::NftOp;
 use crate::program::{
-    Action, Base, Direction, End, Family, Hook, Match, Peer, Rule, Set, TrafficKind, Veth,
+    Action, Base, Direction, End, Family, Hook, Match, Peer, Rule, Set, Timeout, TrafficKind, Veth,
 };
 use std::io;
 use std::os::fd::AsFd;
@@ -78,6 +78,18 @@ pub fn netem_available() -> bool {
     })
 }
 
+/// Whether this kernel can give single connections idle timeouts of their own. Asked once a process.
+pub fn idle_timeouts_available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        let tried = std::thread::spawn(|| {
+            namespace::isolate()?;
+            try_idle_timeouts(&mut Vec::new())
+        });
+        tried.join().is_ok_and(|outcome| outcome.is_ok())
+    })
+}
+
 fn try_out(sockets: &mut Vec<Socket>) -> Vec<Guarantee> {
     let host_ipv6 = match namespace::get("ipv6/conf/all/disable_ipv6") {
         Ok(off) if off == "0" => Ok(()),
@@ -116,6 +128,12 @@ fn try_out(sockets: &mut Vec<Socket>) -> Vec<Guarantee> {
         "packets logged to a process (nfnetlink_log)",
         try_logging(sockets),
         "flow logs have no rejected traffic",
+    ));
+    all.push(extra(
+        "idle timeouts",
+        "timeouts of single connections (nf_conntrack_timeout)",
+        try_idle_timeouts(sockets),
+        "interfaces with timeouts of their own have the defaults",
     ));
     all.push(extra(
         "delays",
@@ -218,6 +236,18 @@ fn try_logging(sockets: &mut Vec<Socket>) -> io::Result<()> {
         },
     ];
     nft::transact(socket, Family::V6, "probe6", &operations).map_err(io::Error::other)
+}
+
+fn try_idle_timeouts(sockets: &mut Vec<Socket>) -> io::Result<()> {
+    let socket = open(sockets, libc::NETLINK_NETFILTER)?;
+    let operations = [
+        NftOp::AddTable,
+        NftOp::AddTimeout {
+            name: "probe".to_owned(),
+            timeout: Timeout::Tcp { established_s: 60 },
+        },
+    ];
+    nft::transact(socket, Family::V4, "probe-idle", &operations).map_err(io::Error::other)
 }
 
 /// On the loopback, which every namespace has.

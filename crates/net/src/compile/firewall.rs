@@ -70,7 +70,7 @@ pub(super) fn device(direction: Direction, name: &str) -> Match {
     }
 }
 
-fn device_in(direction: Direction, set: &str) -> Match {
+pub(super) fn device_in(direction: Direction, set: &str) -> Match {
     Match::DeviceIn {
         direction,
         set: set.to_owned(),
@@ -137,6 +137,7 @@ pub(super) fn table(program: &mut Program, region: &Region<'_>, family: Family) 
     super::zone::add(&mut table, region);
     bindings(&mut table, region);
     source_gate(&mut table, region);
+    super::idle::add(&mut table, region);
     destination_gate(&mut table, region);
     entry_gate(&mut table, region);
     super::gateway::translate(&mut table, region);

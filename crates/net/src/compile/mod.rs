@@ -41,6 +41,7 @@ mod firewall;
 mod focus;
 mod gateway;
 mod groups;
+mod idle;
 mod index;
 mod peering;
 mod region;

@@ -3,8 +3,8 @@
 //! Called by the node for each batch of the store. Work is proportional to what the changed rows
 //! concern: a rule is compiled with its group, an interface with its lists of groups, a route table
 //! or an ACL with its VPC's routers; what is rare and reaches far (VPCs, subnets, gateways,
-//! peerings, endpoints, prefix lists, flow logs, zone faults, a VPC's first or last interface) is
-//! compiled from scratch. What must stay true: after any changes the patched program equals the
+//! peerings, endpoints, prefix lists, flow logs, zone faults, idle timeouts, a VPC's first or last
+//! interface) is compiled from scratch. What must stay true: after any changes the patched program equals the
 //! one that `compile` makes of the same snapshot (a property).
 
 use super::focus::{Focuses, Side, TooWide, regions, views};
@@ -214,6 +214,11 @@ fn add(focuses: &mut Focuses, before: Side<'_>, after: Side<'_>, key: &str) -> R
         }
         ec2::Eni::KIND => {
             if let Some(pair) = Pair::<ec2::Eni>::of(key, old, new) {
+                let [one, other] = [(pair.old, before), (pair.new, after)]
+                    .map(|(eni, side)| eni.and_then(|eni| super::idle::part_of(eni, side.config)));
+                if one != other {
+                    return Err(TooWide);
+                }
                 for (side, eni) in pair.on(before, after) {
                     focuses.eni(side, eni);
                 }

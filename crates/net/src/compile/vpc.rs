@@ -1,7 +1,7 @@
 //! A VPC's namespace: the router that every interface of the VPC hangs on.
 
 use super::untracked::Known;
-use super::{Region, zone};
+use super::{Region, idle, zone};
 use crate::names;
 use crate::program::{Address, Family, Namespace, Peer, Program, Role, Veth};
 use fogbank_types::ec2::Eni;
@@ -48,19 +48,10 @@ pub(super) fn add(program: &mut Program, region: &Region<'_>) {
 fn sysctls(region: &Region<'_>) -> BTreeMap<String, String> {
     let mut sysctls = router_sysctls(region.has(Family::V6));
     let mut set = |path: &str, value: String| sysctls.insert(path.to_owned(), value);
-    // Fact SG-13.
-    for (timeout, idle_ms) in [
-        ("tcp_timeout_established", 432_000_000),
-        ("udp_timeout_stream", 180_000),
-        ("udp_timeout", 30_000),
-        ("icmp_timeout", 600_000),
-        ("icmpv6_timeout", 600_000),
-        ("generic_timeout", 600_000),
-    ] {
-        let idle_s = (region.config.scaled_ms(idle_ms) / 1000).max(1);
+    for (timeout, idle_s) in idle::defaults() {
         set(
             &format!("netfilter/nf_conntrack_{timeout}"),
-            idle_s.to_string(),
+            idle::scaled_s(region.config, idle_s).to_string(),
         );
     }
     // "Too big" about a packet of a NAT gateway comes back through the gateway's namespace with our

@@ -23,6 +23,9 @@ pub fn any_change(region: &mut Region, dice: &mut Dice) {
             let groups = of_vpc(region, |g: &SecurityGroup| g.vpc_id == vpc_id);
             eni.groups = vec![dice.pick(&groups).group_id];
             eni.source_dest_check = dice.chance(2);
+            if dice.chance(3) && !matches!(eni.owner, EniOwner::NatGateway(_)) {
+                eni.connection_tracking = any_tracking(dice);
+            }
             region.put(eni);
         }
         4 => {

@@ -309,8 +309,21 @@ pub fn any_eni(
     if dice.chance(10) {
         eni.host = None;
     }
+    if dice.chance(10) {
+        eni.connection_tracking = any_tracking(dice);
+    }
     region.put(eni.clone());
     eni
+}
+
+/// Idle timeouts, of few values so that some are alike.
+pub fn any_tracking(dice: &mut Dice) -> ConnectionTracking {
+    let mut any = |values: [u32; 2]| dice.chance(2).then(|| dice.pick(&values));
+    ConnectionTracking {
+        tcp_established_timeout_s: any([60, 432_000]),
+        udp_stream_timeout_s: any([90, 120]),
+        udp_timeout_s: any([30, 60]),
+    }
 }
 
 /// What a route of the VPC may lead to, mostly what makes sense there.
