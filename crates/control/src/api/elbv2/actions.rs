@@ -1,6 +1,6 @@
 //! Actions as shapes and as rows.
 
-use crate::model::elb::{Refusal, invalid, not_offered};
+use crate::model::elb::{Refusal, authentication, invalid, not_offered};
 use fogbank_types::elb::{
     ActionKind, AuthenticateOidc, JwtClaim, JwtValidation, OnUnauthenticated, WeightedGroup,
 };
@@ -33,8 +33,16 @@ fn parse_one(action: wire::Action) -> Result<Row, Refusal> {
             forbid(&action, "fixed-response")?;
             parse_fixed_response(action.fixed_response_config)?
         }
-        kind @ ("authenticate-oidc" | "authenticate-cognito" | "jwt-validation") => {
-            return Err(not_offered(&format!("Action type '{kind}'")));
+        "authenticate-oidc" => {
+            forbid(&action, "authenticate-oidc")?;
+            parse_oidc(action.authenticate_oidc_config)?
+        }
+        "jwt-validation" => {
+            forbid(&action, "jwt-validation")?;
+            parse_jwt(action.jwt_validation_config)?
+        }
+        "authenticate-cognito" => {
+            return Err(not_offered("Action type 'authenticate-cognito'"));
         }
         other => return Err(invalid(format!("Action type '{other}' is not valid"))),
     };
@@ -116,17 +124,83 @@ fn parse_forward(
     };
     let groups = groups.into_iter().map(weighted).collect::<Result<_, _>>()?;
     let stickiness = config.target_group_stickiness_config.unwrap_or_default();
-    if stickiness.enabled == Some(true) {
-        return Err(not_offered("Target group stickiness"));
-    }
     let stickiness_seconds = stickiness
         .duration_seconds
         .map(|seconds| u32::try_from(seconds).unwrap_or(0));
     Ok(ActionKind::Forward {
-        stickiness_enabled: false,
+        stickiness_enabled: stickiness.enabled == Some(true),
         groups,
         stickiness_seconds,
     })
+}
+
+/// An empty secret stands for the one that is there (`authentication::keep_secrets`).
+fn parse_oidc(config: Option<wire::AuthenticateOidcActionConfig>) -> Result<ActionKind, Refusal> {
+    let config = config.ok_or_else(|| {
+        invalid("A configuration must be specified for an action of type 'authenticate-oidc'")
+    })?;
+    let keep = config.use_existing_client_secret == Some(true);
+    let client_secret = match config.client_secret {
+        Some(_) if keep => {
+            return Err(invalid(
+                "You cannot specify both a client secret and UseExistingClientSecret",
+            ));
+        }
+        Some(secret) if secret.is_empty() => return Err(no_secret()),
+        Some(secret) => secret,
+        None if keep => String::new(),
+        None => return Err(no_secret()),
+    };
+    let on_unauthenticated = match config.on_unauthenticated_request.as_deref() {
+        None | Some("authenticate") => OnUnauthenticated::Authenticate,
+        Some("deny") => OnUnauthenticated::Deny,
+        Some("allow") => OnUnauthenticated::Allow,
+        Some(other) => {
+            return Err(invalid(format!(
+                "OnUnauthenticatedRequest '{other}' must be one of 'deny', 'allow', 'authenticate'"
+            )));
+        }
+    };
+    let session_timeout_s = match config.session_timeout {
+        None => authentication::SESSION_TIMEOUT_S,
+        Some(seconds) => u64::try_from(seconds).unwrap_or(0),
+    };
+    let cookie = config.session_cookie_name;
+    let extra = config.authentication_request_extra_params;
+    Ok(ActionKind::AuthenticateOidc(AuthenticateOidc {
+        issuer: config.issuer,
+        authorization_endpoint: config.authorization_endpoint,
+        token_endpoint: config.token_endpoint,
+        user_info_endpoint: config.user_info_endpoint,
+        client_id: config.client_id,
+        client_secret,
+        session_cookie_name: cookie.unwrap_or_else(|| authentication::SESSION_COOKIE.to_owned()),
+        scope: config.scope.unwrap_or_else(|| authentication::SCOPE.to_owned()),
+        session_timeout_s,
+        extra_params: extra.unwrap_or_default().into_iter().collect(),
+        on_unauthenticated,
+    }))
+}
+
+fn no_secret() -> Refusal {
+    invalid("A client secret must be specified for an action of type 'authenticate-oidc'")
+}
+
+fn parse_jwt(config: Option<wire::JwtValidationActionConfig>) -> Result<ActionKind, Refusal> {
+    let config = config.ok_or_else(|| {
+        invalid("A configuration must be specified for an action of type 'jwt-validation'")
+    })?;
+    let claim = |claim: wire::JwtValidationActionAdditionalClaim| JwtClaim {
+        format: claim.format,
+        name: claim.name,
+        values: claim.values,
+    };
+    let claims = config.additional_claims.unwrap_or_default();
+    Ok(ActionKind::JwtValidation(JwtValidation {
+        jwks_endpoint: config.jwks_endpoint,
+        issuer: config.issuer,
+        additional_claims: claims.into_iter().map(claim).collect(),
+    }))
 }
 
 fn parse_redirect(config: Option<wire::RedirectActionConfig>) -> Result<ActionKind, Refusal> {
@@ -346,7 +420,59 @@ mod tests {
             forward(false).forward_config,
             "as it was given"
         );
-        assert!(parse(vec![forward(true)]).is_err());
+        let rendered = render(&parse(vec![forward(true)]).unwrap());
+        assert_eq!(rendered[0].forward_config, forward(true).forward_config);
+    }
+
+    #[test]
+    fn a_login_comes_back_without_its_secret() {
+        let config = wire::AuthenticateOidcActionConfig {
+            issuer: "https://idp.example/".to_owned(),
+            authorization_endpoint: "https://idp.example/a".to_owned(),
+            token_endpoint: "https://idp.example/t".to_owned(),
+            user_info_endpoint: "https://idp.example/u".to_owned(),
+            client_id: "c".to_owned(),
+            client_secret: Some("s".to_owned()),
+            ..Default::default()
+        };
+        let login = |config| wire::Action {
+            order: Some(1),
+            authenticate_oidc_config: Some(config),
+            ..action("authenticate-oidc")
+        };
+        let rendered = render(&parse(vec![login(config.clone())]).unwrap());
+        let shown = rendered[0].authenticate_oidc_config.clone().unwrap();
+        assert_eq!(shown.client_secret, None);
+        assert_eq!(shown.session_cookie_name.as_deref(), Some("AWSELBAuthSessionCookie"));
+        assert_eq!((shown.scope.as_deref(), shown.session_timeout), (Some("openid"), Some(604_800)));
+        assert_eq!(shown.on_unauthenticated_request.as_deref(), Some("authenticate"));
+        assert!(parse(rendered).is_err(), "neither a secret nor the wish to keep it");
+        let both = wire::AuthenticateOidcActionConfig {
+            use_existing_client_secret: Some(true),
+            ..config
+        };
+        assert!(parse(vec![login(both.clone())]).is_err());
+        let kept = wire::AuthenticateOidcActionConfig { client_secret: None, ..both };
+        parse(vec![login(kept)]).unwrap();
+    }
+
+    #[test]
+    fn a_token_check_comes_back_as_it_was() {
+        let config = wire::JwtValidationActionConfig {
+            jwks_endpoint: "https://idp.example/keys".to_owned(),
+            issuer: "https://idp.example/".to_owned(),
+            additional_claims: Some(vec![wire::JwtValidationActionAdditionalClaim {
+                format: "single-string".to_owned(),
+                name: "aud".to_owned(),
+                values: vec!["api".to_owned()],
+            }]),
+        };
+        let check = wire::Action {
+            order: Some(1),
+            jwt_validation_config: Some(config),
+            ..action("jwt-validation")
+        };
+        assert_eq!(render(&parse(vec![check.clone()]).unwrap()), [check]);
     }
 
     #[test]

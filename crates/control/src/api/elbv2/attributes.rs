@@ -1,9 +1,12 @@
 //! Attributes of load balancers, target groups and listeners.
 
 use crate::api::{ApiError, Context};
+use crate::buckets;
+use crate::model::elb::load_balancer_attributes::{LogBucket, LogKind};
 use crate::model::elb::{
-    arns, invalid, listener_attributes, load_balancer_attributes, target_group_attributes,
+    Refusal, arns, invalid, listener_attributes, load_balancer_attributes, target_group_attributes,
 };
+use fogbank_types::RegionConfig;
 use fogbank_wire::elbv2::*;
 
 /// Keys and values as they came; both must be there.
@@ -48,12 +51,37 @@ pub fn modify_load_balancer(
     let changes = pairs(input.attributes.into_iter().map(|a| (a.key, a.value)))?;
     let (scope, arn) = (context.scope(), input.load_balancer_arn);
     let row = context.write(|tx| {
-        Ok(load_balancer_attributes::modify(
-            tx, &scope, &arn, &changes,
-        )?)
+        let before = arns::find_load_balancer(tx.snapshot(), &scope, &arn)?.clone();
+        let row = load_balancer_attributes::modify(tx, &scope, &arn, &changes)?;
+        for kind in LogKind::ALL {
+            let to = kind.bucket(&row).filter(|to| kind.bucket(&before).as_ref() != Some(to));
+            if let Some(to) = to {
+                try_bucket(tx.config(), kind, &to, &scope.account)?;
+            }
+        }
+        Ok(row)
     })?;
     let attributes = render!(LoadBalancerAttribute, load_balancer_attributes::all(&row));
     Ok(ModifyLoadBalancerAttributesOutput { attributes })
+}
+
+/// Writes the test file of a log that is turned on: what can't be written to is refused before it is the log's.
+fn try_bucket(
+    config: &RegionConfig,
+    kind: LogKind,
+    to: &LogBucket,
+    account: &str,
+) -> Result<(), ApiError> {
+    let text = format!("Enable {kind:?}Logs for load balancers of account {account}\n");
+    let key = kind.test_file(to, account);
+    buckets::write(config, &to.bucket, &key, text.as_bytes()).map_err(|error| {
+        tracing::warn!(%error, "try the bucket of a log");
+        Refusal::InvalidConfigurationRequest(format!(
+            "Access Denied for bucket: {}. Please check S3bucket permission",
+            to.bucket
+        ))
+    })?;
+    Ok(())
 }
 
 pub fn describe_target_group(

@@ -1,7 +1,7 @@
 //! Conditions as shapes and as rows.
 
 use crate::model::elb::conditions::field;
-use crate::model::elb::{Refusal, invalid, not_offered};
+use crate::model::elb::{Refusal, invalid};
 use fogbank_types::elb::Condition;
 use fogbank_types::{IpCidr, Ipv4Cidr, Ipv6Cidr};
 use fogbank_wire::elbv2 as wire;
@@ -27,21 +27,27 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
         values,
         ..
     } = condition;
-    if regex_values.is_some_and(|values| !values.is_empty()) {
-        return Err(regex());
+    let expressions_fit = matches!(field.as_str(), "host-header" | "path-pattern");
+    let outer = regex_values.filter(|values| !values.is_empty());
+    if outer.is_some() && !expressions_fit {
+        return Err(invalid(format!(
+            "'RegexValues' cannot be specified for a condition with field '{field}'"
+        )));
     }
     match field.as_str() {
         "host-header" => {
-            let config = host_header_config.map(|c| (c.values, c.regex_values));
-            Ok(Condition::HostHeader(either(&field, values, config)?))
+            let config = host_header_config.unwrap_or_default();
+            let inner = (config.values, config.regex_values);
+            matched(&field, (values, outer), inner, Condition::HostHeader, Condition::HostHeaderRegex)
         }
         "path-pattern" => {
-            let config = path_pattern_config.map(|c| (c.values, c.regex_values));
-            Ok(Condition::PathPattern(either(&field, values, config)?))
+            let config = path_pattern_config.unwrap_or_default();
+            let inner = (config.values, config.regex_values);
+            matched(&field, (values, outer), inner, Condition::PathPattern, Condition::PathPatternRegex)
         }
         "http-request-method" => {
-            let config = http_request_method_config.map(|c| (c.values, None));
-            let values = either(&field, values, config)?;
+            let config = http_request_method_config.and_then(|c| c.values);
+            let values = one_of(&field, values, config)?.unwrap_or_default();
             if values.is_empty() {
                 return Err(needed(&field, "HttpRequestMethodConfig"));
             }
@@ -52,8 +58,10 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
             let name = config
                 .http_header_name
                 .ok_or_else(|| needed(&field, "HttpHeaderName"))?;
-            let values = either(&field, values, Some((config.values, config.regex_values)))?;
-            Ok(Condition::HttpHeader { name, values })
+            let inner = (config.values, config.regex_values);
+            let plain = |values| Condition::HttpHeader { name: name.clone(), values };
+            let regex = |values| Condition::HttpHeaderRegex { name: name.clone(), values };
+            matched(&field, (values, None), inner, plain, regex)
         }
         "query-string" => {
             let config = query_string_config.ok_or_else(|| needed(&field, "QueryStringConfig"))?;
@@ -72,8 +80,8 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
             if source_ip_config.is_none() && values.is_none() {
                 return Err(needed(&field, "SourceIpConfig"));
             }
-            let config = source_ip_config.map(|c| (c.values, None));
-            let blocks = either(&field, values, config)?;
+            let config = source_ip_config.and_then(|c| c.values);
+            let blocks = one_of(&field, values, config)?.unwrap_or_default();
             let blocks = blocks
                 .iter()
                 .map(|text| block(text))
@@ -86,10 +94,6 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
 
 fn needed(field: &str, config: &str) -> Refusal {
     invalid(format!("A '{config}' must be specified with '{field}'"))
-}
-
-fn regex() -> Refusal {
-    not_offered("Matching by regular expression")
 }
 
 /// The configuration of another field must not be there.
@@ -119,23 +123,36 @@ fn forbid(condition: &wire::RuleCondition, field: &str) -> Result<(), Refusal> {
 /// `Values` and `RegexValues` of a configuration.
 type Configured = (Option<Vec<String>>, Option<Vec<String>>);
 
-/// `Values` or those of the configuration; both only if they are the same, as AWS's own answers are.
-fn either(
+type Texts = Option<Vec<String>>;
+
+/// A condition of plain values or of regular expressions, not both; each beside the field or in its configuration.
+fn matched(
     field: &str,
-    values: Option<Vec<String>>,
-    config: Option<Configured>,
-) -> Result<Vec<String>, Refusal> {
-    let (configured, regex_values) = config.unwrap_or_default();
-    if regex_values.is_some_and(|values| !values.is_empty()) {
-        return Err(regex());
-    }
-    let plain = values.filter(|values| !values.is_empty());
-    let configured = configured.filter(|values| !values.is_empty());
-    match (plain, configured) {
-        (Some(plain), Some(configured)) if plain != configured => Err(invalid(format!(
-            "Condition values of '{field}' may be specified either in 'Values' or in its configuration"
+    (outer, outer_regex): (Texts, Texts),
+    (inner, inner_regex): (Texts, Texts),
+    plain: impl FnOnce(Vec<String>) -> Condition,
+    regex: impl FnOnce(Vec<String>) -> Condition,
+) -> Result<Condition, Refusal> {
+    let values = one_of(field, outer, inner)?;
+    let expressions = one_of(field, outer_regex, inner_regex)?;
+    match (values, expressions) {
+        (Some(_), Some(_)) => Err(invalid(format!(
+            "Either 'Values' or 'RegexValues' must be specified for a condition with field '{field}', not both"
         ))),
-        (plain, configured) => Ok(configured.or(plain).unwrap_or_default()),
+        (None, Some(expressions)) => Ok(regex(expressions)),
+        (values, None) => Ok(plain(values.unwrap_or_default())),
+    }
+}
+
+/// An empty list is none. The same one twice is fine: so are conditions read back.
+fn one_of(field: &str, outer: Texts, inner: Texts) -> Result<Texts, Refusal> {
+    let outer = outer.filter(|values| !values.is_empty());
+    let inner = inner.filter(|values| !values.is_empty());
+    match (outer, inner) {
+        (Some(outer), Some(inner)) if outer != inner => Err(invalid(format!(
+            "You cannot specify both values and a configuration for a condition with field '{field}'"
+        ))),
+        (outer, inner) => Ok(outer.or(inner)),
     }
 }
 
@@ -259,7 +276,13 @@ mod tests {
             },
             Condition::HttpRequestMethod(vec!["GET".to_owned()]),
             Condition::QueryString(vec![(None, "1".to_owned())]),
-            Condition::SourceIp(vec!["10.0.0.0/8".parse().unwrap()]),
+            Condition::SourceIp(vec![block("10.0.0.0/8").unwrap(), block("::/0").unwrap()]),
+            Condition::HostHeaderRegex(vec!["^a".to_owned()]),
+            Condition::PathPatternRegex(vec!["^/a".to_owned()]),
+            Condition::HttpHeaderRegex {
+                name: "X".to_owned(),
+                values: vec!["1+".to_owned()],
+            },
         ] {
             let parsed = parse(render(std::slice::from_ref(&condition))).unwrap();
             assert_eq!(parsed, [condition]);
@@ -268,8 +291,10 @@ mod tests {
 
     #[test]
     fn malformed_conditions_are_refused() {
-        let mut regex = of("path-pattern", &[]);
+        let mut regex = of("path-pattern", &["/a"]);
         regex.regex_values = Some(vec![".*".to_owned()]);
+        let mut method = of("http-request-method", &["GET"]);
+        method.regex_values = Some(vec![".*".to_owned()]);
         let mut wrong = of("path-pattern", &["/a"]);
         wrong.host_header_config = Some(wire::HostHeaderConditionConfig::default());
         let mut differ = of("path-pattern", &["/a"]);
@@ -283,8 +308,8 @@ mod tests {
             of("http-header", &["a"]),
             of("query-string", &["a"]),
             of("source-ip", &["300.0.0.0/8"]),
-            of("source-ip", &["::/0"]),
             regex,
+            method,
             wrong,
             differ,
         ] {

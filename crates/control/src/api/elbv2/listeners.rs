@@ -1,10 +1,12 @@
-//! Listeners, and their certificates, of which an HTTP listener has none.
+//! Listeners and their certificates.
 
 use super::target_groups::port;
 use super::{actions, page};
 use crate::api::{ApiError, Context};
-use crate::model::elb::listeners::{self, NewListener};
-use crate::model::elb::{Refusal, arns, invalid, not_offered, tags};
+use crate::model::elb::listener_tls::{self, TlsSettings};
+use crate::model::elb::listeners::{self, ListenerChange, NewListener};
+use crate::model::elb::{Refusal, arns, invalid, tags};
+use fogbank_types::elb::{MutualAuthentication, MutualAuthenticationMode};
 use fogbank_types::{Scope, Snapshot};
 use fogbank_wire::elbv2::*;
 
@@ -14,17 +16,9 @@ pub fn create(
     context: &Context,
     input: CreateListenerInput,
 ) -> Result<CreateListenerOutput, ApiError> {
-    // Before the rest: an HTTPS listener comes with certificates and a policy.
     let protocol = input
         .protocol
         .ok_or_else(|| invalid("A listener protocol must be specified"))?;
-    refuse_tls(
-        &protocol,
-        input.certificates.as_deref(),
-        input.ssl_policy.as_deref(),
-        input.alpn_policy.as_deref(),
-        input.mutual_authentication.as_ref(),
-    )?;
     let pairs = input.tags.unwrap_or_default().into_iter();
     let new = NewListener {
         load_balancer_arn: input.load_balancer_arn,
@@ -34,6 +28,12 @@ pub fn create(
                 .ok_or_else(|| invalid("A listener port must be specified"))?,
         )?,
         protocol,
+        tls: tls_settings(
+            input.ssl_policy,
+            input.certificates,
+            input.alpn_policy,
+            input.mutual_authentication,
+        )?,
         default_actions: actions::parse(input.default_actions)?,
         tags: tags::collect(pairs.map(|tag| (tag.key, tag.value.unwrap_or_default())))?,
     };
@@ -44,33 +44,61 @@ pub fn create(
     })
 }
 
-/// What only HTTPS listeners have.
-fn refuse_tls(
-    protocol: &str,
-    certificates: Option<&[Certificate]>,
-    ssl_policy: Option<&str>,
-    alpn_policy: Option<&[String]>,
-    mutual: Option<&MutualAuthenticationAttributes>,
-) -> Result<(), Refusal> {
-    if protocol != "HTTP" {
-        // Left to the model, which knows what is offered.
-        return Ok(());
-    }
-    let only_https = [
-        ("Certificates", certificates.is_some_and(|c| !c.is_empty())),
-        ("An SSL policy", ssl_policy.is_some_and(|p| !p.is_empty())),
-        ("An ALPN policy", alpn_policy.is_some_and(|p| !p.is_empty())),
-        (
-            "Mutual authentication",
-            mutual.is_some_and(|m| !matches!(m.mode.as_deref(), None | Some("off"))),
-        ),
-    ];
-    match only_https.into_iter().find(|(_, there)| *there) {
-        Some((what, _)) => Err(invalid(format!(
-            "{what} cannot be specified for listeners with protocol 'HTTP'"
-        ))),
-        None => Ok(()),
-    }
+fn tls_settings(
+    ssl_policy: Option<String>,
+    certificates: Option<Vec<Certificate>>,
+    alpn_policy: Option<Vec<String>>,
+    mutual: Option<MutualAuthenticationAttributes>,
+) -> Result<TlsSettings, Refusal> {
+    Ok(TlsSettings {
+        ssl_policy: ssl_policy.filter(|policy| !policy.is_empty()),
+        certificates: certificate_arns(certificates.unwrap_or_default())?,
+        alpn_policy: alpn_policy.unwrap_or_default(),
+        mutual_authentication: mutual.map(mutual_authentication).transpose()?,
+    })
+}
+
+/// "Set CertificateArn to the certificate ARN but do not set IsDefault."
+fn certificate_arns(certificates: Vec<Certificate>) -> Result<Vec<String>, Refusal> {
+    let arn = |certificate: Certificate| {
+        if certificate.is_default.is_some() {
+            return Err(invalid("You cannot specify IsDefault for a certificate"));
+        }
+        certificate
+            .certificate_arn
+            .ok_or_else(|| invalid("A certificate ARN must be specified"))
+    };
+    certificates.into_iter().map(arn).collect()
+}
+
+fn mutual_authentication(
+    shape: MutualAuthenticationAttributes,
+) -> Result<MutualAuthentication, Refusal> {
+    let mode = match shape.mode.as_deref() {
+        None | Some("off") => MutualAuthenticationMode::Off,
+        Some("passthrough") => MutualAuthenticationMode::Passthrough,
+        Some("verify") => MutualAuthenticationMode::Verify,
+        Some(other) => {
+            return Err(invalid(format!(
+                "Mutual authentication mode '{other}' must be one of 'off', 'passthrough', 'verify'"
+            )));
+        }
+    };
+    let advertise_ca_names = match shape.advertise_trust_store_ca_names.as_deref() {
+        None | Some("off") => false,
+        Some("on") => true,
+        Some(other) => {
+            return Err(invalid(format!(
+                "AdvertiseTrustStoreCaNames '{other}' must be one of 'on', 'off'"
+            )));
+        }
+    };
+    Ok(MutualAuthentication {
+        mode,
+        trust_store_arn: shape.trust_store_arn.filter(|arn| !arn.is_empty()),
+        ignore_client_certificate_expiry: shape.ignore_client_certificate_expiry == Some(true),
+        advertise_ca_names,
+    })
 }
 
 pub fn describe(
@@ -125,22 +153,20 @@ pub fn modify(
     context: &Context,
     input: ModifyListenerInput,
 ) -> Result<ModifyListenerOutput, ApiError> {
-    refuse_tls(
-        input.protocol.as_deref().unwrap_or("HTTP"),
-        input.certificates.as_deref(),
-        input.ssl_policy.as_deref(),
-        input.alpn_policy.as_deref(),
-        input.mutual_authentication.as_ref(),
-    )?;
-    let new_port = input.port.map(port).transpose()?;
-    let default_actions = input.default_actions.map(actions::parse).transpose()?;
-    let (scope, arn, protocol) = (context.scope(), input.listener_arn, input.protocol);
-    let row = context.write(|tx| {
-        let (protocol, actions) = (protocol.clone(), default_actions.clone());
-        Ok(listeners::modify(
-            tx, &scope, &arn, new_port, protocol, actions,
-        )?)
-    })?;
+    let change = ListenerChange {
+        port: input.port.map(port).transpose()?,
+        protocol: input.protocol,
+        tls: tls_settings(
+            input.ssl_policy,
+            input.certificates,
+            input.alpn_policy,
+            input.mutual_authentication,
+        )?,
+        default_actions: input.default_actions.map(actions::parse).transpose()?,
+    };
+    let (scope, arn) = (context.scope(), input.listener_arn);
+    let row =
+        context.write(|tx| Ok(listeners::modify(tx, &scope, &arn, change.clone())?))?;
     Ok(ModifyListenerOutput {
         listeners: Some(vec![render(&row)]),
     })
@@ -155,32 +181,61 @@ pub fn delete(
     Ok(DeleteListenerOutput {})
 }
 
-/// An HTTP listener has none.
+/// The default first, then the list; a default that stands in the list too is told of twice.
 pub fn describe_certificates(
     context: &Context,
     input: DescribeListenerCertificatesInput,
 ) -> Result<DescribeListenerCertificatesOutput, ApiError> {
-    arns::find_listener(&context.snapshot(), &context.scope(), &input.listener_arn)?;
+    let snapshot = context.snapshot();
+    let row = arns::find_listener(&snapshot, &context.scope(), &input.listener_arn)?;
+    let keyed: Vec<(String, Certificate)> = row
+        .certificates
+        .iter()
+        .enumerate()
+        .map(|(at, arn)| {
+            let key = if at == 0 { format!("default/{arn}") } else { arn.clone() };
+            (key, certificate(arn, Some(at == 0)))
+        })
+        .collect();
+    let (page, next_marker) = page::cut(
+        keyed,
+        |(key, _)| key,
+        input.marker.as_deref(),
+        input.page_size,
+    )?;
     Ok(DescribeListenerCertificatesOutput {
-        certificates: Some(Vec::new()),
-        next_marker: None,
+        certificates: Some(page.into_iter().map(|(_, shape)| shape).collect()),
+        next_marker,
     })
+}
+
+fn certificate(arn: &str, is_default: Option<bool>) -> Certificate {
+    Certificate {
+        certificate_arn: Some(arn.to_owned()),
+        is_default,
+    }
 }
 
 pub fn add_certificates(
     context: &Context,
     input: AddListenerCertificatesInput,
 ) -> Result<AddListenerCertificatesOutput, ApiError> {
-    arns::find_listener(&context.snapshot(), &context.scope(), &input.listener_arn)?;
-    Err(not_offered("A listener with certificates (protocol 'HTTPS')").into())
+    let arns = certificate_arns(input.certificates)?;
+    let (scope, arn) = (context.scope(), input.listener_arn);
+    let added =
+        context.write(|tx| Ok(listener_tls::add_certificate(tx, &scope, &arn, &arns)?))?;
+    Ok(AddListenerCertificatesOutput {
+        certificates: Some(vec![certificate(&added, Some(false))]),
+    })
 }
 
-/// One that is not there is fine; on a listener without certificates none is.
 pub fn remove_certificates(
     context: &Context,
     input: RemoveListenerCertificatesInput,
 ) -> Result<RemoveListenerCertificatesOutput, ApiError> {
-    arns::find_listener(&context.snapshot(), &context.scope(), &input.listener_arn)?;
+    let arns = certificate_arns(input.certificates)?;
+    let (scope, arn) = (context.scope(), input.listener_arn);
+    context.write(|tx| Ok(listener_tls::remove_certificate(tx, &scope, &arn, &arns)?))?;
     Ok(RemoveListenerCertificatesOutput {})
 }
 
@@ -191,6 +246,32 @@ fn render(row: &Row) -> Listener {
         load_balancer_arn: Some(row.load_balancer_arn.clone()),
         port: Some(i32::from(row.port)),
         protocol: Some(row.protocol.clone()),
+        ssl_policy: row.ssl_policy.clone(),
+        certificates: row.certificates.first().map(|arn| vec![certificate(arn, None)]),
+        mutual_authentication: (row.protocol == "HTTPS").then(|| render_mutual(row)),
         ..Default::default()
+    }
+}
+
+fn render_mutual(row: &Row) -> MutualAuthenticationAttributes {
+    let mode = |mode: &str| MutualAuthenticationAttributes {
+        mode: Some(mode.to_owned()),
+        ..Default::default()
+    };
+    let Some(mutual) = &row.mutual_authentication else {
+        return mode("off");
+    };
+    match mutual.mode {
+        MutualAuthenticationMode::Off => mode("off"),
+        MutualAuthenticationMode::Passthrough => mode("passthrough"),
+        MutualAuthenticationMode::Verify => {
+            let advertise = if mutual.advertise_ca_names { "on" } else { "off" };
+            MutualAuthenticationAttributes {
+                trust_store_arn: mutual.trust_store_arn.clone(),
+                ignore_client_certificate_expiry: Some(mutual.ignore_client_certificate_expiry),
+                advertise_trust_store_ca_names: Some(advertise.to_owned()),
+                ..mode("verify")
+            }
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use super::page;
 use crate::api::{ApiError, Context};
-use crate::model::elb::load_balancers::{self, NewLoadBalancer};
+use crate::model::elb::load_balancers::{self, AddressType, NewLoadBalancer};
 use crate::model::elb::{Refusal, arns, invalid, not_offered, tags};
 use fogbank_types::elb::{LoadBalancerState, LoadBalancerZone};
 use fogbank_types::{Scope, Snapshot};
 use fogbank_wire::elbv2::*;
+use std::io::Read;
 
 type Row = fogbank_types::elb::LoadBalancer;
 
@@ -14,7 +15,8 @@ pub fn create(
     context: &Context,
     input: CreateLoadBalancerInput,
 ) -> Result<CreateLoadBalancerOutput, ApiError> {
-    let new = command(input)?;
+    let mut new = command(input)?;
+    new.cookie_secret = cookie_secret()?;
     let scope = context.scope();
     let row = context.write(|tx| Ok(load_balancers::create(tx, &scope, new.clone())?))?;
     let load_balancers = Some(vec![render(&row)]);
@@ -26,7 +28,6 @@ fn command(input: CreateLoadBalancerInput) -> Result<NewLoadBalancer, Refusal> {
         None | Some("application") => {}
         Some(other) => return Err(not_offered(&format!("Load balancer type '{other}'"))),
     }
-    check_ip_address_type(input.ip_address_type.as_deref())?;
     if input.customer_owned_ipv4_pool.is_some() {
         return Err(not_offered("A customer-owned address pool"));
     }
@@ -43,16 +44,37 @@ fn command(input: CreateLoadBalancerInput) -> Result<NewLoadBalancer, Refusal> {
         name: input.name,
         subnets: subnets(input.subnets, input.subnet_mappings)?,
         groups: input.security_groups.unwrap_or_default(),
-        internal: input.scheme.as_deref() == Some("internal"),
+        internal: is_internal(input.scheme.as_deref())?,
+        ip_address_type: address_type(input.ip_address_type.as_deref())?.unwrap_or_default(),
+        cookie_secret: String::new(),
         tags: tags::collect(pairs.map(|tag| (tag.key, tag.value.unwrap_or_default())))?,
     })
 }
 
-fn check_ip_address_type(kind: Option<&str>) -> Result<(), Refusal> {
-    match kind {
-        None | Some("ipv4") => Ok(()),
-        Some(other) => Err(not_offered(&format!("IP address type '{other}'"))),
+fn is_internal(scheme: Option<&str>) -> Result<bool, Refusal> {
+    match scheme {
+        None | Some("internet-facing") => Ok(false),
+        Some("internal") => Ok(true),
+        Some(other) => Err(invalid(format!(
+            "Scheme '{other}' must be one of 'internet-facing', 'internal'"
+        ))),
     }
+}
+
+fn address_type(kind: Option<&str>) -> Result<Option<AddressType>, Refusal> {
+    kind.map(AddressType::parse).transpose()
+}
+
+/// What the nodes seal cookies with.
+fn cookie_secret() -> Result<String, ApiError> {
+    let mut bytes = [0; 32];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(|error| {
+            tracing::error!(%error, "read random bytes");
+            ApiError::new("InternalFailure", "The region has no random numbers.").with_status(500)
+        })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Either list, not both. An Application Load Balancer takes no addresses.
@@ -144,7 +166,7 @@ pub fn delete(
     Ok(DeleteLoadBalancerOutput {})
 }
 
-/// Nothing is reserved: ModifyCapacityReservation is not served.
+/// Nothing is ever reserved: see `modify_capacity_reservation`.
 pub fn describe_capacity_reservation(
     context: &Context,
     input: DescribeCapacityReservationInput,
@@ -155,6 +177,41 @@ pub fn describe_capacity_reservation(
         &input.load_balancer_arn,
     )?;
     Ok(DescribeCapacityReservationOutput::default())
+}
+
+/// A node has what its host has; a promise of more could not be kept, and AWS has an answer for that.
+pub fn modify_capacity_reservation(
+    context: &Context,
+    input: ModifyCapacityReservationInput,
+) -> Result<ModifyCapacityReservationOutput, ApiError> {
+    let (snapshot, arn) = (context.snapshot(), &input.load_balancer_arn);
+    arns::find_load_balancer(&snapshot, &context.scope(), arn)?;
+    let reset = input.reset_capacity_reservation == Some(true);
+    match input.minimum_load_balancer_capacity {
+        Some(_) if reset => Err(invalid(
+            "A minimum capacity and a reset cannot be specified at the same time",
+        )
+        .into()),
+        Some(_) => Err(Refusal::InsufficientCapacity(
+            "There is insufficient capacity to reserve: this region reserves none".to_owned(),
+        )
+        .into()),
+        None if reset => Ok(ModifyCapacityReservationOutput::default()),
+        None => Err(invalid("A minimum capacity or a reset must be specified").into()),
+    }
+}
+
+/// There are no IPAM pools here, so none can be given and none taken away.
+pub fn modify_ip_pools(
+    context: &Context,
+    input: ModifyIpPoolsInput,
+) -> Result<ModifyIpPoolsOutput, ApiError> {
+    let (snapshot, arn) = (context.snapshot(), &input.load_balancer_arn);
+    arns::find_load_balancer(&snapshot, &context.scope(), arn)?;
+    if input.ipam_pools.is_some_and(|pools| pools.ipv4_ipam_pool_id.is_some()) {
+        return Err(not_offered("An IPAM pool").into());
+    }
+    Ok(ModifyIpPoolsOutput::default())
 }
 
 pub fn set_security_groups(
@@ -187,10 +244,10 @@ pub fn set_subnets(
     context: &Context,
     input: SetSubnetsInput,
 ) -> Result<SetSubnetsOutput, ApiError> {
-    check_ip_address_type(input.ip_address_type.as_deref())?;
+    let kind = address_type(input.ip_address_type.as_deref())?;
     let ids = subnets(input.subnets, input.subnet_mappings)?;
     let (scope, arn) = (context.scope(), input.load_balancer_arn);
-    let row = context.write(|tx| Ok(load_balancers::set_subnets(tx, &scope, &arn, &ids)?))?;
+    let row = context.write(|tx| Ok(load_balancers::set_subnets(tx, &scope, &arn, &ids, kind)?))?;
     Ok(SetSubnetsOutput {
         availability_zones: Some(zones(&row)),
         ip_address_type: Some(row.ip_address_type),
@@ -198,19 +255,17 @@ pub fn set_subnets(
     })
 }
 
-/// Only `ipv4` is offered, so there is nothing to change.
 pub fn set_ip_address_type(
     context: &Context,
     input: SetIpAddressTypeInput,
 ) -> Result<SetIpAddressTypeOutput, ApiError> {
-    arns::find_load_balancer(
-        &context.snapshot(),
-        &context.scope(),
-        &input.load_balancer_arn,
-    )?;
-    check_ip_address_type(Some(&input.ip_address_type))?;
+    let kind = AddressType::parse(&input.ip_address_type)?;
+    let (scope, arn) = (context.scope(), input.load_balancer_arn);
+    let row = context.write(|tx| {
+        Ok(load_balancers::set_ip_address_type(tx, &scope, &arn, kind)?)
+    })?;
     Ok(SetIpAddressTypeOutput {
-        ip_address_type: Some(input.ip_address_type),
+        ip_address_type: Some(row.ip_address_type),
     })
 }
 

@@ -11,6 +11,8 @@ mod ssl_policies;
 mod tags;
 mod target_groups;
 mod targets;
+mod transforms;
+mod trust_stores;
 
 #[cfg(test)]
 mod tests;
@@ -22,9 +24,11 @@ super::handlers! { Elbv2:
     read DescribeLoadBalancerAttributes => attributes::describe_load_balancer,
     write ModifyLoadBalancerAttributes => attributes::modify_load_balancer,
     read DescribeCapacityReservation => load_balancers::describe_capacity_reservation,
+    read ModifyCapacityReservation => load_balancers::modify_capacity_reservation,
+    read ModifyIpPools => load_balancers::modify_ip_pools,
     write SetSecurityGroups => load_balancers::set_security_groups,
     write SetSubnets => load_balancers::set_subnets,
-    read SetIpAddressType => load_balancers::set_ip_address_type,
+    write SetIpAddressType => load_balancers::set_ip_address_type,
     write CreateTargetGroup => target_groups::create,
     read DescribeTargetGroups => target_groups::describe,
     write ModifyTargetGroup => target_groups::modify,
@@ -41,13 +45,25 @@ super::handlers! { Elbv2:
     read DescribeListenerAttributes => attributes::describe_listener,
     write ModifyListenerAttributes => attributes::modify_listener,
     read DescribeListenerCertificates => listeners::describe_certificates,
-    read AddListenerCertificates => listeners::add_certificates,
-    read RemoveListenerCertificates => listeners::remove_certificates,
+    write AddListenerCertificates => listeners::add_certificates,
+    write RemoveListenerCertificates => listeners::remove_certificates,
     write CreateRule => rules::create,
     read DescribeRules => rules::describe,
     write ModifyRule => rules::modify,
     write SetRulePriorities => rules::set_priorities,
     write DeleteRule => rules::delete,
+    write CreateTrustStore => trust_stores::create,
+    read DescribeTrustStores => trust_stores::describe,
+    write ModifyTrustStore => trust_stores::modify,
+    write DeleteTrustStore => trust_stores::delete,
+    write AddTrustStoreRevocations => trust_stores::add_revocations,
+    write RemoveTrustStoreRevocations => trust_stores::remove_revocations,
+    read DescribeTrustStoreRevocations => trust_stores::describe_revocations,
+    read DescribeTrustStoreAssociations => trust_stores::describe_associations,
+    write GetTrustStoreCaCertificatesBundle => trust_stores::get_bundle,
+    write GetTrustStoreRevocationContent => trust_stores::get_revocation_content,
+    read DeleteSharedTrustStoreAssociation => trust_stores::delete_shared_association,
+    read GetResourcePolicy => trust_stores::get_resource_policy,
     write AddTags => tags::add,
     write RemoveTags => tags::remove,
     read DescribeTags => tags::describe,

@@ -1,22 +1,22 @@
 //! Rules of listeners; the default rule is listed last.
 
-use super::{actions, conditions, page};
+use super::{actions, conditions, page, transforms};
 use crate::api::{ApiError, Context};
 use crate::model::elb::arns::{self, FoundRule};
-use crate::model::elb::rules::{self, NewRule};
-use crate::model::elb::{Refusal, invalid, not_offered, tags};
-use fogbank_types::elb::ListenerRule;
+use crate::model::elb::rules::{self, NewRule, RuleChange};
+use crate::model::elb::{Refusal, invalid, tags};
+use fogbank_types::elb::{ListenerRule, Transform};
 use fogbank_types::{Scope, Snapshot};
 use fogbank_wire::elbv2::*;
 
 pub fn create(context: &Context, input: CreateRuleInput) -> Result<CreateRuleOutput, ApiError> {
-    refuse_transforms(input.transforms.as_deref())?;
     let pairs = input.tags.unwrap_or_default().into_iter();
     let new = NewRule {
         listener_arn: input.listener_arn,
         priority: priority(input.priority)?,
         conditions: conditions::parse(input.conditions)?,
         actions: actions::parse(input.actions)?,
+        transforms: transforms::parse(input.transforms.unwrap_or_default())?,
         tags: tags::collect(pairs.map(|tag| (tag.key, tag.value.unwrap_or_default())))?,
     };
     let scope = context.scope();
@@ -34,11 +34,20 @@ fn priority(number: i32) -> Result<u32, Refusal> {
     })
 }
 
-fn refuse_transforms(transforms: Option<&[RuleTransform]>) -> Result<(), Refusal> {
-    if transforms.is_some_and(|transforms| !transforms.is_empty()) {
-        return Err(not_offered("A rule transform"));
+/// The whole set of transforms, or that there shall be none.
+fn changed_transforms(
+    wanted: Option<Vec<RuleTransform>>,
+    reset: Option<bool>,
+) -> Result<Option<Vec<Transform>>, Refusal> {
+    let wanted = wanted.filter(|wanted| !wanted.is_empty());
+    match (wanted, reset == Some(true)) {
+        (Some(_), true) => Err(invalid(
+            "You cannot specify both transforms and ResetTransforms",
+        )),
+        (Some(wanted), false) => transforms::parse(wanted).map(Some),
+        (None, true) => Ok(Some(Vec::new())),
+        (None, false) => Ok(None),
     }
-    Ok(())
 }
 
 pub fn describe(
@@ -89,18 +98,14 @@ fn select(
 }
 
 pub fn modify(context: &Context, input: ModifyRuleInput) -> Result<ModifyRuleOutput, ApiError> {
-    refuse_transforms(input.transforms.as_deref())?;
-    let wanted = input.conditions.map(conditions::parse).transpose()?;
-    let actions = input.actions.map(actions::parse).transpose()?;
+    let change = RuleChange {
+        conditions: input.conditions.map(conditions::parse).transpose()?,
+        actions: input.actions.map(actions::parse).transpose()?,
+        transforms: changed_transforms(input.transforms, input.reset_transforms)?,
+    };
     let (scope, arn) = (context.scope(), input.rule_arn);
     let row = context.write(|tx| {
-        Ok(rules::modify(
-            tx,
-            &scope,
-            &arn,
-            wanted.clone(),
-            actions.clone(),
-        )?)
+        Ok(rules::modify(tx, &scope, &arn, change.clone())?)
     })?;
     Ok(ModifyRuleOutput {
         rules: Some(vec![render(&row)]),
@@ -145,7 +150,7 @@ fn render(row: &ListenerRule) -> Rule {
         is_default: Some(false),
         priority: Some(row.priority.to_string()),
         rule_arn: Some(row.arn.clone()),
-        transforms: None,
+        transforms: Some(transforms::render(&row.transforms)),
     }
 }
 
@@ -156,6 +161,6 @@ fn render_default(listener: &fogbank_types::elb::Listener) -> Rule {
         is_default: Some(true),
         priority: Some("default".to_owned()),
         rule_arn: Some(arns::default_rule(&listener.arn)),
-        transforms: None,
+        transforms: Some(Vec::new()),
     }
 }

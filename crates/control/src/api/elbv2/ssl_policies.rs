@@ -3,7 +3,7 @@
 use super::page;
 use crate::api::{ApiError, Context};
 use crate::model::elb::Refusal;
-use crate::model::elb::limits;
+use crate::model::elb::limits::{self, Limits};
 use fogbank_types::tls_policy::{self, POLICIES, TlsCipher, TlsPolicy, TlsVersion};
 use fogbank_wire::elbv2::*;
 use std::collections::BTreeSet;
@@ -63,18 +63,19 @@ fn render(policy: &TlsPolicy) -> SslPolicy {
 }
 
 pub fn describe_account_limits(
-    _: &Context,
+    context: &Context,
     input: DescribeAccountLimitsInput,
 ) -> Result<DescribeAccountLimitsOutput, ApiError> {
-    let all: Vec<_> = limits::ALL.iter().collect();
+    let none = limits::NOT_OFFERED.iter().map(|name| (*name, 0));
+    let all: Vec<_> = Limits::of(context.config()).told().into_iter().chain(none).collect();
     let (page, next_marker) = page::cut(
         all,
         |(name, _)| name,
         input.marker.as_deref(),
         input.page_size,
     )?;
-    let limit = |(name, max): &(&str, usize)| Limit {
-        name: Some((*name).to_owned()),
+    let limit = |(name, max): (&str, usize)| Limit {
+        name: Some(name.to_owned()),
         max: Some(max.to_string()),
     };
     Ok(DescribeAccountLimitsOutput {

@@ -162,6 +162,21 @@ pub fn delete(
     Ok(DeleteTargetGroupOutput {})
 }
 
+fn matcher(row: &Row) -> Matcher {
+    let codes = Some(row.health_check.matcher.clone());
+    if row.protocol_version == "GRPC" {
+        Matcher {
+            grpc_code: codes,
+            ..Default::default()
+        }
+    } else {
+        Matcher {
+            http_code: codes,
+            ..Default::default()
+        }
+    }
+}
+
 fn render(row: &Row, users: &Users) -> TargetGroup {
     let check = &row.health_check;
     let check_port = check
@@ -176,12 +191,9 @@ fn render(row: &Row, users: &Users) -> TargetGroup {
         health_check_protocol: Some(check.protocol.clone()),
         health_check_timeout_seconds: Some(check.timeout_seconds as i32),
         healthy_threshold_count: Some(check.healthy_threshold as i32),
-        ip_address_type: Some("ipv4".to_owned()),
+        ip_address_type: Some(row.ip_address_type.clone()),
         load_balancer_arns: Some(load_balancer_arns),
-        matcher: Some(Matcher {
-            http_code: Some(check.matcher.clone()),
-            grpc_code: None,
-        }),
+        matcher: Some(matcher(row)),
         port: Some(i32::from(row.port)),
         protocol: Some(row.protocol.clone()),
         protocol_version: Some(row.protocol_version.clone()),

@@ -1,11 +1,12 @@
 //! What a listener or rule does with a request (facts LST-2, LST-7 to LST-10).
 //!
-//! A row holds exactly one terminal action; authentication actions need HTTPS listeners and come with them.
+//! A row holds exactly one terminal action, the last in order; before it may stand one that a request must pass
+//! (`authentication`), which needs an HTTPS listener.
 
 use super::load_balancers::check_group_count;
-use super::{Refusal, arns, invalid, limits, usage};
+use super::{Refusal, arns, authentication, invalid, limits, target_group_attributes, usage};
 use crate::model::tx::Tx;
-use fogbank_types::elb::{Action, ActionKind, LoadBalancer, WeightedGroup};
+use fogbank_types::elb::{Action, ActionKind, LoadBalancer, TargetGroup, WeightedGroup};
 use std::collections::BTreeSet;
 
 const CONTENT_TYPES: [&str; 5] = [
@@ -16,61 +17,142 @@ const CONTENT_TYPES: [&str; 5] = [
     "application/json",
 ];
 
-/// Whether these can be the actions of a listener or rule of that load balancer. `listener_port` is where it listens.
-pub fn check(
-    tx: &Tx,
-    load_balancer: &LoadBalancer,
-    listener_port: u16,
-    actions: &[Action],
-) -> Result<(), Refusal> {
-    let [action] = actions else {
-        return Err(match actions {
-            [] => invalid("At least one action must be specified"),
-            _ => Refusal::InvalidLoadBalancerAction(
-                "You can specify only one of the following action types: 'forward', 'redirect', 'fixed-response'"
-                    .to_owned(),
-            ),
-        });
+/// Where actions are to run.
+#[derive(Copy, Clone)]
+pub struct Place<'a> {
+    pub load_balancer: &'a LoadBalancer,
+    pub port: u16,
+    /// `HTTP` or `HTTPS`.
+    pub protocol: &'a str,
+}
+
+/// Whether these can be the actions of a listener or rule there. They stand in their order.
+pub fn check(tx: &Tx, place: Place<'_>, actions: &[Action]) -> Result<(), Refusal> {
+    let Some((last, guards)) = actions.split_last() else {
+        return Err(invalid("At least one action must be specified"));
     };
+    check_orders(actions)?;
+    let refused = |text: &str| Refusal::InvalidLoadBalancerAction(text.to_owned());
+    if guards.iter().any(|action| !is_guard(action)) {
+        let terminal = actions.iter().filter(|action| !is_guard(action)).count();
+        return Err(refused(if terminal > 1 {
+            "You can specify only one of the following action types: 'forward', 'redirect', 'fixed-response'"
+        } else {
+            "The last action must be one of the following types: 'forward', 'redirect', 'fixed-response'"
+        }));
+    }
+    if guards.len() > 1 {
+        return Err(refused(
+            "You can specify only one of the following action types: 'authenticate-oidc', 'authenticate-cognito', 'jwt-validation'",
+        ));
+    }
+    if is_guard(last) {
+        return Err(refused(
+            "The last action must be one of the following types: 'forward', 'redirect', 'fixed-response'",
+        ));
+    }
+    for guard in guards {
+        check_guard(place, guard)?;
+    }
+    check_terminal(tx, place, last)
+}
+
+/// Whether it must be passed before the action that ends a rule.
+fn is_guard(action: &Action) -> bool {
+    matches!(
+        action.kind,
+        ActionKind::AuthenticateOidc(_) | ActionKind::JwtValidation(_)
+    )
+}
+
+/// "This value is required for rules with multiple actions": Action.
+fn check_orders(actions: &[Action]) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for action in actions {
+        match action.order {
+            None if actions.len() > 1 => {
+                return Err(invalid(
+                    "An order must be specified for each action of a rule with multiple actions",
+                ));
+            }
+            None => {}
+            Some(order) if !(1..=50_000).contains(&order) => {
+                return Err(invalid(format!(
+                    "Action order '{order}' must be between '1' and '50000' inclusive"
+                )));
+            }
+            Some(order) if !seen.insert(order) => {
+                return Err(invalid(format!(
+                    "Action order '{order}' is specified more than once"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_guard(place: Place<'_>, action: &Action) -> Result<(), Refusal> {
+    let (name, checked) = match &action.kind {
+        ActionKind::AuthenticateOidc(oidc) => {
+            ("authenticate-oidc", authentication::check_oidc(oidc))
+        }
+        ActionKind::JwtValidation(jwt) => ("jwt-validation", authentication::check_jwt(jwt)),
+        _ => return Ok(()),
+    };
+    if place.protocol != "HTTPS" {
+        return Err(Refusal::InvalidLoadBalancerAction(format!(
+            "Actions of type '{name}' are supported only on HTTPS listeners"
+        )));
+    }
+    checked
+}
+
+fn check_terminal(tx: &Tx, place: Place<'_>, action: &Action) -> Result<(), Refusal> {
     match &action.kind {
         ActionKind::Forward {
             groups,
             stickiness_seconds,
-            ..
+            stickiness_enabled,
         } => {
             if stickiness_seconds.is_some_and(|seconds| !(1..=604_800).contains(&seconds)) {
                 return Err(invalid(
                     "The target group stickiness duration must be between '1' and '604800' seconds",
                 ));
             }
-            check_forward(tx, load_balancer, groups)
+            if *stickiness_enabled && stickiness_seconds.is_none() {
+                return Err(invalid(
+                    "A duration must be specified if target group stickiness is enabled",
+                ));
+            }
+            check_forward(tx, place, groups, *stickiness_enabled)
         }
-        ActionKind::Redirect { .. } => check_redirect(listener_port, &action.kind),
+        ActionKind::Redirect { .. } => check_redirect(place.protocol, place.port, &action.kind),
         ActionKind::FixedResponse {
             status,
             content_type,
             body,
         } => check_fixed_response(*status, content_type.as_deref(), body.as_deref()),
-        ActionKind::AuthenticateOidc(_) | ActionKind::JwtValidation(_) => Err(invalid(
-            "An action of type 'forward', 'redirect' or 'fixed-response' must be specified",
-        )),
+        ActionKind::AuthenticateOidc(_) | ActionKind::JwtValidation(_) => Ok(()),
     }
 }
 
 fn check_forward(
     tx: &Tx,
-    load_balancer: &LoadBalancer,
+    place: Place<'_>,
     groups: &[WeightedGroup],
+    sticks_to_group: bool,
 ) -> Result<(), Refusal> {
+    let load_balancer = place.load_balancer;
     if groups.is_empty() {
         return Err(invalid(
             "A target group ARN must be specified for an action of type 'forward'",
         ));
     }
-    if groups.len() > limits::TARGET_GROUPS_PER_ACTION {
+    let groups_max = limits::Limits::of(tx.config()).target_groups_per_action;
+    if groups.len() > groups_max {
         return Err(Refusal::TooManyActions(format!(
-            "A forward action can have at most '{}' target groups",
-            limits::TARGET_GROUPS_PER_ACTION
+            "A forward action can have at most '{groups_max}' target groups"
         )));
     }
     let mut seen = BTreeSet::new();
@@ -96,6 +178,14 @@ fn check_forward(
                 load_balancer.vpc_id
             )));
         }
+        check_group(place, group)?;
+        // <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html#target-group-stickiness>
+        if groups.len() > 1 && !sticks_to_group && target_group_attributes::is_sticky(group) {
+            return Err(Refusal::InvalidConfigurationRequest(
+                "You must enable group stickiness on a rule if you enabled target stickiness on one of its target groups"
+                    .to_owned(),
+            ));
+        }
         let user = usage::load_balancer_of(tx.snapshot(), &load_balancer.scope, arn);
         if user.is_some_and(|user| user != load_balancer.arn) {
             return Err(Refusal::TargetGroupAssociationLimit(arn.clone()));
@@ -105,7 +195,28 @@ fn check_forward(
     check_group_count(tx, &load_balancer.scope, &load_balancer.arn, arns)
 }
 
-fn check_redirect(listener_port: u16, kind: &ActionKind) -> Result<(), Refusal> {
+/// Whether the group's protocol and addresses fit the listener (facts TGT-14, ALB-4).
+fn check_group(place: Place<'_>, group: &TargetGroup) -> Result<(), Refusal> {
+    if group.protocol_version != "HTTP1" && place.protocol != "HTTPS" {
+        return Err(Refusal::InvalidConfigurationRequest(format!(
+            "Listener protocol '{}' is not supported with a target group with the protocol-version '{}'",
+            place.protocol, group.protocol_version
+        )));
+    }
+    if group.ip_address_type == "ipv6" && place.load_balancer.ip_address_type == "ipv4" {
+        return Err(Refusal::InvalidConfigurationRequest(format!(
+            "Target group '{}' with IP address type 'ipv6' needs a load balancer with IP address type 'dualstack'",
+            group.arn
+        )));
+    }
+    Ok(())
+}
+
+fn check_redirect(
+    listener_protocol: &str,
+    listener_port: u16,
+    kind: &ActionKind,
+) -> Result<(), Refusal> {
     let ActionKind::Redirect {
         status,
         protocol,
@@ -158,7 +269,13 @@ fn check_redirect(listener_port: u16, kind: &ActionKind) -> Result<(), Refusal> 
     }
     let keeps = |part: &Option<String>, same: &str| part.as_deref().is_none_or(|p| p == same);
     let keeps_port = keeps(port, "#{port}") || port.as_deref() == Some(&listener_port.to_string());
-    let keeps_protocol = keeps(protocol, "#{protocol}") || protocol.as_deref() == Some("HTTP");
+    let keeps_protocol =
+        keeps(protocol, "#{protocol}") || protocol.as_deref() == Some(listener_protocol);
+    if listener_protocol == "HTTPS" && protocol.as_deref() == Some("HTTP") {
+        return Err(Refusal::InvalidLoadBalancerAction(
+            "A redirect from HTTPS to HTTP is not supported".to_owned(),
+        ));
+    }
     if keeps_protocol && keeps_port && keeps(host, "#{host}") && keeps(path, "/#{path}") {
         return Err(Refusal::InvalidLoadBalancerAction(
             "The redirect configuration is not valid because it creates a loop.".to_owned(),
@@ -209,7 +326,7 @@ fn check_fixed_response(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Region, fixed_response, forward};
+    use super::super::fixture::{Region, fixed_response, forward, jwt, oidc};
     use super::*;
 
     fn redirect(parts: [Option<&str>; 5]) -> Action {
@@ -244,7 +361,7 @@ mod tests {
             [None, None, None, Some("/new/#{path}"), Some("#{query}&x=1")],
         ];
         for parts in good {
-            check_redirect(80, &redirect(parts).kind).unwrap();
+            check_redirect("HTTP", 80, &redirect(parts).kind).unwrap();
         }
         let loops = [
             [None, None, None, None, None],
@@ -258,7 +375,7 @@ mod tests {
             [Some("HTTP"), None, Some("80"), None, None],
         ];
         for parts in loops {
-            let refused = check_redirect(80, &redirect(parts).kind);
+            let refused = check_redirect("HTTP", 80, &redirect(parts).kind);
             assert!(
                 matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))),
                 "{parts:?}"
@@ -275,7 +392,7 @@ mod tests {
             [None, Some("a b"), None, None, None],
         ];
         for parts in bad {
-            let refused = check_redirect(80, &redirect(parts).kind);
+            let refused = check_redirect("HTTP", 80, &redirect(parts).kind);
             assert!(matches!(refused, Err(Refusal::Validation(_))), "{parts:?}");
         }
     }
@@ -295,7 +412,14 @@ mod tests {
         let lb = region.load_balancer("api");
         let other = region.load_balancer("other");
         let group = region.target_group("api");
-        let all = |actions: &[Action], region: &Region| check(&region.tx, &lb, 80, actions);
+        let all = |actions: &[Action], region: &Region| {
+            let place = Place {
+                load_balancer: &lb,
+                port: 80,
+                protocol: "HTTP",
+            };
+            check(&region.tx, place, actions)
+        };
         all(&[forward(&[(&group.arn, 1)])], &region).unwrap();
         assert!(all(&[], &region).is_err());
         let two = [forward(&[(&group.arn, 1)]), fixed_response(200)];
@@ -327,5 +451,81 @@ mod tests {
             refused,
             Err(Refusal::TargetGroupAssociationLimit(_))
         ));
+    }
+
+    #[test]
+    fn https_does_not_lead_to_http() {
+        let down = redirect([Some("HTTP"), None, Some("80"), None, None]);
+        let refused = check_redirect("HTTPS", 443, &down.kind);
+        assert!(matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))));
+        let same = redirect([Some("HTTPS"), None, None, None, None]);
+        assert!(check_redirect("HTTPS", 443, &same.kind).is_err(), "a loop");
+        check_redirect("HTTP", 443, &same.kind).unwrap();
+    }
+
+    #[test]
+    fn a_login_comes_first_and_only_by_https() {
+        let mut region = Region::new();
+        let lb = region.load_balancer("api");
+        let ordered = |order, kind| Action { order, kind };
+        let login = |order| ordered(order, ActionKind::AuthenticateOidc(oidc("https://idp.example/")));
+        let token = |order| ordered(order, ActionKind::JwtValidation(jwt(vec![])));
+        let answer = |order| ordered(order, fixed_response(200).kind);
+        let on = |protocol: &str, actions: &[Action]| {
+            let place = Place {
+                load_balancer: &lb,
+                port: 443,
+                protocol,
+            };
+            check(&region.tx, place, actions)
+        };
+        on("HTTPS", &[login(Some(1)), answer(Some(2))]).unwrap();
+        on("HTTPS", &[token(Some(10)), answer(Some(20))]).unwrap();
+        for bad in [
+            vec![login(Some(1)), token(Some(2)), answer(Some(3))],
+            vec![answer(Some(1)), login(Some(2))],
+            vec![login(Some(1))],
+            vec![answer(Some(1)), answer(Some(2))],
+        ] {
+            let refused = on("HTTPS", &bad);
+            assert!(matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))), "{bad:?}");
+        }
+        let refused = on("HTTP", &[login(Some(1)), answer(Some(2))]);
+        assert!(matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))));
+        for orders in [[None, None], [Some(1), Some(1)], [Some(0), Some(1)], [Some(1), Some(50_001)]] {
+            let refused = on("HTTPS", &[login(orders[0]), answer(orders[1])]);
+            assert!(matches!(refused, Err(Refusal::Validation(_))), "{orders:?}");
+        }
+    }
+
+    #[test]
+    fn groups_fit_the_listener_and_each_other() {
+        let mut region = Region::new();
+        let lb = region.load_balancer("api");
+        let [plain, sticky] = ["plain", "sticky"].map(|name| region.target_group(name));
+        let grpc = region.target_group_with("grpc", |new| new.protocol_version = Some("GRPC".to_owned()));
+        let on = |region: &Region, protocol: &str, actions: &[Action]| {
+            let place = Place {
+                load_balancer: &lb,
+                port: 443,
+                protocol,
+            };
+            check(&region.tx, place, actions)
+        };
+        on(&region, "HTTPS", &[forward(&[(&grpc.arn, 1)])]).unwrap();
+        let refused = on(&region, "HTTP", &[forward(&[(&grpc.arn, 1)])]);
+        assert!(matches!(refused, Err(Refusal::InvalidConfigurationRequest(_))));
+        let on_stickiness = [("stickiness.enabled".to_owned(), "true".to_owned())];
+        let scope = region.scope.clone();
+        target_group_attributes::modify(&mut region.tx, &scope, &sticky.arn, &on_stickiness).unwrap();
+        let mut both = forward(&[(&plain.arn, 1), (&sticky.arn, 1)]);
+        let refused = on(&region, "HTTP", std::slice::from_ref(&both));
+        assert!(matches!(refused, Err(Refusal::InvalidConfigurationRequest(_))));
+        if let ActionKind::Forward { stickiness_seconds, stickiness_enabled, .. } = &mut both.kind {
+            *stickiness_enabled = true;
+            assert!(on(&region, "HTTP", std::slice::from_ref(&Action { order: None, kind: ActionKind::Forward { groups: vec![], stickiness_seconds: None, stickiness_enabled: true } })).is_err());
+            *stickiness_seconds = Some(60);
+        }
+        on(&region, "HTTP", &[both]).unwrap();
     }
 }

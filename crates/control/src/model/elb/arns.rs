@@ -4,7 +4,7 @@
 //! below a row are a range of the table. Callers: everything in `model::elb` and `api::elbv2`.
 
 use super::{Refusal, invalid};
-use fogbank_types::elb::{Listener, ListenerRule, LoadBalancer, TargetGroup};
+use fogbank_types::elb::{Listener, ListenerRule, LoadBalancer, TargetGroup, TrustStore};
 use fogbank_types::{Scope, Snapshot};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ pub enum Kind {
     TargetGroup,
     Listener,
     Rule,
+    TrustStore,
 }
 
 pub fn load_balancer(scope: &Scope, name: &str, tail: &str) -> String {
@@ -33,6 +34,10 @@ pub fn listener(load_balancer_arn: &str, tail: &str) -> String {
 
 pub fn rule(listener_arn: &str, tail: &str) -> String {
     format!("{}{tail}", rules_prefix(listener_arn))
+}
+
+pub fn trust_store(scope: &Scope, name: &str, tail: &str) -> String {
+    scope.arn(SERVICE, &format!("truststore/{name}/{tail}"))
 }
 
 /// How the ARNs of a load balancer's listeners begin.
@@ -73,6 +78,7 @@ pub fn kind(arn: &str) -> Option<Kind> {
     }
     match steps.as_slice() {
         ["loadbalancer", "app" | "net" | "gwy", _, _] => Some(Kind::LoadBalancer),
+        ["truststore", _, _] => Some(Kind::TrustStore),
         ["targetgroup", _, _] => Some(Kind::TargetGroup),
         ["listener", "app" | "net" | "gwy", _, _, _] => Some(Kind::Listener),
         ["listener-rule", "app" | "net", _, _, _, _] => Some(Kind::Rule),
@@ -123,6 +129,16 @@ pub fn find_listener<'a>(
     row.ok_or(Refusal::ListenerNotFound)
 }
 
+pub fn find_trust_store<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    arn: &str,
+) -> Result<&'a Arc<TrustStore>, Refusal> {
+    check(arn, Kind::TrustStore, "trust store")?;
+    let row = snapshot.trust_stores.get(scope, arn);
+    row.ok_or_else(|| Refusal::TrustStoreNotFound(arn.to_owned()))
+}
+
 /// A rule of its own, or the default rule of a listener.
 pub enum FoundRule<'a> {
     Rule(&'a Arc<ListenerRule>),
@@ -170,6 +186,8 @@ mod tests {
         ));
         assert_eq!(kind(&r), Some(Kind::Rule));
         assert_eq!(kind(&default_rule(&l)), Some(Kind::Rule));
+        let store = trust_store(&scope, "clients", "0123456789abcdef");
+        assert_eq!(kind(&store), Some(Kind::TrustStore));
         let group = target_group(&scope, "api", "0123456789abcdef");
         assert_eq!(kind(&group), Some(Kind::TargetGroup));
         assert_eq!(suffix(&lb), "app/api/0123456789abcdef");

@@ -1,10 +1,10 @@
 //! Attributes by key: what a resource may have, their defaults, and which values are good.
 //!
 //! Rows keep only what differs from the default; answers always hold the whole set. The tables stand in
-//! `load_balancer_attributes`, `target_group_attributes` and `listener_attributes`. A value that this region
-//! cannot act by is refused, never stored and ignored.
+//! `load_balancer_attributes`, `target_group_attributes` and `listener_attributes`, which also say what may
+//! not be together. A value that this region cannot act by is refused, never stored and ignored.
 
-use super::{Refusal, invalid, not_offered};
+use super::{Refusal, invalid};
 use fogbank_types::elb::TargetGroup;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +25,10 @@ pub enum Values {
     /// `off`, or a whole number in the range.
     OffOr(u64, u64),
     OneOf(&'static [&'static str]),
-    /// Any text; it means nothing until something else that is not offered yet is turned on.
+    /// Any text that the module of the table checks itself.
     Text,
-    /// AWS takes more; here only the default works until a later issue, which the text names.
-    OnlyDefault(&'static str),
+    /// Whatever the function calls good.
+    Checked(fn(&str) -> bool),
 }
 
 /// The value in force.
@@ -122,8 +122,10 @@ fn check(attribute: &Attribute, value: &str) -> Result<(), Refusal> {
         Values::OneOf(list) if list.contains(&value) => Ok(()),
         Values::OneOf(list) => Err(must(format!("one of '{}'", list.join("', '")))),
         Values::Text => Ok(()),
-        Values::OnlyDefault(_) if value == attribute.default => Ok(()),
-        Values::OnlyDefault(what) => Err(not_offered(&format!("{what} (attribute '{key}')"))),
+        Values::Checked(is_good) if is_good(value) => Ok(()),
+        Values::Checked(_) => Err(invalid(format!(
+            "The value '{value}' of attribute '{key}' is not valid"
+        ))),
     }
 }
 
@@ -170,8 +172,8 @@ mod tests {
         },
         Attribute {
             key: "d",
-            default: "false",
-            values: Values::OnlyDefault("Logs"),
+            default: "",
+            values: Values::Checked(|value| value.len() < 3),
         },
     ];
 
@@ -220,7 +222,7 @@ mod tests {
             ("o", "0"),
             ("o", "on"),
             ("l", "z"),
-            ("d", "true"),
+            ("d", "long"),
         ] {
             assert!(
                 matches!(set(key, value), Err(Refusal::Validation(_))),

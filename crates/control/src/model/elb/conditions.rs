@@ -1,8 +1,12 @@
 //! When a rule applies (facts LST-3 to LST-6).
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html>
 
-use super::{Refusal, invalid, limits};
+use super::limits::Limits;
+use super::{Refusal, invalid, transforms};
 use fogbank_types::elb::Condition;
+
+/// "The maximum length of each string is 128 characters": RegexValues.
+const EXPRESSION_MAX: usize = 128;
 
 /// The condition's name in the API.
 pub fn field(condition: &Condition) -> &'static str {
@@ -17,7 +21,7 @@ pub fn field(condition: &Condition) -> &'static str {
 }
 
 /// Whether these can be the conditions of a rule.
-pub fn check(conditions: &[Condition]) -> Result<(), Refusal> {
+pub fn check(limits: Limits, conditions: &[Condition]) -> Result<(), Refusal> {
     if conditions.is_empty() {
         return Err(invalid("At least one condition must be specified"));
     }
@@ -35,17 +39,17 @@ pub fn check(conditions: &[Condition]) -> Result<(), Refusal> {
     }
     conditions.iter().try_for_each(check_one)?;
     let values: usize = conditions.iter().map(count).sum();
-    if values > limits::CONDITION_VALUES_PER_RULE {
+    if values > limits.condition_values_per_rule {
         return Err(invalid(format!(
             "A rule can only have '{}' condition values",
-            limits::CONDITION_VALUES_PER_RULE
+            limits.condition_values_per_rule
         )));
     }
     let wildcards: usize = conditions.iter().flat_map(patterns).map(wildcards_in).sum();
-    if wildcards > limits::WILDCARDS_PER_RULE {
+    if wildcards > limits.wildcards_per_rule {
         return Err(invalid(format!(
             "A rule can only have '{}' condition wildcards",
-            limits::WILDCARDS_PER_RULE
+            limits.wildcards_per_rule
         )));
     }
     Ok(())
@@ -55,7 +59,7 @@ fn count(condition: &Condition) -> usize {
     match condition {
         Condition::QueryString(pairs) => pairs.len(),
         Condition::SourceIp(blocks) => blocks.len(),
-        _ => patterns(condition).len(),
+        _ => expressions(condition).map_or_else(|| patterns(condition).len(), <[String]>::len),
     }
 }
 
@@ -77,6 +81,16 @@ fn patterns(condition: &Condition) -> Vec<&str> {
     }
 }
 
+/// Of a condition that matches by regular expression.
+fn expressions(condition: &Condition) -> Option<&[String]> {
+    match condition {
+        Condition::HostHeaderRegex(values)
+        | Condition::PathPatternRegex(values)
+        | Condition::HttpHeaderRegex { values, .. } => Some(values),
+        _ => None,
+    }
+}
+
 fn wildcards_in(pattern: &str) -> usize {
     pattern.chars().filter(|c| matches!(c, '*' | '?')).count()
 }
@@ -90,6 +104,13 @@ fn check_one(condition: &Condition) -> Result<(), Refusal> {
             }
             _ => format!("A '{name}' value must be specified"),
         }));
+    }
+    if let Condition::HttpHeader { name, .. } | Condition::HttpHeaderRegex { name, .. } = condition {
+        check_header_name(name)?;
+    }
+    if let Some(expressions) = expressions(condition) {
+        let mut each = expressions.iter();
+        return each.try_for_each(|e| transforms::check_expression(e, EXPRESSION_MAX));
     }
     let characters: fn(char) -> bool = match condition {
         Condition::HostHeader(_) => |c| c.is_ascii_alphanumeric() || "-.*?:".contains(c),
@@ -119,7 +140,6 @@ fn check_one(condition: &Condition) -> Result<(), Refusal> {
         }
     }
     match condition {
-        Condition::HttpHeader { name: header, .. } => check_header_name(header),
         Condition::HostHeader(values) => match values.iter().find(|v| !v.contains(['.', '*'])) {
             // "You must include at least one . character" says AWS; `*` alone is taken.
             Some(value) => Err(invalid(format!(
@@ -175,6 +195,7 @@ fn check_header_name(name: &str) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fogbank_types::IpCidr;
 
     fn texts(values: &[&str]) -> Vec<String> {
         values.iter().map(|v| (*v).to_owned()).collect()
@@ -201,9 +222,20 @@ mod tests {
                 (Some("v".to_owned()), "1".to_owned()),
                 (None, "*".to_owned()),
             ])],
-            vec![Condition::SourceIp(vec!["10.0.0.0/8".parse().unwrap()])],
+            vec![Condition::SourceIp(vec![
+                IpCidr::V4("10.0.0.0/8".parse().unwrap()),
+                IpCidr::V6("2001:db8::/32".parse().unwrap()),
+            ])],
+            vec![
+                Condition::HostHeaderRegex(texts(&["^(a|b)\\.example\\.com$"])),
+                Condition::PathPatternRegex(texts(&["^/v[0-9]+/"])),
+                Condition::HttpHeaderRegex {
+                    name: "User-Agent".to_owned(),
+                    values: texts(&["(?i)curl", "wget"]),
+                },
+            ],
         ] {
-            check(&conditions).unwrap();
+            check(Limits::AWS, &conditions).unwrap();
         }
     }
 
@@ -244,7 +276,7 @@ mod tests {
                 "A 'source-ip' value must be specified",
             ),
         ] {
-            assert_eq!(check(&[condition]).unwrap_err().to_string(), text);
+            assert_eq!(check(Limits::AWS, &[condition]).unwrap_err().to_string(), text);
         }
     }
 
@@ -265,6 +297,18 @@ mod tests {
             vec![header("Host", &["a"])],
             vec![header("X", &["a\nb"])],
             vec![Condition::SourceIp(vec![])],
+            vec![Condition::PathPatternRegex(texts(&["("]))],
+            vec![Condition::HostHeaderRegex(vec![])],
+            vec![Condition::PathPatternRegex(vec![long.clone()])],
+            vec![Condition::HttpHeaderRegex {
+                name: "Host".to_owned(),
+                values: texts(&["a"]),
+            }],
+            vec![
+                Condition::PathPattern(texts(&["/a"])),
+                Condition::PathPatternRegex(texts(&["/b"])),
+            ],
+            vec![Condition::PathPatternRegex(texts(&["a"; 6]))],
             vec![
                 Condition::PathPattern(texts(&["/a"])),
                 Condition::PathPattern(texts(&["/b"])),
@@ -275,7 +319,7 @@ mod tests {
             vec![Condition::PathPattern(texts(&["/******"]))],
         ] {
             assert!(
-                matches!(check(&conditions), Err(Refusal::Validation(_))),
+                matches!(check(Limits::AWS, &conditions), Err(Refusal::Validation(_))),
                 "{conditions:?}"
             );
         }

@@ -1,6 +1,8 @@
 //! A region for tests: a VPC with two public subnets, a gateway and groups, and load balancers in it.
 
-use super::{listeners, load_balancers, rules, target_groups};
+use super::listener_tls::TlsSettings;
+use super::trust_material::tests::authority;
+use super::{listeners, load_balancers, rules, target_groups, trust_stores};
 use crate::model::tx::Tx;
 use fogbank_types::elb::*;
 use fogbank_types::status::{Health, LoadBalancerNodeStatus, TargetHealth, TargetState};
@@ -40,6 +42,8 @@ impl Region {
             subnets: self.subnets[..2].iter().map(ToString::to_string).collect(),
             groups: Vec::new(),
             internal: false,
+            ip_address_type: Default::default(),
+            cookie_secret: "5e".repeat(32),
             tags: Tags::new(),
         }
     }
@@ -49,8 +53,40 @@ impl Region {
         load_balancers::create(&mut self.tx, &self.scope, new).unwrap()
     }
 
+    /// An IPv6 block for the VPC and one for each subnet.
+    pub fn add_ipv6(&mut self) {
+        let scope = self.scope.clone();
+        let block: Ipv6Cidr = "2001:db8:1::/56".parse().unwrap();
+        let association_id = VpcCidrAssociationId::from_bits(self.tx.random());
+        self.tx.update::<ec2::Vpc>(&scope, &self.vpc_id, |vpc| {
+            vpc.ipv6_cidr_associations.push(ec2::VpcIpv6CidrAssociation {
+                association_id,
+                cidr_block: block,
+                state: ec2::CidrState::Associated,
+            });
+        });
+        for (n, subnet_id) in self.subnets.iter().enumerate() {
+            let association_id = SubnetCidrAssociationId::from_bits(self.tx.random());
+            self.tx.update::<ec2::Subnet>(&scope, subnet_id, |subnet| {
+                subnet.ipv6_cidr_associations.push(ec2::SubnetIpv6CidrAssociation {
+                    association_id,
+                    cidr_block: block.subnet(64, n as u128).unwrap(),
+                    state: ec2::CidrState::Associated,
+                });
+            });
+        }
+    }
+
     pub fn target_group(&mut self, name: &str) -> TargetGroup {
-        let new = target_groups::NewTargetGroup {
+        self.target_group_with(name, |_| ())
+    }
+
+    pub fn target_group_with(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut target_groups::NewTargetGroup),
+    ) -> TargetGroup {
+        let mut new = target_groups::NewTargetGroup {
             name: name.to_owned(),
             protocol: Some("HTTP".to_owned()),
             port: Some(8080),
@@ -58,6 +94,7 @@ impl Region {
             target_type: Some("ip".to_owned()),
             ..Default::default()
         };
+        change(&mut new);
         target_groups::create(&mut self.tx, &self.scope, new).unwrap()
     }
 
@@ -74,6 +111,7 @@ impl Region {
             load_balancer_arn: arn.to_owned(),
             port,
             protocol: "HTTP".to_owned(),
+            tls: TlsSettings::default(),
             default_actions: vec![action],
             tags: Tags::new(),
         };
@@ -86,9 +124,98 @@ impl Region {
             priority,
             conditions: vec![Condition::PathPattern(vec!["/a".to_owned()])],
             actions: vec![fixed_response(200)],
+            transforms: Vec::new(),
             tags: Tags::new(),
         };
         rules::create(&mut self.tx, &self.scope, new).unwrap()
+    }
+
+    pub fn https_listener(&mut self, load_balancer_arn: &str, port: u16, certificate: &str) -> Listener {
+        let new = listeners::NewListener {
+            load_balancer_arn: load_balancer_arn.to_owned(),
+            port,
+            protocol: "HTTPS".to_owned(),
+            tls: TlsSettings {
+                certificates: vec![certificate.to_owned()],
+                ..TlsSettings::default()
+            },
+            default_actions: vec![fixed_response(200)],
+            tags: Tags::new(),
+        };
+        listeners::create(&mut self.tx, &self.scope, new).unwrap()
+    }
+
+    /// The ARN of one that is issued; what its material is does not matter here.
+    pub fn certificate(&mut self, name: &str) -> String {
+        let arn = self.pending_certificate(name);
+        let scope = self.scope.clone();
+        self.tx.update::<acm::Certificate>(&scope, &arn, |row| {
+            row.status = acm::CertificateStatus::Issued;
+            row.material = Some(acm::CertificateMaterial {
+                certificate: String::new(),
+                chain: None,
+                private_key: String::new(),
+                serial: "01".to_owned(),
+                subject: String::new(),
+                issuer: String::new(),
+                signature_algorithm: "SHA256WITHRSA".to_owned(),
+                not_before: row.created_at,
+                not_after: row.created_at,
+            });
+        });
+        arn
+    }
+
+    pub fn pending_certificate(&mut self, name: &str) -> String {
+        let arn = self.scope.arn("acm", &format!("certificate/{name}"));
+        let row = acm::Certificate {
+            scope: self.scope.clone(),
+            arn: arn.clone(),
+            domain_name: format!("{name}.example.com"),
+            names: vec![format!("{name}.example.com")],
+            kind: acm::CertificateKind::AmazonIssued,
+            status: acm::CertificateStatus::PendingValidation,
+            validation_method: Some("DNS".to_owned()),
+            validations: Vec::new(),
+            key_algorithm: "RSA_2048".to_owned(),
+            transparency_logging: true,
+            export: None,
+            idempotency_token: None,
+            failure_reason: None,
+            material: None,
+            created_at: self.tx.now(),
+            issued_at: None,
+            imported_at: None,
+            tags: Tags::new(),
+        };
+        self.tx.put(row);
+        arn
+    }
+
+    pub fn trust_store(&mut self, name: &str) -> TrustStore {
+        let new = trust_stores::NewTrustStore {
+            name: name.to_owned(),
+            bundle: authority(0).0.into_bytes(),
+            tags: Tags::new(),
+        };
+        trust_stores::create(&mut self.tx, &self.scope, new).unwrap()
+    }
+
+    pub fn verify_clients(&mut self, listener_arn: &str, trust_store_arn: &str) {
+        let mutual = MutualAuthentication {
+            mode: MutualAuthenticationMode::Verify,
+            trust_store_arn: Some(trust_store_arn.to_owned()),
+            ignore_client_certificate_expiry: false,
+            advertise_ca_names: false,
+        };
+        let change = listeners::ListenerChange {
+            tls: TlsSettings {
+                mutual_authentication: Some(mutual),
+                ..TlsSettings::default()
+            },
+            ..listeners::ListenerChange::default()
+        };
+        listeners::modify(&mut self.tx, &self.scope, listener_arn, change).unwrap();
     }
 
     /// The node's host says that it serves.
@@ -122,6 +249,30 @@ impl Region {
             targets: targets.iter().map(state).collect(),
         };
         self.tx.put(row);
+    }
+}
+
+pub fn oidc(issuer: &str) -> AuthenticateOidc {
+    AuthenticateOidc {
+        issuer: issuer.to_owned(),
+        authorization_endpoint: "https://idp.example/authorize".to_owned(),
+        token_endpoint: "https://idp.example/token".to_owned(),
+        user_info_endpoint: "https://idp.example/userinfo".to_owned(),
+        client_id: "client".to_owned(),
+        client_secret: "secret".to_owned(),
+        session_cookie_name: "AWSELBAuthSessionCookie".to_owned(),
+        scope: "openid".to_owned(),
+        session_timeout_s: 604_800,
+        extra_params: Default::default(),
+        on_unauthenticated: OnUnauthenticated::Authenticate,
+    }
+}
+
+pub fn jwt(additional_claims: Vec<JwtClaim>) -> JwtValidation {
+    JwtValidation {
+        jwks_endpoint: "https://idp.example/keys".to_owned(),
+        issuer: "https://idp.example/".to_owned(),
+        additional_claims,
     }
 }
 

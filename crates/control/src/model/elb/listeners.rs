@@ -1,6 +1,10 @@
 //! Listeners: a port of a load balancer and its default action (fact LST-1).
 
-use super::{Refusal, actions, arns, invalid, limits, load_balancers, not_offered, tags};
+use super::listener_tls::{self, TlsSettings};
+use super::{
+    Refusal, actions, arns, authentication, invalid, limits, listener_attributes, load_balancers,
+    rules, tags,
+};
 use crate::model::tx::Tx;
 use fogbank_types::elb::{Action, Listener, LoadBalancer};
 use fogbank_types::{Scope, Tags};
@@ -11,8 +15,18 @@ pub struct NewListener {
     pub load_balancer_arn: String,
     pub port: u16,
     pub protocol: String,
+    pub tls: TlsSettings,
     pub default_actions: Vec<Action>,
     pub tags: Tags,
+}
+
+/// What a caller names of a listener; the rest stays.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerChange {
+    pub port: Option<u16>,
+    pub protocol: Option<String>,
+    pub tls: TlsSettings,
+    pub default_actions: Option<Vec<Action>>,
 }
 
 /// Creates it; one that is there with that port is refused.
@@ -28,12 +42,11 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewListener) -> Result<Listener, 
         .listeners
         .with_prefix(scope, &listeners)
         .count();
-    if count >= limits::LISTENERS_PER_LOAD_BALANCER {
+    if count >= limits::Limits::of(tx.config()).listeners_per_load_balancer {
         return Err(Refusal::TooManyListeners(arn.clone()));
     }
-    actions::check(tx, &load_balancer, new.port, &new.default_actions)?;
     let tail = tx.hex(16);
-    let row = Listener {
+    let mut row = Listener {
         certificates: Vec::new(),
         mutual_authentication: None,
         ssl_policy: None,
@@ -47,8 +60,24 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewListener) -> Result<Listener, 
         created_at: tx.now(),
         tags: new.tags,
     };
+    listener_tls::apply(tx, scope, &mut row, new.tls)?;
+    check_actions(tx, &load_balancer, &row, &row.default_actions)?;
     tx.put(row.clone());
     Ok(row)
+}
+
+fn check_actions(
+    tx: &Tx,
+    load_balancer: &LoadBalancer,
+    row: &Listener,
+    actions: &[Action],
+) -> Result<(), Refusal> {
+    let place = actions::Place {
+        load_balancer,
+        port: row.port,
+        protocol: &row.protocol,
+    };
+    actions::check(tx, place, actions)
 }
 
 /// Only what is named changes.
@@ -56,9 +85,7 @@ pub fn modify(
     tx: &mut Tx,
     scope: &Scope,
     arn: &str,
-    port: Option<u16>,
-    protocol: Option<String>,
-    default_actions: Option<Vec<Action>>,
+    change: ListenerChange,
 ) -> Result<Listener, Refusal> {
     let mut row = Listener::clone(arns::find_listener(tx.snapshot(), scope, arn)?);
     let load_balancer = LoadBalancer::clone(arns::find_load_balancer(
@@ -66,18 +93,29 @@ pub fn modify(
         scope,
         &row.load_balancer_arn,
     )?);
-    if let Some(protocol) = protocol {
+    let moves = change.protocol.as_ref().is_some_and(|p| *p != row.protocol);
+    if let Some(protocol) = change.protocol {
         check_protocol(&protocol)?;
         row.protocol = protocol;
     }
-    if let Some(port) = port {
+    if let Some(port) = change.port {
         check_port_is_free(tx, scope, &load_balancer, port, Some(arn))?;
         row.port = port;
     }
-    if let Some(default_actions) = default_actions {
+    if let Some(mut default_actions) = change.default_actions {
+        authentication::keep_secrets(&row.default_actions, &mut default_actions);
         row.default_actions = default_actions;
     }
-    actions::check(tx, &load_balancer, row.port, &row.default_actions)?;
+    listener_tls::apply(tx, scope, &mut row, change.tls)?;
+    check_actions(tx, &load_balancer, &row, &row.default_actions)?;
+    if moves {
+        // What only HTTPS has must not stay in a rule.
+        for rule in rules::of_listener(tx.snapshot(), scope, arn) {
+            check_actions(tx, &load_balancer, &row, &rule.actions)?;
+        }
+        row.attributes
+            .retain(|key, _| listener_attributes::is_known(&row.protocol, key));
+    }
     tx.put(row.clone());
     Ok(row)
 }
@@ -91,8 +129,7 @@ pub fn delete(tx: &mut Tx, scope: &Scope, arn: &str) -> Result<(), Refusal> {
 
 fn check_protocol(protocol: &str) -> Result<(), Refusal> {
     match protocol {
-        "HTTP" => Ok(()),
-        "HTTPS" => Err(not_offered("Listener protocol 'HTTPS'")),
+        "HTTP" | "HTTPS" => Ok(()),
         other => Err(invalid(format!(
             "Listener protocol '{other}' must be one of 'HTTP, HTTPS'"
         ))),
@@ -126,8 +163,16 @@ mod tests {
             load_balancer_arn: arn.to_owned(),
             port,
             protocol: protocol.to_owned(),
+            tls: TlsSettings::default(),
             default_actions: vec![action],
             tags: Tags::new(),
+        }
+    }
+
+    fn to_port(port: u16) -> ListenerChange {
+        ListenerChange {
+            port: Some(port),
+            ..ListenerChange::default()
         }
     }
 
@@ -144,10 +189,10 @@ mod tests {
             new(&lb.arn, 80, "HTTP", fixed_response(200)),
         );
         assert!(matches!(again, Err(Refusal::DuplicateListener { .. })));
-        let moved = modify(&mut region.tx, &scope, &second.arn, Some(80), None, None);
+        let moved = modify(&mut region.tx, &scope, &second.arn, to_port(80));
         assert!(matches!(moved, Err(Refusal::DuplicateListener { .. })));
-        modify(&mut region.tx, &scope, &first.arn, Some(80), None, None).unwrap();
-        modify(&mut region.tx, &scope, &second.arn, Some(82), None, None).unwrap();
+        modify(&mut region.tx, &scope, &first.arn, to_port(80)).unwrap();
+        modify(&mut region.tx, &scope, &second.arn, to_port(82)).unwrap();
     }
 
     #[test]
@@ -155,12 +200,6 @@ mod tests {
         let mut region = Region::new();
         let scope = region.scope.clone();
         let lb = region.load_balancer("api");
-        let https = create(
-            &mut region.tx,
-            &scope,
-            new(&lb.arn, 443, "HTTPS", fixed_response(200)),
-        );
-        assert!(https.unwrap_err().to_string().contains("not offered"));
         let tcp = create(
             &mut region.tx,
             &scope,

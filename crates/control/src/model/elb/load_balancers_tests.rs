@@ -199,7 +199,7 @@ fn set_subnets_keeps_the_nodes_that_stay() {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let after = set_subnets(&mut region.tx, &scope, &lb.arn, &ids).unwrap();
+    let after = set_subnets(&mut region.tx, &scope, &lb.arn, &ids, None).unwrap();
     assert_eq!(after.zones[0], lb.zones[1]);
     assert_eq!(after.zones[1].zone, "us-east-1c");
     assert!(
@@ -210,7 +210,7 @@ fn set_subnets_keeps_the_nodes_that_stay() {
             .contains(&scope, &lb.zones[0].eni_id)
     );
     assert_eq!(region.tx.snapshot().enis.len(), 2);
-    assert!(set_subnets(&mut region.tx, &scope, &lb.arn, &ids[..1]).is_err());
+    assert!(set_subnets(&mut region.tx, &scope, &lb.arn, &ids[..1], None).is_err());
 }
 
 #[test]
@@ -251,4 +251,44 @@ fn delete_takes_all_but_the_target_groups() {
     assert_eq!(snapshot.target_groups.len(), 1);
     delete(&mut region.tx, &scope, &lb.arn).unwrap();
     assert!(delete(&mut region.tx, &scope, "nonsense").is_err());
+}
+
+#[test]
+fn dualstack_nodes_have_both_addresses_and_lose_them_again() {
+    let mut region = Region::new();
+    let scope = region.scope.clone();
+    let dualstack = NewLoadBalancer {
+        ip_address_type: AddressType::Dualstack,
+        ..region.new_load_balancer("six")
+    };
+    let refused = create_from(&mut region, dualstack.clone());
+    assert!(matches!(refused, Err(Refusal::Validation(_))), "no IPv6 in the subnets");
+    region.add_ipv6();
+    let lb = create_from(&mut region, dualstack).unwrap();
+    assert_eq!(lb.ip_address_type, "dualstack");
+    let addresses = |region: &Region| {
+        let eni = region.tx.snapshot().enis.get(&scope, &lb.zones[0].eni_id).unwrap();
+        (eni.ipv6_addresses.len(), eni.auto_public_ip.is_some())
+    };
+    assert_eq!(addresses(&region), (1, true));
+    for (kind, expected) in [
+        (AddressType::DualstackWithoutPublicIpv4, (1, false)),
+        (AddressType::Ipv4, (0, true)),
+        (AddressType::Dualstack, (1, true)),
+        (AddressType::Dualstack, (1, true)),
+    ] {
+        let row = set_ip_address_type(&mut region.tx, &scope, &lb.arn, kind).unwrap();
+        assert_eq!(row.ip_address_type, kind.as_str());
+        assert_eq!(addresses(&region), expected, "{kind:?}");
+    }
+    let group = region.target_group_with("six", |new| new.ip_address_type = Some("ipv6".to_owned()));
+    region.listener_to(&lb.arn, 80, &group.arn);
+    let refused = set_ip_address_type(&mut region.tx, &scope, &lb.arn, AddressType::Ipv4);
+    assert!(matches!(refused, Err(Refusal::InvalidConfigurationRequest(_))));
+    let internal = NewLoadBalancer {
+        internal: true,
+        ip_address_type: AddressType::DualstackWithoutPublicIpv4,
+        ..region.new_load_balancer("in")
+    };
+    assert!(create_from(&mut region, internal).is_err());
 }

@@ -8,9 +8,12 @@
 pub mod actions;
 pub mod arns;
 pub mod attributes;
+pub mod authentication;
+pub mod bucket_paths;
 pub mod conditions;
 pub mod limits;
 pub mod listener_attributes;
+pub mod listener_tls;
 pub mod listeners;
 pub mod load_balancer_attributes;
 pub mod load_balancers;
@@ -20,6 +23,9 @@ pub mod tags;
 pub mod target_group_attributes;
 pub mod target_groups;
 pub mod targets;
+pub mod transforms;
+pub mod trust_material;
+pub mod trust_stores;
 pub mod usage;
 pub mod zone_ids;
 
@@ -73,8 +79,42 @@ pub enum Refusal {
     IncompatibleProtocols(String),
     #[error("SSL policies '{0}' not found")]
     SslPolicyNotFound(String),
-    #[error("Certificate ARN '{0}' is not valid")]
+    #[error("Certificate '{0}' not found")]
     CertificateNotFound(String),
+    #[error(
+        "The certificate '{0}' must have a fully-qualified domain name, a supported signature, and a supported key size."
+    )]
+    UnsupportedCertificate(String),
+    #[error("The maximum number of certificates has been reached for load balancer '{0}'")]
+    TooManyCertificates(String),
+    #[error("Trust store '{0}' not found")]
+    TrustStoreNotFound(String),
+    #[error("A trust store with the name '{0}' already exists")]
+    DuplicateTrustStoreName(String),
+    #[error("The maximum number of trust stores has been reached")]
+    TooManyTrustStores,
+    #[error("Trust store '{0}' is currently in use by a listener")]
+    TrustStoreInUse(String),
+    #[error("{0}")]
+    CaCertificatesBundleNotFound(String),
+    #[error("{0}")]
+    InvalidCaCertificatesBundle(String),
+    #[error("{0}")]
+    RevocationContentNotFound(String),
+    #[error("{0}")]
+    InvalidRevocationContent(String),
+    #[error("Revocation ID '{0}' not found")]
+    RevocationIdNotFound(i64),
+    #[error("The maximum number of revocation entries has been reached for trust store '{0}'")]
+    TooManyTrustStoreRevocationEntries(String),
+    #[error("Trust store '{0}' is not associated with the resource")]
+    AssociationNotFound(String),
+    #[error("The trust store '{0}' and the resource belong to the same account")]
+    DeleteAssociationSameAccount(String),
+    #[error("{0}")]
+    ResourceNotFound(String),
+    #[error("{0}")]
+    InsufficientCapacity(String),
     #[error(
         "The following target groups cannot be associated with more than one load balancer: {0}"
     )]
@@ -121,6 +161,22 @@ impl Refused for Refusal {
             Self::IncompatibleProtocols(_) => "IncompatibleProtocols",
             Self::SslPolicyNotFound(_) => "SSLPolicyNotFound",
             Self::CertificateNotFound(_) => "CertificateNotFound",
+            Self::UnsupportedCertificate(_) => "UnsupportedCertificate",
+            Self::TooManyCertificates(_) => "TooManyCertificates",
+            Self::TrustStoreNotFound(_) => "TrustStoreNotFound",
+            Self::DuplicateTrustStoreName(_) => "DuplicateTrustStoreName",
+            Self::TooManyTrustStores => "TooManyTrustStores",
+            Self::TrustStoreInUse(_) => "TrustStoreInUse",
+            Self::CaCertificatesBundleNotFound(_) => "CaCertificatesBundleNotFound",
+            Self::InvalidCaCertificatesBundle(_) => "InvalidCaCertificatesBundle",
+            Self::RevocationContentNotFound(_) => "RevocationContentNotFound",
+            Self::InvalidRevocationContent(_) => "InvalidRevocationContent",
+            Self::RevocationIdNotFound(_) => "RevocationIdNotFound",
+            Self::TooManyTrustStoreRevocationEntries(_) => "TooManyTrustStoreRevocationEntries",
+            Self::AssociationNotFound(_) => "AssociationNotFound",
+            Self::DeleteAssociationSameAccount(_) => "DeleteAssociationSameAccount",
+            Self::ResourceNotFound(_) => "ResourceNotFound",
+            Self::InsufficientCapacity(_) => "InsufficientCapacity",
             Self::TargetGroupAssociationLimit(_) => "TargetGroupAssociationLimit",
             Self::TooManyActions(_) => "TooManyActions",
             Self::TooManyLoadBalancers => "TooManyLoadBalancers",

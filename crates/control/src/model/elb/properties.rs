@@ -84,7 +84,7 @@ fn run(tx: &mut Tx, region: &Region, command: &Command) -> Result<(), Refusal> {
         Command::SetSubnets(at, skip) => {
             let mut ids: Vec<String> = region.subnets.iter().map(ToString::to_string).collect();
             ids.remove(skip);
-            load_balancers::set_subnets(tx, scope, &balancer(at), &ids).map(drop)
+            load_balancers::set_subnets(tx, scope, &balancer(at), &ids, None).map(drop)
         }
         Command::CreateGroup(name) => {
             let new = target_groups::NewTargetGroup {
@@ -103,14 +103,19 @@ fn run(tx: &mut Tx, region: &Region, command: &Command) -> Result<(), Refusal> {
                 load_balancer_arn: balancer(at),
                 port,
                 protocol: "HTTP".to_owned(),
+                tls: Default::default(),
                 default_actions: vec![action(to)],
                 tags: Tags::new(),
             };
             listeners::create(tx, scope, new).map(drop)
         }
         Command::ModifyListener(at, port, to) => {
-            let actions = to.map(|to| vec![action(Some(to))]);
-            listeners::modify(tx, scope, &listener(at), port, None, actions).map(drop)
+            let change = listeners::ListenerChange {
+                port,
+                default_actions: to.map(|to| vec![action(Some(to))]),
+                ..Default::default()
+            };
+            listeners::modify(tx, scope, &listener(at), change).map(drop)
         }
         Command::DeleteListener(at) => listeners::delete(tx, scope, &listener(at)),
         Command::CreateRule(at, priority, to) => {
@@ -119,6 +124,7 @@ fn run(tx: &mut Tx, region: &Region, command: &Command) -> Result<(), Refusal> {
                 priority,
                 conditions: vec![Condition::PathPattern(vec!["/a".to_owned()])],
                 actions: vec![action(to)],
+                transforms: Vec::new(),
                 tags: Tags::new(),
             };
             rules::create(tx, scope, new).map(drop)

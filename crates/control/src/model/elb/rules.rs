@@ -1,9 +1,9 @@
 //! Rules of listeners (facts LST-2, LST-3). The default rule is no row: it stands in its listener.
 
 use super::arns::FoundRule;
-use super::{Refusal, actions, arns, conditions, invalid, limits, tags};
+use super::{Refusal, actions, arns, authentication, conditions, invalid, limits, tags, transforms};
 use crate::model::tx::Tx;
-use fogbank_types::elb::{Action, Condition, Listener, ListenerRule, LoadBalancer};
+use fogbank_types::elb::{Action, Condition, Listener, ListenerRule, LoadBalancer, Transform};
 use fogbank_types::{Scope, Snapshot, Tags};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub struct NewRule {
     pub priority: u32,
     pub conditions: Vec<Condition>,
     pub actions: Vec<Action>,
+    pub transforms: Vec<Transform>,
     pub tags: Tags,
 }
 
@@ -56,20 +57,21 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRule) -> Result<ListenerRule, 
         .snapshot()
         .listener_rules
         .with_prefix(scope, &load_balancer_rules);
-    if all.count() >= limits::RULES_PER_LOAD_BALANCER {
+    if all.count() >= limits::Limits::of(tx.config()).rules_per_load_balancer {
         return Err(Refusal::TooManyRules(listener.load_balancer_arn));
     }
-    conditions::check(&new.conditions)?;
+    conditions::check(limits::Limits::of(tx.config()), &new.conditions)?;
+    transforms::check(&new.transforms)?;
     check_actions(tx, scope, &listener, &new.actions)?;
     let tail = tx.hex(16);
     let row = ListenerRule {
-        transforms: Vec::new(),
         scope: scope.clone(),
         arn: arns::rule(&listener.arn, &tail),
         listener_arn: listener.arn,
         priority: new.priority,
         conditions: new.conditions,
         actions: new.actions,
+        transforms: new.transforms,
         created_at: tx.now(),
         tags: new.tags,
     };
@@ -95,7 +97,21 @@ fn check_actions(
 ) -> Result<(), Refusal> {
     let arn = &listener.load_balancer_arn;
     let load_balancer: &LoadBalancer = arns::find_load_balancer(tx.snapshot(), scope, arn)?;
-    actions::check(tx, load_balancer, listener.port, actions)
+    let place = actions::Place {
+        load_balancer,
+        port: listener.port,
+        protocol: &listener.protocol,
+    };
+    actions::check(tx, place, actions)
+}
+
+/// What a caller names of a rule; the rest stays.
+#[derive(Clone, Debug, Default)]
+pub struct RuleChange {
+    pub conditions: Option<Vec<Condition>>,
+    pub actions: Option<Vec<Action>>,
+    /// The whole set; an empty one removes them.
+    pub transforms: Option<Vec<Transform>>,
 }
 
 /// Only what is named changes. The default rule changes with its listener.
@@ -103,15 +119,19 @@ pub fn modify(
     tx: &mut Tx,
     scope: &Scope,
     arn: &str,
-    conditions: Option<Vec<Condition>>,
-    actions: Option<Vec<Action>>,
+    change: RuleChange,
 ) -> Result<ListenerRule, Refusal> {
     let mut row = own_rule(tx, scope, arn, "modified")?;
-    if let Some(conditions) = conditions {
-        conditions::check(&conditions)?;
+    if let Some(transforms) = change.transforms {
+        transforms::check(&transforms)?;
+        row.transforms = transforms;
+    }
+    if let Some(conditions) = change.conditions {
+        conditions::check(limits::Limits::of(tx.config()), &conditions)?;
         row.conditions = conditions;
     }
-    if let Some(actions) = actions {
+    if let Some(mut actions) = change.actions {
+        authentication::keep_secrets(&row.actions, &mut actions);
         let listener = Listener::clone(arns::find_listener(
             tx.snapshot(),
             scope,
@@ -182,6 +202,7 @@ pub fn set_priorities(
 mod tests {
     use super::super::fixture::{Region, fixed_response};
     use super::*;
+    use fogbank_types::elb::Rewrite;
 
     fn path(pattern: &str) -> Vec<Condition> {
         vec![Condition::PathPattern(vec![pattern.to_owned()])]
@@ -206,6 +227,7 @@ mod tests {
             priority: 10,
             conditions: path("/"),
             actions: vec![fixed_response(200)],
+            transforms: Vec::new(),
             tags: Tags::new(),
         };
         assert_eq!(
@@ -261,7 +283,7 @@ mod tests {
         let default = arns::default_rule(&listener.arn);
         let deleted = delete(&mut region.tx, &scope, &default);
         assert!(matches!(deleted, Err(Refusal::OperationNotPermitted(_))));
-        let modified = modify(&mut region.tx, &scope, &default, None, None);
+        let modified = modify(&mut region.tx, &scope, &default, RuleChange::default());
         assert!(matches!(modified, Err(Refusal::OperationNotPermitted(_))));
         let other = arns::rule(&listener.arn, "0123456789abcdef");
         assert_eq!(
@@ -277,14 +299,47 @@ mod tests {
         let lb = region.load_balancer("api");
         let listener = region.listener(&lb.arn, 80);
         let rule = region.rule(&listener.arn, 1);
-        let after = modify(&mut region.tx, &scope, &rule.arn, Some(path("/b")), None).unwrap();
+        let conditions = |conditions| RuleChange {
+            conditions: Some(conditions),
+            ..RuleChange::default()
+        };
+        let after = modify(&mut region.tx, &scope, &rule.arn, conditions(path("/b"))).unwrap();
         assert_eq!(
             (after.conditions, after.actions),
             (path("/b"), rule.actions)
         );
-        let refused = modify(&mut region.tx, &scope, &rule.arn, Some(vec![]), None);
+        let refused = modify(&mut region.tx, &scope, &rule.arn, conditions(vec![]));
         assert!(refused.is_err());
-        let refused = modify(&mut region.tx, &scope, &rule.arn, None, Some(vec![]));
-        assert!(refused.is_err());
+        let no_actions = RuleChange {
+            actions: Some(vec![]),
+            ..RuleChange::default()
+        };
+        assert!(modify(&mut region.tx, &scope, &rule.arn, no_actions).is_err());
+    }
+
+    #[test]
+    fn transforms_are_replaced_as_a_whole_and_removed() {
+        let mut region = Region::new();
+        let scope = region.scope.clone();
+        let lb = region.load_balancer("api");
+        let listener = region.listener(&lb.arn, 80);
+        let arn = region.rule(&listener.arn, 1).arn;
+        let url = |replace: &str| Transform::UrlRewrite {
+            rewrites: vec![Rewrite {
+                regex: "^/a".to_owned(),
+                replace: replace.to_owned(),
+            }],
+        };
+        let mut set = |transforms: Vec<Transform>| {
+            let change = RuleChange {
+                transforms: Some(transforms),
+                ..RuleChange::default()
+            };
+            modify(&mut region.tx, &scope, &arn, change).map(|row| row.transforms)
+        };
+        assert_eq!(set(vec![url("/b")]).unwrap(), [url("/b")]);
+        assert_eq!(set(vec![url("/c")]).unwrap(), [url("/c")]);
+        assert!(set(vec![url("/b"), url("/c")]).is_err());
+        assert_eq!(set(vec![]).unwrap(), []);
     }
 }

@@ -1,9 +1,9 @@
-//! Tags of load balancers, target groups, listeners and rules.
+//! Tags of load balancers, target groups, listeners, rules and trust stores.
 
 use super::arns::{self, FoundRule, Kind};
 use super::{Refusal, invalid};
 use crate::model::tx::Tx;
-use fogbank_types::elb::{Listener, ListenerRule, LoadBalancer, TargetGroup};
+use fogbank_types::elb::{Listener, ListenerRule, LoadBalancer, TargetGroup, TrustStore};
 use fogbank_types::{Scope, Snapshot, Tags};
 
 const TAGS_MAX: usize = 50;
@@ -54,6 +54,9 @@ pub fn of<'a>(
         Some(Kind::Listener) => {
             arns::find_listener(snapshot, scope, arn).map(|row| Some(&row.tags))
         }
+        Some(Kind::TrustStore) => {
+            arns::find_trust_store(snapshot, scope, arn).map(|row| Some(&row.tags))
+        }
         Some(Kind::Rule) => arns::find_rule(snapshot, scope, arn).map(|found| match found {
             FoundRule::Rule(row) => Some(&row.tags),
             FoundRule::Default(_) => None,
@@ -95,6 +98,7 @@ fn change(
             Some(Kind::LoadBalancer) => tx.update::<LoadBalancer>(scope, arn, |r| r.tags = tags),
             Some(Kind::TargetGroup) => tx.update::<TargetGroup>(scope, arn, |r| r.tags = tags),
             Some(Kind::Listener) => tx.update::<Listener>(scope, arn, |r| r.tags = tags),
+            Some(Kind::TrustStore) => tx.update::<TrustStore>(scope, arn, |r| r.tags = tags),
             _ => tx.update::<ListenerRule>(scope, arn, |r| r.tags = tags),
         };
     }

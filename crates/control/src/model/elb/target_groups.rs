@@ -45,16 +45,19 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewTargetGroup) -> Result<TargetG
     let port = new
         .port
         .ok_or_else(|| invalid("A port must be specified"))?;
-    let health_check = changed(&default_health_check(), &new.health_check)?;
+    let version = version(new.protocol_version.as_deref());
+    let health_check = changed(version, &default_health_check(version), &new.health_check)?;
+    let ip_address_type = new.ip_address_type.unwrap_or_else(|| "ipv4".to_owned());
+    check_addresses(tx, scope, &vpc_id, &ip_address_type)?;
     let tail = tx.hex(16);
     let row = TargetGroup {
-        ip_address_type: "ipv4".to_owned(),
+        ip_address_type,
         scope: scope.clone(),
         arn: arns::target_group(scope, &new.name, &tail),
         name: new.name,
         tail,
-        protocol: "HTTP".to_owned(),
-        protocol_version: "HTTP1".to_owned(),
+        protocol: new.protocol.unwrap_or_else(|| "HTTP".to_owned()),
+        protocol_version: version.to_owned(),
         port,
         vpc_id,
         target_type: new.target_type.unwrap_or_else(|| "instance".to_owned()),
@@ -72,7 +75,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewTargetGroup) -> Result<TargetG
     if let Some(existing) = named {
         return same_or_refused(existing, &row);
     }
-    if tx.snapshot().target_groups.in_scope(scope).count() >= limits::TARGET_GROUPS {
+    if tx.snapshot().target_groups.in_scope(scope).count() >= limits::Limits::of(tx.config()).target_groups {
         return Err(Refusal::TooManyTargetGroups);
     }
     tx.put(row.clone());
@@ -81,6 +84,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewTargetGroup) -> Result<TargetG
 
 fn same_or_refused(existing: &TargetGroup, wanted: &TargetGroup) -> Result<TargetGroup, Refusal> {
     let same = existing.port == wanted.port
+        && existing.protocol == wanted.protocol
+        && existing.protocol_version == wanted.protocol_version
+        && existing.ip_address_type == wanted.ip_address_type
         && existing.vpc_id == wanted.vpc_id
         && existing.target_type == wanted.target_type
         && existing.health_check == wanted.health_check;
@@ -91,7 +97,12 @@ fn same_or_refused(existing: &TargetGroup, wanted: &TargetGroup) -> Result<Targe
     }
 }
 
-/// Whether it is of a kind that this region has: HTTP/1.1 to addresses.
+/// `HTTP1` where none is named. AWS takes an empty one for none; Terraform's provider sends it where none was configured.
+fn version(named: Option<&str>) -> &str {
+    named.filter(|version| !version.is_empty()).unwrap_or("HTTP1")
+}
+
+/// Whether it is of a kind that this region has.
 fn check_kind(new: &NewTargetGroup) -> Result<(), Refusal> {
     match new.target_type.as_deref() {
         None | Some("ip" | "instance") => {}
@@ -101,25 +112,35 @@ fn check_kind(new: &NewTargetGroup) -> Result<(), Refusal> {
         Some(kind) => return Err(invalid(format!("Target type '{kind}' is not valid"))),
     }
     match new.protocol.as_deref() {
-        Some("HTTP") => {}
+        Some("HTTP" | "HTTPS") => {}
         Some(other) => return Err(not_offered(&format!("Target group protocol '{other}'"))),
         None => return Err(invalid("A protocol must be specified")),
     }
-    match new.protocol_version.as_deref() {
-        // AWS takes an empty one for none; Terraform's provider sends it where none was configured.
-        None | Some("" | "HTTP1") => {}
-        Some(version @ ("HTTP2" | "GRPC")) => {
-            return Err(not_offered(&format!("Protocol version '{version}'")));
-        }
-        Some(version) => {
-            return Err(invalid(format!(
-                "Protocol version '{version}' is not valid"
-            )));
-        }
+    match version(new.protocol_version.as_deref()) {
+        "HTTP1" | "HTTP2" | "GRPC" => Ok(()),
+        version => Err(invalid(format!(
+            "Protocol version '{version}' must be one of 'HTTP1', 'HTTP2', 'GRPC'"
+        ))),
     }
-    match new.ip_address_type.as_deref() {
-        None | Some("ipv4") => Ok(()),
-        Some(_) => Err(not_offered("IP address type 'ipv6' of target groups")),
+}
+
+/// IPv6 addresses need a VPC that has some.
+fn check_addresses(tx: &Tx, scope: &Scope, vpc_id: &VpcId, kind: &str) -> Result<(), Refusal> {
+    match kind {
+        "ipv4" => Ok(()),
+        "ipv6" => {
+            let vpc = tx.snapshot().vpcs.get(scope, vpc_id);
+            if vpc.is_some_and(|vpc| vpc.ipv6_blocks().next().is_some()) {
+                Ok(())
+            } else {
+                Err(Refusal::InvalidConfigurationRequest(format!(
+                    "The VPC '{vpc_id}' does not have an IPv6 CIDR block"
+                )))
+            }
+        }
+        other => Err(invalid(format!(
+            "IP address type '{other}' must be one of 'ipv4', 'ipv6'"
+        ))),
     }
 }
 
@@ -131,18 +152,22 @@ fn find_vpc(tx: &Tx, scope: &Scope, id: Option<&str>) -> Result<VpcId, Refusal> 
         .ok_or_else(|| invalid(format!("The VPC ID '{id}' is not found")))
 }
 
-/// AWS's defaults for HTTP (fact TGT-3).
-fn default_health_check() -> HealthCheck {
+/// AWS's defaults (fact TGT-3).
+fn default_health_check(version: &str) -> HealthCheck {
+    let (path, matcher) = match version {
+        "GRPC" => ("/AWS.ALB/healthcheck", "12"),
+        _ => ("/", "200"),
+    };
     HealthCheck {
         enabled: true,
         protocol: "HTTP".to_owned(),
         port: None,
-        path: "/".to_owned(),
+        path: path.to_owned(),
         interval_seconds: 30,
         timeout_seconds: 5,
         healthy_threshold: 5,
         unhealthy_threshold: 2,
-        matcher: "200".to_owned(),
+        matcher: matcher.to_owned(),
     }
 }
 
@@ -154,7 +179,7 @@ pub fn modify(
     change: &HealthCheckChange,
 ) -> Result<TargetGroup, Refusal> {
     let mut row = TargetGroup::clone(arns::find_target_group(tx.snapshot(), scope, arn)?);
-    row.health_check = changed(&row.health_check, change)?;
+    row.health_check = changed(&row.protocol_version, &row.health_check, change)?;
     tx.put(row.clone());
     Ok(row)
 }
@@ -175,7 +200,11 @@ pub fn delete(tx: &mut Tx, scope: &Scope, arn: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn changed(from: &HealthCheck, change: &HealthCheckChange) -> Result<HealthCheck, Refusal> {
+fn changed(
+    version: &str,
+    from: &HealthCheck,
+    change: &HealthCheckChange,
+) -> Result<HealthCheck, Refusal> {
     let mut check = from.clone();
     if let Some(enabled) = change.enabled {
         if !enabled {
@@ -186,8 +215,8 @@ fn changed(from: &HealthCheck, change: &HealthCheckChange) -> Result<HealthCheck
         check.enabled = enabled;
     }
     match change.protocol.as_deref() {
-        None | Some("HTTP") => {}
-        Some("HTTPS") => return Err(not_offered("Health check protocol 'HTTPS'")),
+        None => {}
+        Some(protocol @ ("HTTP" | "HTTPS")) => check.protocol = protocol.to_owned(),
         Some(other) => {
             return Err(invalid(format!(
                 "Health check protocol '{other}' must be one of 'HTTP', 'HTTPS'"
@@ -199,6 +228,11 @@ fn changed(from: &HealthCheck, change: &HealthCheckChange) -> Result<HealthCheck
     }
     if let Some(path) = &change.path {
         check_path(path)?;
+        if version == "GRPC" && path.len() < 3 {
+            return Err(invalid(format!(
+                "Health check path '{path}' must have the format '/package.service/method' for protocol version 'GRPC'"
+            )));
+        }
         check.path = path.clone();
     }
     let set = |to: &mut u32, value: Option<i32>, name: &str, range: RangeInclusive<u32>| match value
@@ -245,11 +279,18 @@ fn changed(from: &HealthCheck, change: &HealthCheckChange) -> Result<HealthCheck
             check.timeout_seconds, check.interval_seconds
         )));
     }
-    if change.grpc_codes.is_some() {
-        return Err(invalid("A gRPC code matcher needs protocol version 'GRPC'"));
+    let (codes, other) = match version {
+        "GRPC" => (&change.grpc_codes, &change.http_codes),
+        _ => (&change.http_codes, &change.grpc_codes),
+    };
+    if other.is_some() {
+        return Err(invalid(format!(
+            "The matcher must be {} for target groups with protocol version '{version}'",
+            if version == "GRPC" { "a gRPC code" } else { "an HTTP code" }
+        )));
     }
-    if let Some(codes) = &change.http_codes {
-        check_matcher(codes)?;
+    if let Some(codes) = codes {
+        check_matcher(version, codes)?;
         check.matcher = codes.clone();
     }
     Ok(check)
@@ -278,12 +319,16 @@ fn check_path(path: &str) -> Result<(), Refusal> {
     }
 }
 
-/// `200`, `200,202`, `200-299`; 200 to 499 for an Application Load Balancer.
-fn check_matcher(text: &str) -> Result<(), Refusal> {
+/// `200`, `200,202`, `200-299`; HTTP codes of an Application Load Balancer go from 200 to 499, gRPC's from 0 to 99.
+fn check_matcher(version: &str, text: &str) -> Result<(), Refusal> {
+    let (kind, range, lengths) = match version {
+        "GRPC" => ("gRPC", 0..=99, 1..=2),
+        _ => ("HTTP", 200..=499, 3..=3),
+    };
     let code = |text: &str| {
-        let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
+        let digits = lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         let code = text.parse::<u16>().ok().filter(|_| digits);
-        code.filter(|code| (200..=499).contains(code))
+        code.filter(|code| range.contains(code))
     };
     let part = |part: &str| match part.split_once('-') {
         Some((low, high)) => matches!((code(low), code(high)), (Some(l), Some(h)) if l <= h),
@@ -293,7 +338,9 @@ fn check_matcher(text: &str) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(invalid(format!(
-            "Health check matcher HTTP code '{text}' must be within '200-499' inclusive"
+            "Health check matcher {kind} code '{text}' must be within '{}-{}' inclusive",
+            range.start(),
+            range.end()
         )))
     }
 }
@@ -319,7 +366,7 @@ mod tests {
         let mut region = Region::new();
         let (scope, wanted) = (region.scope.clone(), new(&region, "api"));
         let row = create(&mut region.tx, &scope, wanted).unwrap();
-        assert_eq!(row.health_check, default_health_check());
+        assert_eq!(row.health_check, default_health_check("HTTP1"));
         assert_eq!(row.arn, arns::target_group(&scope, "api", &row.tail));
     }
 
@@ -384,14 +431,6 @@ mod tests {
                 ..good.clone()
             },
             NewTargetGroup {
-                protocol: text("HTTPS"),
-                ..good.clone()
-            },
-            NewTargetGroup {
-                protocol_version: text("GRPC"),
-                ..good.clone()
-            },
-            NewTargetGroup {
                 protocol_version: text("HTTP9"),
                 ..good.clone()
             },
@@ -409,10 +448,6 @@ mod tests {
             },
             NewTargetGroup {
                 target_type: text("lambda"),
-                ..good.clone()
-            },
-            NewTargetGroup {
-                ip_address_type: text("ipv6"),
                 ..good.clone()
             },
         ];
@@ -434,10 +469,6 @@ mod tests {
             },
             HealthCheckChange {
                 protocol: text("TCP"),
-                ..base()
-            },
-            HealthCheckChange {
-                protocol: text("HTTPS"),
                 ..base()
             },
             HealthCheckChange {
@@ -514,7 +545,7 @@ mod tests {
             },
         ];
         for change in bad {
-            let refused = changed(&default_health_check(), &change);
+            let refused = changed("HTTP1", &default_health_check("HTTP1"), &change);
             assert!(matches!(refused, Err(Refusal::Validation(_))), "{change:?}");
         }
         let good = HealthCheckChange {
@@ -525,13 +556,53 @@ mod tests {
             http_codes: text("200-299,404"),
             ..base()
         };
-        let check = changed(&default_health_check(), &good).unwrap();
+        let check = changed("HTTP1", &default_health_check("HTTP1"), &good).unwrap();
         assert_eq!((check.port, check.interval_seconds), (Some(9000), 5));
         let back = HealthCheckChange {
             port: text("traffic-port"),
             ..base()
         };
-        assert_eq!(changed(&check, &back).unwrap().port, None);
+        assert_eq!(changed("HTTP1", &check, &back).unwrap().port, None);
+    }
+
+    #[test]
+    fn grpc_has_a_path_and_codes_of_its_own() {
+        let mut region = Region::new();
+        let row = region.target_group_with("grpc", |new| {
+            new.protocol = Some("HTTPS".to_owned());
+            new.protocol_version = Some("GRPC".to_owned());
+            new.health_check.protocol = Some("HTTPS".to_owned());
+        });
+        let check = &row.health_check;
+        assert_eq!((row.protocol.as_str(), check.protocol.as_str()), ("HTTPS", "HTTPS"));
+        assert_eq!((check.path.as_str(), check.matcher.as_str()), ("/AWS.ALB/healthcheck", "12"));
+        let codes = |grpc: Option<&str>, http: Option<&str>| {
+            let change = HealthCheckChange {
+                grpc_codes: grpc.map(str::to_owned),
+                http_codes: http.map(str::to_owned),
+                ..Default::default()
+            };
+            changed("GRPC", check, &change).map(|check| check.matcher)
+        };
+        assert_eq!(codes(Some("0-99"), None).unwrap(), "0-99");
+        for bad in [Some("100"), Some("5-1"), Some("a")] {
+            assert!(codes(bad, None).is_err(), "{bad:?}");
+        }
+        assert!(codes(None, Some("200")).is_err());
+    }
+
+    #[test]
+    fn ipv6_needs_a_vpc_that_has_it() {
+        let mut region = Region::new();
+        let scope = region.scope.clone();
+        let wanted = NewTargetGroup {
+            ip_address_type: Some("ipv6".to_owned()),
+            ..new(&region, "six")
+        };
+        let refused = create(&mut region.tx, &scope, wanted.clone());
+        assert!(matches!(refused, Err(Refusal::InvalidConfigurationRequest(_))));
+        region.add_ipv6();
+        assert_eq!(create(&mut region.tx, &scope, wanted).unwrap().ip_address_type, "ipv6");
     }
 
     #[test]

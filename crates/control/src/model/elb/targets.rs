@@ -8,16 +8,14 @@
 //! request is answered whichever node gets it.
 
 use super::attributes::delay_ms;
+use super::limits::Limits;
 use super::{Refusal, arns, invalid, target_group_attributes, usage};
 use crate::model::tx::Tx;
 use fogbank_types::ec2::{Eni, EniOwner, Subnet, Vpc};
 use fogbank_types::elb::{LoadBalancer, Target, TargetGroup};
 use fogbank_types::status::{Health, TargetState};
-use fogbank_types::{Ipv4Cidr, Scope, Snapshot, Timestamp};
+use fogbank_types::{IpCidr, Scope, Snapshot, Timestamp};
 use std::net::{IpAddr, Ipv4Addr};
-
-/// Quota "Targets per Application Load Balancer" (fact ALB-9).
-const MAX_TARGETS: usize = 1000;
 
 /// Blocks outside the VPC that may hold targets: RFC 1918 and RFC 6598.
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html#target-type>
@@ -51,14 +49,16 @@ impl NamedTarget {
                 "The following targets are not in a running state and cannot be registered: '{id}'"
             )));
         }
-        let ip = id
-            .parse::<Ipv4Addr>()
-            .map_err(|_| invalid(format!("The IP address '{id}' is not a valid IPv4 address")))?;
-        Ok(Self {
-            ip: ip.into(),
-            port,
-            zone,
-        })
+        let (family, ip) = match group.ip_address_type.as_str() {
+            "ipv6" => ("IPv6", id.parse().map(IpAddr::V6).ok()),
+            _ => ("IPv4", id.parse().map(IpAddr::V4).ok()),
+        };
+        let ip = ip.ok_or_else(|| {
+            invalid(format!(
+                "The IP address '{id}' is not a valid {family} address"
+            ))
+        })?;
+        Ok(Self { ip, port, zone })
     }
 }
 
@@ -162,7 +162,7 @@ pub fn register_named(
             }),
         }
     }
-    if group.targets.len() > MAX_TARGETS {
+    if group.targets.len() > Limits::of(tx.config()).targets_per_load_balancer {
         return Err(Refusal::TooManyTargets(group.arn));
     }
     put_if_changed(tx, scope, group);
@@ -245,18 +245,15 @@ fn zone_of(
     group: &TargetGroup,
     named: &NamedTarget,
 ) -> Result<Option<String>, Refusal> {
-    let IpAddr::V4(ip) = named.ip else {
-        return Err(invalid(format!(
-            "The IP address '{}' is not a valid IPv4 address",
-            named.ip
-        )));
-    };
+    let ip = named.ip;
     let vpc = snapshot.vpcs.get(scope, &group.vpc_id);
     if vpc.is_some_and(|vpc| holds(vpc, ip)) {
         return zone_inside(snapshot, scope, group, named).map(Some);
     }
+    // IPv6 targets outside the VPC are not AWS's either: every block is public.
     let allowed = ALLOWED_OUTSIDE.iter().any(|(base, length)| {
-        Ipv4Cidr::containing(*base, *length).is_some_and(|block| block.contains(ip))
+        let block = IpCidr::containing(IpAddr::V4(*base), *length);
+        block.is_some_and(|block| block.contains(ip))
     });
     if !allowed {
         return Err(invalid(format!(
@@ -273,8 +270,15 @@ fn zone_of(
     }
 }
 
-fn holds(vpc: &Vpc, ip: Ipv4Addr) -> bool {
-    vpc.blocks().any(|block| block.contains(ip))
+fn holds(vpc: &Vpc, ip: IpAddr) -> bool {
+    vpc.all_blocks().any(|block| block.contains(ip))
+}
+
+fn is_in(subnet: &Subnet, ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => subnet.cidr_block.contains(ip),
+        IpAddr::V6(ip) => subnet.ipv6_block().is_some_and(|block| block.contains(ip)),
+    }
 }
 
 fn zone_inside(
@@ -283,16 +287,11 @@ fn zone_inside(
     group: &TargetGroup,
     named: &NamedTarget,
 ) -> Result<String, Refusal> {
-    let IpAddr::V4(ip) = named.ip else {
-        return Err(invalid(format!(
-            "The IP address '{}' is not a valid IPv4 address",
-            named.ip
-        )));
-    };
+    let ip = named.ip;
     let subnet: &Subnet = snapshot
         .subnets
         .in_scope(scope)
-        .find(|s| s.vpc_id == group.vpc_id && s.cidr_block.contains(ip))
+        .find(|s| s.vpc_id == group.vpc_id && is_in(s, ip))
         .ok_or_else(|| {
             Refusal::InvalidTarget(format!(
                 "The following targets are not in a subnet of the target group VPC '{}': '{ip}'",
@@ -300,7 +299,7 @@ fn zone_inside(
             ))
         })?;
     let balancer_owns = |eni: &std::sync::Arc<Eni>| {
-        matches!(eni.owner, EniOwner::LoadBalancer(_)) && eni.addresses().any(|own| own == ip)
+        matches!(eni.owner, EniOwner::LoadBalancer(_)) && eni.all_addresses().any(|own| own == ip)
     };
     let mut enis = snapshot.enis.in_scope(scope);
     if enis.any(|eni| eni.vpc_id == group.vpc_id && balancer_owns(eni)) {

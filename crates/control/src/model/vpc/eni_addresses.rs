@@ -262,6 +262,26 @@ pub fn assign_ipv6(
     Ok(chosen)
 }
 
+/// Gives a service's interface one IPv6 address, or takes those away that it has.
+pub fn set_service_ipv6(
+    tx: &mut Tx,
+    scope: &Scope,
+    id: &EniId,
+    wanted: bool,
+) -> Result<(), Refusal> {
+    let eni = enis::get(tx.snapshot(), scope, id)?.clone();
+    let chosen = match (wanted, eni.ipv6_addresses.is_empty()) {
+        (true, true) => {
+            let subnet = subnets::get(tx.snapshot(), scope, &eni.subnet_id)?.clone();
+            choose_ipv6(tx, &subnet, &[], 1)?
+        }
+        (false, false) => Vec::new(),
+        _ => return Ok(()),
+    };
+    tx.update::<Eni>(scope, id, |eni| eni.ipv6_addresses = chosen);
+    Ok(())
+}
+
 pub fn unassign_ipv6(
     tx: &mut Tx,
     scope: &Scope,
