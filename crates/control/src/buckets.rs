@@ -13,7 +13,11 @@ pub enum BucketError {
     #[error("no object '{key}' in bucket '{bucket}'")]
     NotFound { bucket: String, key: String },
     #[error("the object '{key}' in bucket '{bucket}' is larger than {most} bytes")]
-    TooLarge { bucket: String, key: String, most: usize },
+    TooLarge {
+        bucket: String,
+        key: String,
+        most: usize,
+    },
     #[error("use object '{key}' in bucket '{bucket}'")]
     File {
         bucket: String,
@@ -130,7 +134,10 @@ mod tests {
             ("none", "a"),
         ] {
             let found = read(&config, bucket, key, 10);
-            assert!(matches!(found, Err(BucketError::NotFound { .. })), "{bucket} {key}");
+            assert!(
+                matches!(found, Err(BucketError::NotFound { .. })),
+                "{bucket} {key}"
+            );
         }
         assert!(write(&config, "bundles", "../x", b"").is_err());
     }

@@ -98,11 +98,11 @@ fn addresses(
         .filter_map(|zone| {
             let eni = snapshot.enis.get(&balancer.scope, &zone.eni_id)?;
             let address = if balancer.internal {
-                eni.private_ip
+                Some(eni.private_ip)
             } else {
-                snapshot.public_ip(eni, eni.private_ip)?
+                snapshot.public_ip(eni, eni.private_ip)
             };
-            let mut all = vec![IpAddr::V4(address)];
+            let mut all: Vec<IpAddr> = address.map(IpAddr::V4).into_iter().collect();
             if balancer.ip_address_type.starts_with("dualstack") {
                 all.extend(eni.ipv6_addresses.iter().copied().map(IpAddr::V6));
             }
@@ -113,7 +113,8 @@ fn addresses(
             } else {
                 Rank::Idle
             };
-            Some((all, rank))
+            // `dualstack-without-public-ipv4` has IPv6 addresses only.
+            (!all.is_empty()).then_some((all, rank))
         })
         .collect();
     let best = nodes.iter().map(|(_, rank)| *rank).max();

@@ -12,6 +12,7 @@ mod zone;
 use crate::{processes, up};
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use fogbank_control::model::elb::limits::Limits;
 use fogbank_control::model::vpc::Quotas;
 use fogbank_types::{InternetAccess, Ipv4Cidr};
 use std::io::Write;
@@ -70,10 +71,8 @@ Examples:
   sudo fogbank up --instance two --endpoint 127.0.0.1:4577 --dns 127.0.0.1:4554 --public-cidr 198.19.0.0/16";
 
 fn up_help() -> String {
-    let names: Vec<_> = Quotas::NAMES
-        .iter()
+    let names: Vec<_> = quota_names()
         .filter(|name| !name.starts_with("L-"))
-        .copied()
         .collect();
     format!(
         "{UP_EXAMPLES}\n\nQuotas, also by AWS's codes (L-F678F1CE is vpcs); those not set are a new AWS account's:\n  {}",
@@ -309,9 +308,14 @@ fn internet(text: &str) -> Result<InternetAccess, String> {
     }
 }
 
+/// Those of VPCs and those of load balancers.
+fn quota_names() -> impl Iterator<Item = &'static str> {
+    Quotas::NAMES.iter().chain(Limits::NAMES).copied()
+}
+
 fn quota(text: &str) -> Result<(String, u32), String> {
     let (name, number) = text.split_once('=').ok_or("NAME=N is asked for")?;
-    if !Quotas::NAMES.contains(&name) {
+    if !quota_names().any(|known| known == name) {
         return Err(format!("no quota is called '{name}'"));
     }
     let number = number

@@ -175,7 +175,9 @@ fn parse_oidc(config: Option<wire::AuthenticateOidcActionConfig>) -> Result<Acti
         client_id: config.client_id,
         client_secret,
         session_cookie_name: cookie.unwrap_or_else(|| authentication::SESSION_COOKIE.to_owned()),
-        scope: config.scope.unwrap_or_else(|| authentication::SCOPE.to_owned()),
+        scope: config
+            .scope
+            .unwrap_or_else(|| authentication::SCOPE.to_owned()),
         session_timeout_s,
         extra_params: extra.unwrap_or_default().into_iter().collect(),
         on_unauthenticated,
@@ -443,16 +445,31 @@ mod tests {
         let rendered = render(&parse(vec![login(config.clone())]).unwrap());
         let shown = rendered[0].authenticate_oidc_config.clone().unwrap();
         assert_eq!(shown.client_secret, None);
-        assert_eq!(shown.session_cookie_name.as_deref(), Some("AWSELBAuthSessionCookie"));
-        assert_eq!((shown.scope.as_deref(), shown.session_timeout), (Some("openid"), Some(604_800)));
-        assert_eq!(shown.on_unauthenticated_request.as_deref(), Some("authenticate"));
-        assert!(parse(rendered).is_err(), "neither a secret nor the wish to keep it");
+        assert_eq!(
+            shown.session_cookie_name.as_deref(),
+            Some("AWSELBAuthSessionCookie")
+        );
+        assert_eq!(
+            (shown.scope.as_deref(), shown.session_timeout),
+            (Some("openid"), Some(604_800))
+        );
+        assert_eq!(
+            shown.on_unauthenticated_request.as_deref(),
+            Some("authenticate")
+        );
+        assert!(
+            parse(rendered).is_err(),
+            "neither a secret nor the wish to keep it"
+        );
         let both = wire::AuthenticateOidcActionConfig {
             use_existing_client_secret: Some(true),
             ..config
         };
         assert!(parse(vec![login(both.clone())]).is_err());
-        let kept = wire::AuthenticateOidcActionConfig { client_secret: None, ..both };
+        let kept = wire::AuthenticateOidcActionConfig {
+            client_secret: None,
+            ..both
+        };
         parse(vec![login(kept)]).unwrap();
     }
 

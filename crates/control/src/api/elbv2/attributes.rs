@@ -54,7 +54,9 @@ pub fn modify_load_balancer(
         let before = arns::find_load_balancer(tx.snapshot(), &scope, &arn)?.clone();
         let row = load_balancer_attributes::modify(tx, &scope, &arn, &changes)?;
         for kind in LogKind::ALL {
-            let to = kind.bucket(&row).filter(|to| kind.bucket(&before).as_ref() != Some(to));
+            let to = kind
+                .bucket(&row)
+                .filter(|to| kind.bucket(&before).as_ref() != Some(to));
             if let Some(to) = to {
                 try_bucket(tx.config(), kind, &to, &scope.account)?;
             }

@@ -38,12 +38,24 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
         "host-header" => {
             let config = host_header_config.unwrap_or_default();
             let inner = (config.values, config.regex_values);
-            matched(&field, (values, outer), inner, Condition::HostHeader, Condition::HostHeaderRegex)
+            matched(
+                &field,
+                (values, outer),
+                inner,
+                Condition::HostHeader,
+                Condition::HostHeaderRegex,
+            )
         }
         "path-pattern" => {
             let config = path_pattern_config.unwrap_or_default();
             let inner = (config.values, config.regex_values);
-            matched(&field, (values, outer), inner, Condition::PathPattern, Condition::PathPatternRegex)
+            matched(
+                &field,
+                (values, outer),
+                inner,
+                Condition::PathPattern,
+                Condition::PathPatternRegex,
+            )
         }
         "http-request-method" => {
             let config = http_request_method_config.and_then(|c| c.values);
@@ -59,8 +71,14 @@ fn parse_one(condition: wire::RuleCondition) -> Result<Condition, Refusal> {
                 .http_header_name
                 .ok_or_else(|| needed(&field, "HttpHeaderName"))?;
             let inner = (config.values, config.regex_values);
-            let plain = |values| Condition::HttpHeader { name: name.clone(), values };
-            let regex = |values| Condition::HttpHeaderRegex { name: name.clone(), values };
+            let plain = |values| Condition::HttpHeader {
+                name: name.clone(),
+                values,
+            };
+            let regex = |values| Condition::HttpHeaderRegex {
+                name: name.clone(),
+                values,
+            };
             matched(&field, (values, None), inner, plain, regex)
         }
         "query-string" => {
@@ -119,9 +137,6 @@ fn forbid(condition: &wire::RuleCondition, field: &str) -> Result<(), Refusal> {
         None => Ok(()),
     }
 }
-
-/// `Values` and `RegexValues` of a configuration.
-type Configured = (Option<Vec<String>>, Option<Vec<String>>);
 
 type Texts = Option<Vec<String>>;
 

@@ -165,8 +165,7 @@ pub fn modify(
         default_actions: input.default_actions.map(actions::parse).transpose()?,
     };
     let (scope, arn) = (context.scope(), input.listener_arn);
-    let row =
-        context.write(|tx| Ok(listeners::modify(tx, &scope, &arn, change.clone())?))?;
+    let row = context.write(|tx| Ok(listeners::modify(tx, &scope, &arn, change.clone())?))?;
     Ok(ModifyListenerOutput {
         listeners: Some(vec![render(&row)]),
     })
@@ -193,7 +192,11 @@ pub fn describe_certificates(
         .iter()
         .enumerate()
         .map(|(at, arn)| {
-            let key = if at == 0 { format!("default/{arn}") } else { arn.clone() };
+            let key = if at == 0 {
+                format!("default/{arn}")
+            } else {
+                arn.clone()
+            };
             (key, certificate(arn, Some(at == 0)))
         })
         .collect();
@@ -222,8 +225,7 @@ pub fn add_certificates(
 ) -> Result<AddListenerCertificatesOutput, ApiError> {
     let arns = certificate_arns(input.certificates)?;
     let (scope, arn) = (context.scope(), input.listener_arn);
-    let added =
-        context.write(|tx| Ok(listener_tls::add_certificate(tx, &scope, &arn, &arns)?))?;
+    let added = context.write(|tx| Ok(listener_tls::add_certificate(tx, &scope, &arn, &arns)?))?;
     Ok(AddListenerCertificatesOutput {
         certificates: Some(vec![certificate(&added, Some(false))]),
     })
@@ -247,7 +249,10 @@ fn render(row: &Row) -> Listener {
         port: Some(i32::from(row.port)),
         protocol: Some(row.protocol.clone()),
         ssl_policy: row.ssl_policy.clone(),
-        certificates: row.certificates.first().map(|arn| vec![certificate(arn, None)]),
+        certificates: row
+            .certificates
+            .first()
+            .map(|arn| vec![certificate(arn, None)]),
         mutual_authentication: (row.protocol == "HTTPS").then(|| render_mutual(row)),
         ..Default::default()
     }
@@ -265,7 +270,11 @@ fn render_mutual(row: &Row) -> MutualAuthenticationAttributes {
         MutualAuthenticationMode::Off => mode("off"),
         MutualAuthenticationMode::Passthrough => mode("passthrough"),
         MutualAuthenticationMode::Verify => {
-            let advertise = if mutual.advertise_ca_names { "on" } else { "off" };
+            let advertise = if mutual.advertise_ca_names {
+                "on"
+            } else {
+                "off"
+            };
             MutualAuthenticationAttributes {
                 trust_store_arn: mutual.trust_store_arn.clone(),
                 ignore_client_certificate_expiry: Some(mutual.ignore_client_certificate_expiry),

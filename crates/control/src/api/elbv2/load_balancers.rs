@@ -208,7 +208,10 @@ pub fn modify_ip_pools(
 ) -> Result<ModifyIpPoolsOutput, ApiError> {
     let (snapshot, arn) = (context.snapshot(), &input.load_balancer_arn);
     arns::find_load_balancer(&snapshot, &context.scope(), arn)?;
-    if input.ipam_pools.is_some_and(|pools| pools.ipv4_ipam_pool_id.is_some()) {
+    if input
+        .ipam_pools
+        .is_some_and(|pools| pools.ipv4_ipam_pool_id.is_some())
+    {
         return Err(not_offered("An IPAM pool").into());
     }
     Ok(ModifyIpPoolsOutput::default())
@@ -261,9 +264,8 @@ pub fn set_ip_address_type(
 ) -> Result<SetIpAddressTypeOutput, ApiError> {
     let kind = AddressType::parse(&input.ip_address_type)?;
     let (scope, arn) = (context.scope(), input.load_balancer_arn);
-    let row = context.write(|tx| {
-        Ok(load_balancers::set_ip_address_type(tx, &scope, &arn, kind)?)
-    })?;
+    let row =
+        context.write(|tx| Ok(load_balancers::set_ip_address_type(tx, &scope, &arn, kind)?))?;
     Ok(SetIpAddressTypeOutput {
         ip_address_type: Some(row.ip_address_type),
     })

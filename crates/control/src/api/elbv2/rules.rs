@@ -104,9 +104,7 @@ pub fn modify(context: &Context, input: ModifyRuleInput) -> Result<ModifyRuleOut
         transforms: changed_transforms(input.transforms, input.reset_transforms)?,
     };
     let (scope, arn) = (context.scope(), input.rule_arn);
-    let row = context.write(|tx| {
-        Ok(rules::modify(tx, &scope, &arn, change.clone())?)
-    })?;
+    let row = context.write(|tx| Ok(rules::modify(tx, &scope, &arn, change.clone())?))?;
     Ok(ModifyRuleOutput {
         rules: Some(vec![render(&row)]),
     })

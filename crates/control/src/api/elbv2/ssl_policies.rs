@@ -67,7 +67,11 @@ pub fn describe_account_limits(
     input: DescribeAccountLimitsInput,
 ) -> Result<DescribeAccountLimitsOutput, ApiError> {
     let none = limits::NOT_OFFERED.iter().map(|name| (*name, 0));
-    let all: Vec<_> = Limits::of(context.config()).told().into_iter().chain(none).collect();
+    let all: Vec<_> = Limits::of(context.config())
+        .told()
+        .into_iter()
+        .chain(none)
+        .collect();
     let (page, next_marker) = page::cut(
         all,
         |(name, _)| name,

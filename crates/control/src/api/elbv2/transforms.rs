@@ -12,7 +12,11 @@ fn parse_one(shape: wire::RuleTransform) -> Result<Transform, Refusal> {
     let kind = shape.r#type;
     let host = shape.host_header_rewrite_config.map(|c| c.rewrites);
     let url = shape.url_rewrite_config.map(|c| c.rewrites);
-    let missing = || invalid(format!("A configuration must be specified for a transform with type '{kind}'"));
+    let missing = || {
+        invalid(format!(
+            "A configuration must be specified for a transform with type '{kind}'"
+        ))
+    };
     let (own, other) = match kind.as_str() {
         "host-header-rewrite" => (host, url),
         "url-rewrite" => (url, host),
@@ -27,10 +31,14 @@ fn parse_one(shape: wire::RuleTransform) -> Result<Transform, Refusal> {
             "The configuration of another type is not valid for a transform with type '{kind}'"
         )));
     }
-    let rewrites = own.flatten().ok_or_else(missing)?.into_iter().map(|shape| Rewrite {
-        regex: shape.regex,
-        replace: shape.replace,
-    });
+    let rewrites = own
+        .flatten()
+        .ok_or_else(missing)?
+        .into_iter()
+        .map(|shape| Rewrite {
+            regex: shape.regex,
+            replace: shape.replace,
+        });
     let rewrites = rewrites.collect();
     Ok(match kind.as_str() {
         "host-header-rewrite" => Transform::HostHeaderRewrite { rewrites },
@@ -76,7 +84,9 @@ mod tests {
             replace: "/b".to_owned(),
         }];
         let rows = vec![
-            Transform::UrlRewrite { rewrites: rewrites.clone() },
+            Transform::UrlRewrite {
+                rewrites: rewrites.clone(),
+            },
             Transform::HostHeaderRewrite { rewrites },
         ];
         assert_eq!(parse(render(&rows)).unwrap(), rows);
@@ -89,7 +99,9 @@ mod tests {
             ..Default::default()
         };
         let host = wire::RuleTransform {
-            host_header_rewrite_config: Some(wire::HostHeaderRewriteConfig { rewrites: Some(vec![]) }),
+            host_header_rewrite_config: Some(wire::HostHeaderRewriteConfig {
+                rewrites: Some(vec![]),
+            }),
             ..url.clone()
         };
         let unknown = wire::RuleTransform {

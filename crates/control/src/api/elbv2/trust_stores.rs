@@ -154,9 +154,7 @@ pub fn add_revocations(
         .into_iter()
         .map(|content| revocation_file(context, content))
         .collect::<Result<_, _>>()?;
-    let added = context.write(|tx| {
-        Ok(trust_stores::add_revocations(tx, &scope, &arn, &files)?)
-    })?;
+    let added = context.write(|tx| Ok(trust_stores::add_revocations(tx, &scope, &arn, &files)?))?;
     let render = |row: &fogbank_types::elb::Revocation| TrustStoreRevocation {
         trust_store_arn: Some(arn.clone()),
         revocation_id: Some(row.id),
@@ -213,19 +211,23 @@ pub fn describe_revocations(
             .collect::<Result<_, _>>()?,
         None => row.revocations.iter().collect(),
     };
-    let keyed: Vec<_> = rows.into_iter().map(|own| (own.id.to_string(), own)).collect();
+    let keyed: Vec<_> = rows
+        .into_iter()
+        .map(|own| (own.id.to_string(), own))
+        .collect();
     let (page, next_marker) = page::cut(
         keyed,
         |(id, _)| id,
         input.marker.as_deref(),
         input.page_size,
     )?;
-    let render = |(_, own): (String, &fogbank_types::elb::Revocation)| DescribeTrustStoreRevocation {
-        trust_store_arn: Some(row.arn.clone()),
-        revocation_id: Some(own.id),
-        revocation_type: Some("CRL".to_owned()),
-        number_of_revoked_entries: Some(own.revoked_entries),
-    };
+    let render =
+        |(_, own): (String, &fogbank_types::elb::Revocation)| DescribeTrustStoreRevocation {
+            trust_store_arn: Some(row.arn.clone()),
+            revocation_id: Some(own.id),
+            revocation_type: Some("CRL".to_owned()),
+            number_of_revoked_entries: Some(own.revoked_entries),
+        };
     Ok(DescribeTrustStoreRevocationsOutput {
         trust_store_revocations: Some(page.into_iter().map(render).collect()),
         next_marker,
@@ -288,7 +290,12 @@ pub fn get_revocation_content(
     let snapshot = context.snapshot();
     let row = arns::find_trust_store(&snapshot, &context.scope(), &input.trust_store_arn)?;
     let own = trust_stores::find_revocation(row, input.revocation_id)?;
-    let location = given_back(context, row, &format!("revocation-{}.pem", own.id), &own.list)?;
+    let location = given_back(
+        context,
+        row,
+        &format!("revocation-{}.pem", own.id),
+        &own.list,
+    )?;
     Ok(GetTrustStoreRevocationContentOutput {
         location: Some(location),
     })

@@ -31,7 +31,6 @@ pub fn check(tx: &Tx, place: Place<'_>, actions: &[Action]) -> Result<(), Refusa
     let Some((last, guards)) = actions.split_last() else {
         return Err(invalid("At least one action must be specified"));
     };
-    check_orders(actions)?;
     let refused = |text: &str| Refusal::InvalidLoadBalancerAction(text.to_owned());
     if guards.iter().any(|action| !is_guard(action)) {
         let terminal = actions.iter().filter(|action| !is_guard(action)).count();
@@ -51,6 +50,7 @@ pub fn check(tx: &Tx, place: Place<'_>, actions: &[Action]) -> Result<(), Refusa
             "The last action must be one of the following types: 'forward', 'redirect', 'fixed-response'",
         ));
     }
+    check_orders(actions)?;
     for guard in guards {
         check_guard(place, guard)?;
     }
@@ -457,7 +457,10 @@ mod tests {
     fn https_does_not_lead_to_http() {
         let down = redirect([Some("HTTP"), None, Some("80"), None, None]);
         let refused = check_redirect("HTTPS", 443, &down.kind);
-        assert!(matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))));
+        assert!(matches!(
+            refused,
+            Err(Refusal::InvalidLoadBalancerAction(_))
+        ));
         let same = redirect([Some("HTTPS"), None, None, None, None]);
         assert!(check_redirect("HTTPS", 443, &same.kind).is_err(), "a loop");
         check_redirect("HTTP", 443, &same.kind).unwrap();
@@ -468,7 +471,12 @@ mod tests {
         let mut region = Region::new();
         let lb = region.load_balancer("api");
         let ordered = |order, kind| Action { order, kind };
-        let login = |order| ordered(order, ActionKind::AuthenticateOidc(oidc("https://idp.example/")));
+        let login = |order| {
+            ordered(
+                order,
+                ActionKind::AuthenticateOidc(oidc("https://idp.example/")),
+            )
+        };
         let token = |order| ordered(order, ActionKind::JwtValidation(jwt(vec![])));
         let answer = |order| ordered(order, fixed_response(200).kind);
         let on = |protocol: &str, actions: &[Action]| {
@@ -488,11 +496,22 @@ mod tests {
             vec![answer(Some(1)), answer(Some(2))],
         ] {
             let refused = on("HTTPS", &bad);
-            assert!(matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))), "{bad:?}");
+            assert!(
+                matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))),
+                "{bad:?}"
+            );
         }
         let refused = on("HTTP", &[login(Some(1)), answer(Some(2))]);
-        assert!(matches!(refused, Err(Refusal::InvalidLoadBalancerAction(_))));
-        for orders in [[None, None], [Some(1), Some(1)], [Some(0), Some(1)], [Some(1), Some(50_001)]] {
+        assert!(matches!(
+            refused,
+            Err(Refusal::InvalidLoadBalancerAction(_))
+        ));
+        for orders in [
+            [None, None],
+            [Some(1), Some(1)],
+            [Some(0), Some(1)],
+            [Some(1), Some(50_001)],
+        ] {
             let refused = on("HTTPS", &[login(orders[0]), answer(orders[1])]);
             assert!(matches!(refused, Err(Refusal::Validation(_))), "{orders:?}");
         }
@@ -503,7 +522,8 @@ mod tests {
         let mut region = Region::new();
         let lb = region.load_balancer("api");
         let [plain, sticky] = ["plain", "sticky"].map(|name| region.target_group(name));
-        let grpc = region.target_group_with("grpc", |new| new.protocol_version = Some("GRPC".to_owned()));
+        let grpc =
+            region.target_group_with("grpc", |new| new.protocol_version = Some("GRPC".to_owned()));
         let on = |region: &Region, protocol: &str, actions: &[Action]| {
             let place = Place {
                 load_balancer: &lb,
@@ -514,16 +534,42 @@ mod tests {
         };
         on(&region, "HTTPS", &[forward(&[(&grpc.arn, 1)])]).unwrap();
         let refused = on(&region, "HTTP", &[forward(&[(&grpc.arn, 1)])]);
-        assert!(matches!(refused, Err(Refusal::InvalidConfigurationRequest(_))));
+        assert!(matches!(
+            refused,
+            Err(Refusal::InvalidConfigurationRequest(_))
+        ));
         let on_stickiness = [("stickiness.enabled".to_owned(), "true".to_owned())];
         let scope = region.scope.clone();
-        target_group_attributes::modify(&mut region.tx, &scope, &sticky.arn, &on_stickiness).unwrap();
+        target_group_attributes::modify(&mut region.tx, &scope, &sticky.arn, &on_stickiness)
+            .unwrap();
         let mut both = forward(&[(&plain.arn, 1), (&sticky.arn, 1)]);
         let refused = on(&region, "HTTP", std::slice::from_ref(&both));
-        assert!(matches!(refused, Err(Refusal::InvalidConfigurationRequest(_))));
-        if let ActionKind::Forward { stickiness_seconds, stickiness_enabled, .. } = &mut both.kind {
+        assert!(matches!(
+            refused,
+            Err(Refusal::InvalidConfigurationRequest(_))
+        ));
+        if let ActionKind::Forward {
+            stickiness_seconds,
+            stickiness_enabled,
+            ..
+        } = &mut both.kind
+        {
             *stickiness_enabled = true;
-            assert!(on(&region, "HTTP", std::slice::from_ref(&Action { order: None, kind: ActionKind::Forward { groups: vec![], stickiness_seconds: None, stickiness_enabled: true } })).is_err());
+            assert!(
+                on(
+                    &region,
+                    "HTTP",
+                    std::slice::from_ref(&Action {
+                        order: None,
+                        kind: ActionKind::Forward {
+                            groups: vec![],
+                            stickiness_seconds: None,
+                            stickiness_enabled: true
+                        }
+                    })
+                )
+                .is_err()
+            );
             *stickiness_seconds = Some(60);
         }
         on(&region, "HTTP", &[both]).unwrap();

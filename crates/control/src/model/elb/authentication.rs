@@ -31,7 +31,8 @@ pub fn keep_secrets(before: &[Action], after: &mut [Action]) {
             continue;
         };
         if oidc.client_secret.is_empty() {
-            let same = |o: &&&AuthenticateOidc| o.issuer == oidc.issuer && o.client_id == oidc.client_id;
+            let same =
+                |o: &&&AuthenticateOidc| o.issuer == oidc.issuer && o.client_id == oidc.client_id;
             if let Some(own) = known.iter().find(same).or(known.first()) {
                 oidc.client_secret.clone_from(&own.client_secret);
             }
@@ -59,7 +60,9 @@ pub fn check_oidc(oidc: &AuthenticateOidc) -> Result<(), Refusal> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let name = &oidc.session_cookie_name;
     if name.is_empty() || name.len() > 256 || !name.bytes().all(token) {
-        return Err(invalid(format!("Session cookie name '{name}' is not valid")));
+        return Err(invalid(format!(
+            "Session cookie name '{name}' is not valid"
+        )));
     }
     if oidc.scope.is_empty() || !oidc.scope.bytes().all(|b| (b' '..=b'~').contains(&b)) {
         return Err(invalid(format!("Scope '{}' is not valid", oidc.scope)));
@@ -98,7 +101,9 @@ fn check_url(name: &str, url: &str) -> Result<(), Refusal> {
 pub fn check_jwt(jwt: &JwtValidation) -> Result<(), Refusal> {
     check_url("JwksEndpoint", &jwt.jwks_endpoint)?;
     if jwt.issuer.is_empty() || jwt.issuer.len() > 256 {
-        return Err(invalid("The issuer must have between '1' and '256' characters"));
+        return Err(invalid(
+            "The issuer must have between '1' and '256' characters",
+        ));
     }
     if jwt.additional_claims.len() > CLAIMS_MAX {
         return Err(invalid(format!(
@@ -109,13 +114,21 @@ pub fn check_jwt(jwt: &JwtValidation) -> Result<(), Refusal> {
 }
 
 fn check_claim(claim: &JwtClaim) -> Result<(), Refusal> {
-    let JwtClaim { format, name, values } = claim;
-    if !matches!(format.as_str(), "single-string" | "string-array" | "space-separated-values") {
+    let JwtClaim {
+        format,
+        name,
+        values,
+    } = claim;
+    if !matches!(
+        format.as_str(),
+        "single-string" | "string-array" | "space-separated-values"
+    ) {
         return Err(invalid(format!(
             "Claim format '{format}' must be one of 'single-string', 'string-array', 'space-separated-values'"
         )));
     }
-    if name.is_empty() || name.len() > CLAIM_VALUE_MAX || CLAIMS_OF_OUR_OWN.contains(&name.as_str()) {
+    if name.is_empty() || name.len() > CLAIM_VALUE_MAX || CLAIMS_OF_OUR_OWN.contains(&name.as_str())
+    {
         return Err(invalid(format!("Claim name '{name}' is not valid")));
     }
     if values.is_empty() || values.len() > CLAIM_VALUES_MAX {
@@ -129,9 +142,13 @@ fn check_claim(claim: &JwtClaim) -> Result<(), Refusal> {
         )));
     }
     let spaces = format == "space-separated-values";
-    let bad = |v: &&String| v.is_empty() || v.chars().count() > CLAIM_VALUE_MAX || (spaces && v.contains(' '));
+    let bad = |v: &&String| {
+        v.is_empty() || v.chars().count() > CLAIM_VALUE_MAX || (spaces && v.contains(' '))
+    };
     match values.iter().find(bad) {
-        Some(value) => Err(invalid(format!("Value '{value}' of claim '{name}' is not valid"))),
+        Some(value) => Err(invalid(format!(
+            "Value '{value}' of claim '{name}' is not valid"
+        ))),
         None => Ok(()),
     }
 }

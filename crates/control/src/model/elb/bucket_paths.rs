@@ -16,7 +16,9 @@ pub fn is_bucket(name: &str) -> bool {
 
 pub fn is_key(key: &str) -> bool {
     let part = |part: &str| {
-        !matches!(part, "" | "." | "..") && part.len() <= 255 && !part.chars().any(|c| c.is_control() || c == '\\')
+        !matches!(part, "" | "." | "..")
+            && part.len() <= 255
+            && !part.chars().any(|c| c.is_control() || c == '\\')
     };
     key.len() <= 1024 && key.split('/').all(part)
 }
@@ -30,13 +32,17 @@ mod tests {
         for good in ["logs", "my.logs-1"] {
             assert!(is_bucket(good), "{good}");
         }
-        for bad in ["", "ab", "..", "a..b", "Logs", "-logs", "logs/", "a_b", "../x"] {
+        for bad in [
+            "", "ab", "..", "a..b", "Logs", "-logs", "logs/", "a_b", "../x",
+        ] {
             assert!(!is_bucket(bad), "{bad}");
         }
         for good in ["a", "a/b.pem", "AWSLogs/0/..x"] {
             assert!(is_key(good), "{good}");
         }
-        for bad in ["", "/a", "a/", "a//b", "../a", "a/../b", ".", "a\0b", "a\\b"] {
+        for bad in [
+            "", "/a", "a/", "a//b", "../a", "a/../b", ".", "a\0b", "a\\b",
+        ] {
             assert!(!is_key(bad), "{bad:?}");
         }
     }

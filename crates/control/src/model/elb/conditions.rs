@@ -105,7 +105,8 @@ fn check_one(condition: &Condition) -> Result<(), Refusal> {
             _ => format!("A '{name}' value must be specified"),
         }));
     }
-    if let Condition::HttpHeader { name, .. } | Condition::HttpHeaderRegex { name, .. } = condition {
+    if let Condition::HttpHeader { name, .. } | Condition::HttpHeaderRegex { name, .. } = condition
+    {
         check_header_name(name)?;
     }
     if let Some(expressions) = expressions(condition) {
@@ -276,7 +277,10 @@ mod tests {
                 "A 'source-ip' value must be specified",
             ),
         ] {
-            assert_eq!(check(Limits::AWS, &[condition]).unwrap_err().to_string(), text);
+            assert_eq!(
+                check(Limits::AWS, &[condition]).unwrap_err().to_string(),
+                text
+            );
         }
     }
 

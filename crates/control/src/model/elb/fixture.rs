@@ -59,20 +59,23 @@ impl Region {
         let block: Ipv6Cidr = "2001:db8:1::/56".parse().unwrap();
         let association_id = VpcCidrAssociationId::from_bits(self.tx.random());
         self.tx.update::<ec2::Vpc>(&scope, &self.vpc_id, |vpc| {
-            vpc.ipv6_cidr_associations.push(ec2::VpcIpv6CidrAssociation {
-                association_id,
-                cidr_block: block,
-                state: ec2::CidrState::Associated,
-            });
+            vpc.ipv6_cidr_associations
+                .push(ec2::VpcIpv6CidrAssociation {
+                    association_id,
+                    cidr_block: block,
+                    state: ec2::CidrState::Associated,
+                });
         });
         for (n, subnet_id) in self.subnets.iter().enumerate() {
             let association_id = SubnetCidrAssociationId::from_bits(self.tx.random());
             self.tx.update::<ec2::Subnet>(&scope, subnet_id, |subnet| {
-                subnet.ipv6_cidr_associations.push(ec2::SubnetIpv6CidrAssociation {
-                    association_id,
-                    cidr_block: block.subnet(64, n as u128).unwrap(),
-                    state: ec2::CidrState::Associated,
-                });
+                subnet
+                    .ipv6_cidr_associations
+                    .push(ec2::SubnetIpv6CidrAssociation {
+                        association_id,
+                        cidr_block: block.subnet(64, n as u128).unwrap(),
+                        state: ec2::CidrState::Associated,
+                    });
             });
         }
     }
@@ -130,7 +133,12 @@ impl Region {
         rules::create(&mut self.tx, &self.scope, new).unwrap()
     }
 
-    pub fn https_listener(&mut self, load_balancer_arn: &str, port: u16, certificate: &str) -> Listener {
+    pub fn https_listener(
+        &mut self,
+        load_balancer_arn: &str,
+        port: u16,
+        certificate: &str,
+    ) -> Listener {
         let new = listeners::NewListener {
             load_balancer_arn: load_balancer_arn.to_owned(),
             port,

@@ -89,10 +89,15 @@ mod tests {
     fn a_limit_is_set_by_name_or_by_code() {
         let mut config = test_config();
         assert_eq!(Limits::of(&config), Limits::AWS);
-        config.quotas.insert("rules-per-application-load-balancer".to_owned(), 200);
+        config
+            .quotas
+            .insert("rules-per-application-load-balancer".to_owned(), 200);
         config.quotas.insert("L-53DA6B97".to_owned(), 9);
         let limits = Limits::of(&config);
-        assert_eq!((limits.rules_per_load_balancer, limits.load_balancers), (200, 9));
+        assert_eq!(
+            (limits.rules_per_load_balancer, limits.load_balancers),
+            (200, 9)
+        );
         assert_eq!(limits.target_groups, 3000);
         assert!(limits.told().contains(&("application-load-balancers", 9)));
     }

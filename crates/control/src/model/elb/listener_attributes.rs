@@ -55,7 +55,9 @@ fn table_of(protocol: &str) -> &'static [Attribute] {
 
 /// Whether a listener of that protocol has such an attribute.
 pub fn is_known(protocol: &str, key: &str) -> bool {
-    table_of(protocol).iter().any(|attribute| attribute.key == key)
+    table_of(protocol)
+        .iter()
+        .any(|attribute| attribute.key == key)
 }
 
 pub fn all(listener: &Listener) -> Vec<(String, String)> {
@@ -100,7 +102,14 @@ fn is_token(text: &str) -> bool {
 }
 
 /// What may not be renamed to: hop-by-hop headers and those that route.
-const KEPT: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "upgrade", "te"];
+const KEPT: [&str; 6] = [
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+];
 
 fn header_name(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -121,10 +130,16 @@ fn strict_transport_security(text: &str) -> bool {
         let name = part.trim().to_ascii_lowercase();
         let age = name.strip_prefix("max-age=").map(str::to_owned);
         let known = match &age {
-            Some(age) => !age.is_empty() && age.len() <= 10 && age.bytes().all(|b| b.is_ascii_digit()),
+            Some(age) => {
+                !age.is_empty() && age.len() <= 10 && age.bytes().all(|b| b.is_ascii_digit())
+            }
             None => matches!(name.as_str(), "includesubdomains" | "preload"),
         };
-        let key = if age.is_some() { "max-age".to_owned() } else { name };
+        let key = if age.is_some() {
+            "max-age".to_owned()
+        } else {
+            name
+        };
         let first = !seen.contains(&key);
         seen.push(key);
         known && first
@@ -134,7 +149,9 @@ fn strict_transport_security(text: &str) -> bool {
 
 /// `*` or one origin.
 fn origin(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or(text.strip_prefix("http://"));
     let good = rest.is_some_and(|host| {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
         !host.is_empty() && host.bytes().all(plain)
@@ -157,12 +174,18 @@ fn header_names(text: &str) -> bool {
 
 /// Seconds; browsers take a day at most, and -1 turns the cache off.
 fn max_age(text: &str) -> bool {
-    text.is_empty() || text.parse::<i64>().is_ok_and(|age| (-1..=86_400).contains(&age)) && !text.starts_with('+')
+    text.is_empty()
+        || text
+            .parse::<i64>()
+            .is_ok_and(|age| (-1..=86_400).contains(&age))
+            && !text.starts_with('+')
 }
 
 fn frame_options(text: &str) -> bool {
     matches!(text, "" | "DENY" | "SAMEORIGIN")
-        || text.strip_prefix("ALLOW-FROM ").is_some_and(|from| !from.is_empty() && origin(from))
+        || text
+            .strip_prefix("ALLOW-FROM ")
+            .is_some_and(|from| !from.is_empty() && origin(from))
 }
 
 #[cfg(test)]
@@ -182,15 +205,43 @@ mod tests {
         };
         for (key, good, bad) in [
             ("server.enabled", "false", "no"),
-            ("strict_transport_security.header_value", "max-age=31536000; includeSubDomains; preload", "includeSubDomains"),
-            ("strict_transport_security.header_value", "max-age=0", "max-age=a"),
-            ("access_control_allow_origin.header_value", "https://example.com:8443", "example.com"),
-            ("access_control_allow_methods.header_value", "GET,POST, OPTIONS", "get"),
-            ("access_control_allow_headers.header_value", "Content-Type,X-A", "a b"),
-            ("access_control_allow_credentials.header_value", "true", "false"),
+            (
+                "strict_transport_security.header_value",
+                "max-age=31536000; includeSubDomains; preload",
+                "includeSubDomains",
+            ),
+            (
+                "strict_transport_security.header_value",
+                "max-age=0",
+                "max-age=a",
+            ),
+            (
+                "access_control_allow_origin.header_value",
+                "https://example.com:8443",
+                "example.com",
+            ),
+            (
+                "access_control_allow_methods.header_value",
+                "GET,POST, OPTIONS",
+                "get",
+            ),
+            (
+                "access_control_allow_headers.header_value",
+                "Content-Type,X-A",
+                "a b",
+            ),
+            (
+                "access_control_allow_credentials.header_value",
+                "true",
+                "false",
+            ),
             ("access_control_expose_headers.header_value", "*", ","),
             ("access_control_max_age.header_value", "86400", "86401"),
-            ("content_security_policy.header_value", "default-src 'self'", "a\nb"),
+            (
+                "content_security_policy.header_value",
+                "default-src 'self'",
+                "a\nb",
+            ),
             ("x_content_type_options.header_value", "nosniff", "sniff"),
             ("x_frame_options.header_value", "SAMEORIGIN", "sameorigin"),
         ] {
@@ -216,13 +267,22 @@ mod tests {
         };
         assert!(set(&plain.arn, "x_amzn_tls_version", "X-Tls").is_err());
         set(&secure.arn, "x_amzn_tls_version", "X-Tls").unwrap();
-        assert!(set(&secure.arn, "x_amzn_tls_cipher_suite", "x-tls").is_err(), "taken");
+        assert!(
+            set(&secure.arn, "x_amzn_tls_cipher_suite", "x-tls").is_err(),
+            "taken"
+        );
         for bad in ["", "a b", "Host", "transfer-encoding"] {
-            assert!(set(&secure.arn, "x_amzn_tls_version", bad).is_err(), "{bad}");
+            assert!(
+                set(&secure.arn, "x_amzn_tls_version", bad).is_err(),
+                "{bad}"
+            );
         }
         assert_eq!(all(&plain).len(), 11);
         assert_eq!(all(&secure).len(), 19);
         let own = all(&secure);
-        assert!(own.contains(&(key("x_amzn_mtls_clientcert_leaf"), "X-Amzn-Mtls-Clientcert-Leaf".to_owned())));
+        assert!(own.contains(&(
+            key("x_amzn_mtls_clientcert_leaf"),
+            "X-Amzn-Mtls-Clientcert-Leaf".to_owned()
+        )));
     }
 }

@@ -58,7 +58,8 @@ pub fn apply(
         [] => {}
         [arn] => {
             check_certificate(tx.snapshot(), scope, arn)?;
-            row.certificates.splice(..row.certificates.len().min(1), [arn.clone()]);
+            row.certificates
+                .splice(..row.certificates.len().min(1), [arn.clone()]);
         }
         _ => {
             return Err(invalid(

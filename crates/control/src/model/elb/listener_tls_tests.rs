@@ -39,15 +39,27 @@ fn https_needs_a_certificate_that_is_there_and_a_policy_that_exists() {
     let certificate = region.certificate("a");
     let pending = region.pending_certificate("b");
     let mut create = |tls| listeners::create(&mut region.tx, &scope, new(&lb, tls));
-    assert!(matches!(create(TlsSettings::default()), Err(Refusal::Validation(_))));
+    assert!(matches!(
+        create(TlsSettings::default()),
+        Err(Refusal::Validation(_))
+    ));
     let gone = "arn:aws:acm:us-east-1:000000000000:certificate/gone";
-    assert_eq!(create(with(gone)), Err(Refusal::CertificateNotFound(gone.to_owned())));
-    assert_eq!(create(with(&pending)), Err(Refusal::UnsupportedCertificate(pending.clone())));
+    assert_eq!(
+        create(with(gone)),
+        Err(Refusal::CertificateNotFound(gone.to_owned()))
+    );
+    assert_eq!(
+        create(with(&pending)),
+        Err(Refusal::UnsupportedCertificate(pending.clone()))
+    );
     let policy = |name: &str| TlsSettings {
         ssl_policy: Some(name.to_owned()),
         ..with(&certificate)
     };
-    assert!(matches!(create(policy("x")), Err(Refusal::SslPolicyNotFound(_))));
+    assert!(matches!(
+        create(policy("x")),
+        Err(Refusal::SslPolicyNotFound(_))
+    ));
     let alpn = TlsSettings {
         alpn_policy: vec!["HTTP2Preferred".to_owned()],
         ..with(&certificate)
@@ -77,7 +89,10 @@ fn a_listener_changes_to_https_and_back() {
         listeners::modify(&mut region.tx, &scope, &listener, change)
     };
     assert!(modify("HTTP", with(&certificate)).is_err(), "HTTP has none");
-    assert!(modify("HTTPS", TlsSettings::default()).is_err(), "HTTPS needs one");
+    assert!(
+        modify("HTTPS", TlsSettings::default()).is_err(),
+        "HTTPS needs one"
+    );
     let row = modify("HTTPS", with(&certificate)).unwrap();
     assert_eq!(row.certificates.len(), 1);
     let row = modify("HTTPS", TlsSettings::default()).unwrap();
@@ -93,7 +108,9 @@ fn the_list_takes_25_certificates_and_the_default_is_apart() {
     let lb = region.load_balancer("api").arn;
     let default = region.certificate("default");
     let listener = region.https_listener(&lb, 443, &default).arn;
-    let certificates: Vec<String> = (0..26).map(|n| region.certificate(&format!("c{n}"))).collect();
+    let certificates: Vec<String> = (0..26)
+        .map(|n| region.certificate(&format!("c{n}")))
+        .collect();
     let add = |region: &mut Region, arn: &String| {
         add_certificate(&mut region.tx, &scope, &listener, std::slice::from_ref(arn))
     };
@@ -104,20 +121,37 @@ fn the_list_takes_25_certificates_and_the_default_is_apart() {
         add(&mut region, arn).unwrap();
         add(&mut region, arn).unwrap();
     }
-    assert!(matches!(remove(&mut region, &default), Err(Refusal::OperationNotPermitted(_))));
+    assert!(matches!(
+        remove(&mut region, &default),
+        Err(Refusal::OperationNotPermitted(_))
+    ));
     add(&mut region, &default).unwrap();
-    assert_eq!(add(&mut region, &certificates[24]), Err(Refusal::TooManyCertificates(lb)));
+    assert_eq!(
+        add(&mut region, &certificates[24]),
+        Err(Refusal::TooManyCertificates(lb))
+    );
     remove(&mut region, &default).unwrap();
     add(&mut region, &certificates[24]).unwrap();
     remove(&mut region, &certificates[25]).unwrap();
-    let row = region.tx.snapshot().listeners.get(&scope, &listener).unwrap();
-    assert_eq!((row.certificates.len(), &row.certificates[0]), (26, &default));
+    let row = region
+        .tx
+        .snapshot()
+        .listeners
+        .get(&scope, &listener)
+        .unwrap();
+    assert_eq!(
+        (row.certificates.len(), &row.certificates[0]),
+        (26, &default)
+    );
     let change = ListenerChange {
         tls: with(&certificates[25]),
         ..ListenerChange::default()
     };
     let row = listeners::modify(&mut region.tx, &scope, &listener, change).unwrap();
-    assert_eq!((row.certificates.len(), &row.certificates[0]), (26, &certificates[25]));
+    assert_eq!(
+        (row.certificates.len(), &row.certificates[0]),
+        (26, &certificates[25])
+    );
     let two = add_certificate(&mut region.tx, &scope, &listener, &certificates[..2]);
     assert!(matches!(two, Err(Refusal::Validation(_))));
 }
@@ -141,8 +175,15 @@ fn clients_are_verified_with_a_store_on_two_listeners_at_most() {
         };
         listeners::modify(&mut region.tx, &scope, listener, change)
     };
-    assert!(matches!(set(&listeners[0], verify(None)), Err(Refusal::Validation(_))));
-    let gone = arns::trust_store(&Scope::new("000000000000", "us-east-1"), "gone", "0123456789abcdef");
+    assert!(matches!(
+        set(&listeners[0], verify(None)),
+        Err(Refusal::Validation(_))
+    ));
+    let gone = arns::trust_store(
+        &Scope::new("000000000000", "us-east-1"),
+        "gone",
+        "0123456789abcdef",
+    );
     assert_eq!(
         set(&listeners[0], verify(Some(&gone))),
         Err(Refusal::TrustStoreNotFound(gone.clone()))
@@ -157,7 +198,10 @@ fn clients_are_verified_with_a_store_on_two_listeners_at_most() {
     set(&listeners[1], verify(Some(&store))).unwrap();
     set(&listeners[1], verify(Some(&store))).unwrap();
     let third = set(&listeners[2], verify(Some(&store)));
-    assert!(matches!(third, Err(Refusal::InvalidConfigurationRequest(_))));
+    assert!(matches!(
+        third,
+        Err(Refusal::InvalidConfigurationRequest(_))
+    ));
     let off = MutualAuthentication {
         mode: MutualAuthenticationMode::Off,
         ..verify(None)

@@ -225,7 +225,7 @@ mod tests {
             delete(&mut region.tx, &scope, &arn),
             Err(Refusal::ListenerNotFound)
         );
-        assert!(modify(&mut region.tx, &scope, "x", None, None, None).is_err());
+        assert!(modify(&mut region.tx, &scope, "x", to_port(80)).is_err());
     }
 
     #[test]

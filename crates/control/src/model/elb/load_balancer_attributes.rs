@@ -121,7 +121,8 @@ fn bucket(name: &str) -> bool {
 
 /// "The prefix must not include AWSLogs"; and it must stay a path below the bucket.
 fn prefix(text: &str) -> bool {
-    text.is_empty() || (!text.contains("AWSLogs") && !text.ends_with('/') && bucket_paths::is_key(text))
+    text.is_empty()
+        || (!text.contains("AWSLogs") && !text.ends_with('/') && bucket_paths::is_key(text))
 }
 
 /// All changes or none.

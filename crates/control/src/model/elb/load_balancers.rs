@@ -98,7 +98,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewLoadBalancer) -> Result<LoadBa
     }
     new.ip_address_type.check(new.internal, &zone_subnets)?;
     let groups = subnets::security_groups(tx.snapshot(), scope, &vpc_id, &new.groups)?;
-    if tx.snapshot().load_balancers.in_scope(scope).count() >= limits::Limits::of(tx.config()).load_balancers {
+    if tx.snapshot().load_balancers.in_scope(scope).count()
+        >= limits::Limits::of(tx.config()).load_balancers
+    {
         return Err(Refusal::TooManyLoadBalancers);
     }
     let canonical_hosted_zone_id = zone_ids::of_region(&scope.region).ok_or_else(|| {
@@ -317,14 +319,20 @@ fn readdress(tx: &mut Tx, row: &mut LoadBalancer, kind: AddressType) -> Result<(
         group.is_some_and(|group| group.ip_address_type == "ipv6")
     };
     let used = usage::groups_of(tx.snapshot(), &row.scope, &row.arn);
-    if let Some(arn) = used.iter().find(|arn| six(arn)).filter(|_| !kind.has_ipv6()) {
+    if let Some(arn) = used
+        .iter()
+        .find(|arn| six(arn))
+        .filter(|_| !kind.has_ipv6())
+    {
         return Err(Refusal::InvalidConfigurationRequest(format!(
             "Target group '{arn}' with IP address type 'ipv6' needs a load balancer with IP address type 'dualstack'"
         )));
     }
     for zone in &row.zones {
-        let full = |refusal: crate::model::vpc::Refusal| Refusal::InvalidSubnet(refusal.to_string());
-        eni_addresses::set_service_ipv6(tx, &row.scope, &zone.eni_id, kind.has_ipv6()).map_err(full)?;
+        let full =
+            |refusal: crate::model::vpc::Refusal| Refusal::InvalidSubnet(refusal.to_string());
+        eni_addresses::set_service_ipv6(tx, &row.scope, &zone.eni_id, kind.has_ipv6())
+            .map_err(full)?;
         let eni = tx.snapshot().enis.get(&row.scope, &zone.eni_id);
         let has_public = eni.is_some_and(|eni| eni.auto_public_ip.is_some());
         let public = match (has_public, kind.has_public_ipv4(row.internal)) {

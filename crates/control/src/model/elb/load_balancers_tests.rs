@@ -262,12 +262,20 @@ fn dualstack_nodes_have_both_addresses_and_lose_them_again() {
         ..region.new_load_balancer("six")
     };
     let refused = create_from(&mut region, dualstack.clone());
-    assert!(matches!(refused, Err(Refusal::Validation(_))), "no IPv6 in the subnets");
+    assert!(
+        matches!(refused, Err(Refusal::Validation(_))),
+        "no IPv6 in the subnets"
+    );
     region.add_ipv6();
     let lb = create_from(&mut region, dualstack).unwrap();
     assert_eq!(lb.ip_address_type, "dualstack");
     let addresses = |region: &Region| {
-        let eni = region.tx.snapshot().enis.get(&scope, &lb.zones[0].eni_id).unwrap();
+        let eni = region
+            .tx
+            .snapshot()
+            .enis
+            .get(&scope, &lb.zones[0].eni_id)
+            .unwrap();
         (eni.ipv6_addresses.len(), eni.auto_public_ip.is_some())
     };
     assert_eq!(addresses(&region), (1, true));
@@ -281,10 +289,14 @@ fn dualstack_nodes_have_both_addresses_and_lose_them_again() {
         assert_eq!(row.ip_address_type, kind.as_str());
         assert_eq!(addresses(&region), expected, "{kind:?}");
     }
-    let group = region.target_group_with("six", |new| new.ip_address_type = Some("ipv6".to_owned()));
+    let group =
+        region.target_group_with("six", |new| new.ip_address_type = Some("ipv6".to_owned()));
     region.listener_to(&lb.arn, 80, &group.arn);
     let refused = set_ip_address_type(&mut region.tx, &scope, &lb.arn, AddressType::Ipv4);
-    assert!(matches!(refused, Err(Refusal::InvalidConfigurationRequest(_))));
+    assert!(matches!(
+        refused,
+        Err(Refusal::InvalidConfigurationRequest(_))
+    ));
     let internal = NewLoadBalancer {
         internal: true,
         ip_address_type: AddressType::DualstackWithoutPublicIpv4,

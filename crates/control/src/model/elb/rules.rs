@@ -1,7 +1,9 @@
 //! Rules of listeners (facts LST-2, LST-3). The default rule is no row: it stands in its listener.
 
 use super::arns::FoundRule;
-use super::{Refusal, actions, arns, authentication, conditions, invalid, limits, tags, transforms};
+use super::{
+    Refusal, actions, arns, authentication, conditions, invalid, limits, tags, transforms,
+};
 use crate::model::tx::Tx;
 use fogbank_types::elb::{Action, Condition, Listener, ListenerRule, LoadBalancer, Transform};
 use fogbank_types::{Scope, Snapshot, Tags};

@@ -70,12 +70,17 @@ fn check_together(group: &TargetGroup) -> Result<(), Refusal> {
     }
     check_application_cookie(group)?;
     let health = |part: &str, key: &'static str| {
-        let own = group.attributes.get(&format!("target_group_health.{part}.minimum_healthy_targets.{key}"));
+        let own = group.attributes.get(&format!(
+            "target_group_health.{part}.minimum_healthy_targets.{key}"
+        ));
         own.and_then(|value| value.parse::<u32>().ok())
     };
     // "The threshold for DNS failover must be greater than or equal to the threshold for routing failover."
     for key in ["count", "percentage"] {
-        let (dns, routing) = (health("dns_failover", key), health("unhealthy_state_routing", key));
+        let (dns, routing) = (
+            health("dns_failover", key),
+            health("unhealthy_state_routing", key),
+        );
         if dns.zip(routing).is_some_and(|(dns, routing)| dns < routing) {
             return refused(
                 "The DNS failover threshold must be greater than or equal to the routing failover threshold",
@@ -101,7 +106,9 @@ fn check_application_cookie(group: &TargetGroup) -> Result<(), Refusal> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     // AWSALB is the beginning of all names that are reserved: AWSALB, AWSALBAPP, AWSALBTG.
     if name.starts_with("AWSALB") || name.len() > 256 || !name.bytes().all(token) {
-        return Err(invalid(format!("Cookie name '{name}' is reserved or not valid")));
+        return Err(invalid(format!(
+            "Cookie name '{name}' is reserved or not valid"
+        )));
     }
     Ok(())
 }
@@ -166,23 +173,46 @@ mod tests {
             &[(slow, "30"), (algorithm, "least_outstanding_requests")][..],
             &[(slow, "29")],
             &[("load_balancing.algorithm.anomaly_mitigation", "on")],
-            &[("stickiness.enabled", "true"), ("load_balancing.cross_zone.enabled", "false")],
-            &[("stickiness.enabled", "true"), ("stickiness.type", "app_cookie")],
+            &[
+                ("stickiness.enabled", "true"),
+                ("load_balancing.cross_zone.enabled", "false"),
+            ],
+            &[
+                ("stickiness.enabled", "true"),
+                ("stickiness.type", "app_cookie"),
+            ],
             &[(cookie, "AWSALBTG")],
             &[(cookie, "a;b")],
             &[("stickiness.lb_cookie.duration_seconds", "604801")],
             &[
-                ("target_group_health.dns_failover.minimum_healthy_targets.count", "2"),
-                ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "3"),
+                (
+                    "target_group_health.dns_failover.minimum_healthy_targets.count",
+                    "2",
+                ),
+                (
+                    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
+                    "3",
+                ),
             ],
         ] {
             assert!(set(bad).is_err(), "{bad:?}");
         }
         for good in [
             &[(slow, "30")][..],
-            &[(slow, "0"), (algorithm, "weighted_random"), ("load_balancing.algorithm.anomaly_mitigation", "on")],
-            &[("stickiness.enabled", "true"), ("stickiness.type", "app_cookie"), (cookie, "SESSION")],
-            &[("target_group_health.dns_failover.minimum_healthy_targets.count", "off")],
+            &[
+                (slow, "0"),
+                (algorithm, "weighted_random"),
+                ("load_balancing.algorithm.anomaly_mitigation", "on"),
+            ],
+            &[
+                ("stickiness.enabled", "true"),
+                ("stickiness.type", "app_cookie"),
+                (cookie, "SESSION"),
+            ],
+            &[(
+                "target_group_health.dns_failover.minimum_healthy_targets.count",
+                "off",
+            )],
         ] {
             set(good).unwrap_or_else(|refusal| panic!("{good:?}: {refusal}"));
         }

@@ -75,7 +75,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewTargetGroup) -> Result<TargetG
     if let Some(existing) = named {
         return same_or_refused(existing, &row);
     }
-    if tx.snapshot().target_groups.in_scope(scope).count() >= limits::Limits::of(tx.config()).target_groups {
+    if tx.snapshot().target_groups.in_scope(scope).count()
+        >= limits::Limits::of(tx.config()).target_groups
+    {
         return Err(Refusal::TooManyTargetGroups);
     }
     tx.put(row.clone());
@@ -99,7 +101,9 @@ fn same_or_refused(existing: &TargetGroup, wanted: &TargetGroup) -> Result<Targe
 
 /// `HTTP1` where none is named. AWS takes an empty one for none; Terraform's provider sends it where none was configured.
 fn version(named: Option<&str>) -> &str {
-    named.filter(|version| !version.is_empty()).unwrap_or("HTTP1")
+    named
+        .filter(|version| !version.is_empty())
+        .unwrap_or("HTTP1")
 }
 
 /// Whether it is of a kind that this region has.
@@ -286,7 +290,11 @@ fn changed(
     if other.is_some() {
         return Err(invalid(format!(
             "The matcher must be {} for target groups with protocol version '{version}'",
-            if version == "GRPC" { "a gRPC code" } else { "an HTTP code" }
+            if version == "GRPC" {
+                "a gRPC code"
+            } else {
+                "an HTTP code"
+            }
         )));
     }
     if let Some(codes) = codes {
@@ -574,8 +582,14 @@ mod tests {
             new.health_check.protocol = Some("HTTPS".to_owned());
         });
         let check = &row.health_check;
-        assert_eq!((row.protocol.as_str(), check.protocol.as_str()), ("HTTPS", "HTTPS"));
-        assert_eq!((check.path.as_str(), check.matcher.as_str()), ("/AWS.ALB/healthcheck", "12"));
+        assert_eq!(
+            (row.protocol.as_str(), check.protocol.as_str()),
+            ("HTTPS", "HTTPS")
+        );
+        assert_eq!(
+            (check.path.as_str(), check.matcher.as_str()),
+            ("/AWS.ALB/healthcheck", "12")
+        );
         let codes = |grpc: Option<&str>, http: Option<&str>| {
             let change = HealthCheckChange {
                 grpc_codes: grpc.map(str::to_owned),
@@ -600,9 +614,17 @@ mod tests {
             ..new(&region, "six")
         };
         let refused = create(&mut region.tx, &scope, wanted.clone());
-        assert!(matches!(refused, Err(Refusal::InvalidConfigurationRequest(_))));
+        assert!(matches!(
+            refused,
+            Err(Refusal::InvalidConfigurationRequest(_))
+        ));
         region.add_ipv6();
-        assert_eq!(create(&mut region.tx, &scope, wanted).unwrap().ip_address_type, "ipv6");
+        assert_eq!(
+            create(&mut region.tx, &scope, wanted)
+                .unwrap()
+                .ip_address_type,
+            "ipv6"
+        );
     }
 
     #[test]

@@ -277,14 +277,24 @@ fn a_group_of_ipv6_takes_addresses_of_its_vpc() {
     let mut region = Region::new();
     let scope = region.scope.clone();
     region.add_ipv6();
-    let group = region.target_group_with("six", |new| new.ip_address_type = Some("ipv6".to_owned()));
+    let group =
+        region.target_group_with("six", |new| new.ip_address_type = Some("ipv6".to_owned()));
     let parse = |id: &str| NamedTarget::parse(&group, id, None, None);
     assert!(parse("10.0.0.9").is_err());
     let inside = parse("2001:db8:1:1::9").unwrap();
     register_named(&mut region.tx, &scope, &group.arn, &[inside]).unwrap();
-    assert_eq!(row(&region, &group.arn).targets[0].zone.as_deref(), Some("us-east-1b"));
+    assert_eq!(
+        row(&region, &group.arn).targets[0].zone.as_deref(),
+        Some("us-east-1b")
+    );
     for outside in ["2001:db8:2::9", "fd00::1", "2001:db8:1:ff::1"] {
-        let named = NamedTarget { zone: Some("all".to_owned()), ..parse(outside).unwrap() };
-        assert!(register_named(&mut region.tx, &scope, &group.arn, &[named]).is_err(), "{outside}");
+        let named = NamedTarget {
+            zone: Some("all".to_owned()),
+            ..parse(outside).unwrap()
+        };
+        assert!(
+            register_named(&mut region.tx, &scope, &group.arn, &[named]).is_err(),
+            "{outside}"
+        );
     }
 }

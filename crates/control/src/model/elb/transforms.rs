@@ -15,11 +15,14 @@ const PROGRAM_MAX_BYTES: usize = 1 << 20;
 pub fn check(transforms: &[Transform]) -> Result<(), Refusal> {
     for name in ["host-header-rewrite", "url-rewrite"] {
         if transforms.iter().filter(|t| kind(t) == name).count() > 1 {
-            return Err(invalid(format!("A rule can only have one '{name}' transform")));
+            return Err(invalid(format!(
+                "A rule can only have one '{name}' transform"
+            )));
         }
     }
     for transform in transforms {
-        let (Transform::HostHeaderRewrite { rewrites } | Transform::UrlRewrite { rewrites }) = transform;
+        let (Transform::HostHeaderRewrite { rewrites } | Transform::UrlRewrite { rewrites }) =
+            transform;
         // "Rewrites" is a list; one is what AWS's clients can give.
         if rewrites.len() != 1 {
             return Err(invalid(format!(
@@ -60,7 +63,9 @@ pub fn check_expression(text: &str, longest: usize) -> Result<(), Refusal> {
     let mut builder = regex::RegexBuilder::new(text);
     match builder.size_limit(PROGRAM_MAX_BYTES).build() {
         Ok(_) => Ok(()),
-        Err(_) => Err(invalid(format!("The regular expression '{text}' is not valid"))),
+        Err(_) => Err(invalid(format!(
+            "The regular expression '{text}' is not valid"
+        ))),
     }
 }
 

@@ -68,7 +68,9 @@ pub fn revocation_list(bytes: &[u8]) -> Result<(String, usize), Refusal> {
     let list = CertificateList::from_der(block.contents())
         .map_err(|_| list_refused("the list can't be read"))?;
     if WEAK.contains(&list.signature_algorithm.oid.to_string().as_str()) {
-        return Err(list_refused("the list has an unsupported signature algorithm"));
+        return Err(list_refused(
+            "the list has an unsupported signature algorithm",
+        ));
     }
     let entries = list.tbs_cert_list.revoked_certificates;
     Ok((text(&blocks), entries.map_or(0, |entries| entries.len())))
@@ -83,8 +85,8 @@ fn text(blocks: &[Pem]) -> String {
 pub(crate) mod tests {
     use super::*;
     use rcgen::{
-        BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyPair,
-        KeyUsagePurpose, RevokedCertParams, SerialNumber,
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+        KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
     };
 
     /// An authority as PEM, and a list of it that revokes so many.
@@ -121,9 +123,17 @@ pub(crate) mod tests {
         let (text, number) = bundle(two.as_bytes(), 25).unwrap();
         assert_eq!((number, count(&text)), (2, 2));
         assert!(!text.contains('#') && !text.contains('\r'));
-        for bad in [String::new(), "nonsense".to_owned(), list, authority.replacen("MII", "MIJ", 1)] {
+        for bad in [
+            String::new(),
+            "nonsense".to_owned(),
+            list,
+            authority.replacen("MII", "MIJ", 1),
+        ] {
             let refused = bundle(bad.as_bytes(), 25);
-            assert!(matches!(refused, Err(Refusal::InvalidCaCertificatesBundle(_))), "{bad}");
+            assert!(
+                matches!(refused, Err(Refusal::InvalidCaCertificatesBundle(_))),
+                "{bad}"
+            );
         }
         assert!(bundle(two.as_bytes(), 1).is_err());
     }
@@ -134,7 +144,10 @@ pub(crate) mod tests {
         assert_eq!(revocation_list(list.as_bytes()).unwrap().1, 3);
         for bad in [String::new(), authority, format!("{list}{list}")] {
             let refused = revocation_list(bad.as_bytes());
-            assert!(matches!(refused, Err(Refusal::InvalidRevocationContent(_))), "{bad}");
+            assert!(
+                matches!(refused, Err(Refusal::InvalidRevocationContent(_))),
+                "{bad}"
+            );
         }
     }
 }

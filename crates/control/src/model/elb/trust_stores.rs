@@ -23,8 +23,11 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewTrustStore) -> Result<TrustSto
     check_name(&new.name)?;
     tags::check(&new.tags, &new.name)?;
     let limits = Limits::of(tx.config());
-    let mut others = tx.snapshot().trust_stores.in_scope(scope);
-    if others.any(|store| store.name == new.name) {
+    let named = |tx: &Tx| {
+        let mut all = tx.snapshot().trust_stores.in_scope(scope);
+        all.any(|store| store.name == new.name)
+    };
+    if named(tx) {
         return Err(Refusal::DuplicateTrustStoreName(new.name));
     }
     if tx.snapshot().trust_stores.in_scope(scope).count() >= limits.trust_stores {
@@ -98,7 +101,9 @@ pub fn add_revocations(
     row.revocations.extend(added.iter().cloned());
     let limits = Limits::of(tx.config());
     let entries = usize::try_from(revoked_entries(&row)).unwrap_or(usize::MAX);
-    if row.revocations.len() > limits.lists_per_trust_store || entries > limits.revoked_per_trust_store {
+    if row.revocations.len() > limits.lists_per_trust_store
+        || entries > limits.revoked_per_trust_store
+    {
         return Err(Refusal::TooManyTrustStoreRevocationEntries(row.arn));
     }
     tx.put(row);
@@ -126,7 +131,8 @@ pub fn remove_revocations(
 
 pub fn find_revocation(row: &TrustStore, id: i64) -> Result<&Revocation, Refusal> {
     let mut all = row.revocations.iter();
-    all.find(|own| own.id == id).ok_or(Refusal::RevocationIdNotFound(id))
+    all.find(|own| own.id == id)
+        .ok_or(Refusal::RevocationIdNotFound(id))
 }
 
 /// Over all its lists.
@@ -183,7 +189,10 @@ mod tests {
         let again = create(&mut region.tx, &scope, new("a-b1", &bundle));
         assert!(matches!(again, Err(Refusal::DuplicateTrustStoreName(_))));
         for bad in ["", "-a", "a-", "a--b", "a_b", &"a".repeat(33)] {
-            assert!(create(&mut region.tx, &scope, new(bad, &bundle)).is_err(), "{bad}");
+            assert!(
+                create(&mut region.tx, &scope, new(bad, &bundle)).is_err(),
+                "{bad}"
+            );
         }
         for n in 0..19 {
             create(&mut region.tx, &scope, new(&format!("s{n}"), &bundle)).unwrap();
@@ -197,7 +206,9 @@ mod tests {
         let mut region = Region::new();
         let scope = region.scope.clone();
         let (bundle, list) = authority(2);
-        let arn = create(&mut region.tx, &scope, new("clients", &bundle)).unwrap().arn;
+        let arn = create(&mut region.tx, &scope, new("clients", &bundle))
+            .unwrap()
+            .arn;
         let file = list.into_bytes();
         let add = |tx: &mut Tx, files: &[Vec<u8>]| add_revocations(tx, &scope, &arn, files);
         let ids: Vec<_> = add(&mut region.tx, &[file.clone(), file.clone()])
@@ -233,7 +244,10 @@ mod tests {
         let shared = |resource: &str| {
             delete_shared_association(region.tx.snapshot(), &scope, &arn, resource).unwrap_err()
         };
-        assert_eq!(shared(&lb.arn), Refusal::DeleteAssociationSameAccount(arn.clone()));
+        assert_eq!(
+            shared(&lb.arn),
+            Refusal::DeleteAssociationSameAccount(arn.clone())
+        );
         assert_eq!(shared("other"), Refusal::AssociationNotFound(arn.clone()));
         super::super::load_balancers::delete(&mut region.tx, &scope, &lb.arn).unwrap();
         delete(&mut region.tx, &scope, &arn).unwrap();
