@@ -22,6 +22,7 @@ use super::request::Facts;
 use super::response::{BadResponse, HEAD_MAX_BYTES, Response, read_response};
 use super::rewrite::{Delivery, write_response, write_switch};
 use super::stream::{ClientStream, TargetStream};
+use super::table::Version;
 use super::target::{Group, Target};
 use super::tether::Tether;
 use super::timer::Timer;
@@ -54,6 +55,10 @@ enum Outcome {
 pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Facts) -> Flow {
     let worker = connection.entered.worker.clone();
     connection.log.grouped(group);
+    // Its targets speak HTTP/2 to clients that do (fact TGT-14).
+    if group.version() != Version::Http1 {
+        return connection.fail(464, &facts, facts.body.is_done()).await;
+    }
     if facts.expects_continue && !facts.body.is_done() && connection.inbox.is_empty() {
         let head = std::mem::take(&mut connection.out);
         connection

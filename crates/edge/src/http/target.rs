@@ -13,9 +13,10 @@ use tokio::sync::Notify;
 
 use super::clock::Dice;
 use super::counters::GroupCounters;
+use super::h2::Pool;
 use super::lock;
 use super::stream::TargetStream;
-use super::table::{self, Algorithm, HealthCheck};
+use super::table::{self, Algorithm, HealthCheck, Version};
 use super::tether::{Slab, Tether};
 
 /// Kept-alive connections a target may have lying idle.
@@ -28,6 +29,7 @@ pub struct Group {
     turn: AtomicU64,
     /// Its targets are spoken to by TLS.
     is_tls: AtomicBool,
+    version: Mutex<Version>,
     /// Too few targets are healthy, and all are used.
     fails_open: AtomicBool,
     pub counters: GroupCounters,
@@ -57,6 +59,8 @@ pub struct Target {
     pub changed: Notify,
     record: Mutex<Record>,
     idle: Mutex<Vec<Idle>>,
+    /// Of protocol version HTTP2 and GRPC.
+    pub http2: Pool,
     under_way: Mutex<Slab<Arc<Tether>>>,
 }
 
@@ -103,6 +107,7 @@ impl Group {
             state: Mutex::new(state),
             turn: AtomicU64::new(0),
             is_tls: AtomicBool::new(false),
+            version: Mutex::new(Version::Http1),
             fails_open: AtomicBool::new(false),
             counters: GroupCounters::default(),
         }
@@ -112,6 +117,7 @@ impl Group {
     pub fn apply(&self, table: &table::TargetGroup, zone: &str) -> Vec<Arc<Target>> {
         let is_tls = table.protocol == table::Protocol::Https;
         self.is_tls.store(is_tls, Ordering::Relaxed);
+        *lock(&self.version) = table.version;
         let mut state = lock(&self.state);
         let check_changed = *state.check != table.health_check;
         state.algorithm = table.algorithm;
@@ -151,6 +157,11 @@ impl Group {
             target.retire();
         }
         self.fails_open.store(state.refresh(), Ordering::Relaxed);
+    }
+
+    /// What its targets speak.
+    pub fn version(&self) -> Version {
+        *lock(&self.version)
     }
 
     pub fn is_tls(&self) -> bool {
@@ -249,6 +260,7 @@ impl Target {
             changed: Notify::new(),
             record: Mutex::new(Record::initial()),
             idle: Mutex::new(Vec::new()),
+            http2: Pool::default(),
             under_way: Mutex::new(Slab::default()),
         }
     }
@@ -259,6 +271,7 @@ impl Target {
         let was_draining = self.draining.swap(row.draining, Ordering::Relaxed);
         if row.draining {
             lock(&self.idle).clear();
+            self.http2.clear();
         } else if was_draining {
             // Registered again while it was draining: it starts anew (fact TGT-9).
             *lock(&self.record) = Record::initial();
@@ -272,6 +285,7 @@ impl Target {
         self.gone.store(true, Ordering::Relaxed);
         self.changed.notify_one();
         lock(&self.idle).clear();
+        self.http2.clear();
     }
 
     /// Deregistered, and its delay is over.
@@ -353,6 +367,7 @@ impl Target {
 
     /// Closes connections that lay idle too long, or that the target has closed.
     pub fn sweep(&self, idle_timeout: Duration) {
+        self.http2.sweep(idle_timeout);
         lock(&self.idle)
             .retain_mut(|idle| idle.since.elapsed() < idle_timeout && idle.stream.is_quiet());
     }

@@ -5,6 +5,7 @@ mod bed;
 mod errors;
 mod forwarding;
 mod h2;
+mod h2_targets;
 mod health;
 mod logs;
 mod pki;

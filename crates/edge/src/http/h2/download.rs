@@ -41,10 +41,6 @@ impl Download {
         }
     }
 
-    pub fn has_begun(&self) -> bool {
-        !matches!(self.state, State::Waiting(_))
-    }
-
     /// Ready when the client has no use for the answer any more.
     pub fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.state {

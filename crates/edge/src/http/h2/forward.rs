@@ -44,6 +44,10 @@ pub enum Outcome {
     ClientLeft,
     /// In the midst of the response.
     Broken,
+    /// The same, as the client is to be told.
+    Torn(Reason),
+    /// The target has not looked at it.
+    Refused,
 }
 
 impl From<ClientLeft> for Outcome {
@@ -139,7 +143,9 @@ impl Exchange<'_> {
     pub async fn conclude(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Complete { .. } => {}
-            Outcome::Unanswered | Outcome::BadResponse | Outcome::Cut => self.fail(502).await,
+            Outcome::Unanswered | Outcome::BadResponse | Outcome::Cut | Outcome::Refused => {
+                self.fail(502).await;
+            }
             Outcome::TargetSlow => self.fail(504).await,
             Outcome::ClientSlow => self.fail(408).await,
             Outcome::ClientLeft => self.client_left(),
@@ -148,6 +154,7 @@ impl Exchange<'_> {
                 self.download.reset(Reason::CANCEL);
             }
             Outcome::Broken => self.download.reset(Reason::INTERNAL_ERROR),
+            Outcome::Torn(reason) => self.download.reset(reason),
         }
     }
 }

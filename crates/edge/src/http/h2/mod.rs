@@ -10,13 +10,17 @@
 //! "Protocol versions" and "Listeners", ELB guide; facts HTTP-1, HTTP-3 and TGT-14. Extended CONNECT (RFC 8441) is
 //! not offered: AWS upgrades to WebSocket over HTTP/1.1 only.
 
+pub mod client;
 mod cork;
 mod download;
 mod forward;
 mod head;
 mod meter;
+mod relay;
 mod session;
 mod stream;
 mod upload;
+mod upstream;
 
 pub use session::serve;
+pub use upstream::Pool;

@@ -15,13 +15,14 @@ use super::super::decision::{Deciding, Verdict};
 use super::super::log::{Kind, LogRecord};
 use super::super::request::{Facts, Refusal};
 use super::super::response::{Response, read_response};
+use super::super::table::Version;
 use super::super::tether::Tether;
 use super::super::timer::Timer;
 use super::super::worker::{Routes, Worker};
 use super::download::{ClientLeft, Download};
-use super::forward;
 use super::head::{self, Manner};
 use super::session::{Session, Stream};
+use super::{forward, relay};
 
 /// A stream's request with its answer to come.
 pub struct Exchange<'s> {
@@ -100,7 +101,13 @@ pub async fn run(
     match verdict {
         Verdict::Forward { group, facts } => {
             exchange.facts = facts;
-            forward::forward(&mut exchange, &group, out).await;
+            match group.version() {
+                // Fact TGT-14.
+                Version::Http1 if manner.is_grpc => exchange.fail(464).await,
+                Version::Grpc if !manner.is_post => exchange.fail(464).await,
+                Version::Http1 => forward::forward(&mut exchange, &group, out).await,
+                Version::Http2 | Version::Grpc => relay::relay(&mut exchange, &group, out).await,
+            }
         }
         Verdict::Answer { status, facts } => {
             exchange.facts = facts;
