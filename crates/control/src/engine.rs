@@ -4,7 +4,9 @@
 //! them on the condition that none of the rows it replaces were changed meanwhile; if they were, it computes anew.
 //! Writers of this process go one after the other; hosts write their status rows at the same time through the socket.
 
+use crate::metrics;
 use crate::model::tx::{Changed, Tx};
+use fogbank_store::series::SeriesStore;
 use fogbank_store::{Compare, Op, Store, StoreError, Txn, TxnOutcome};
 use fogbank_types::{RegionConfig, Revision, Snapshot, Timestamp};
 use std::collections::BTreeMap;
@@ -70,6 +72,7 @@ pub struct Engine {
     writer: Mutex<Seeds>,
     clock_ms: AtomicI64,
     unbuilt: Mutex<BTreeMap<String, u64>>,
+    metrics: SeriesStore,
 }
 
 /// Draws the seed of each transaction.
@@ -100,6 +103,10 @@ impl Engine {
         config: RegionConfig,
     ) -> Result<Arc<Self>, StoreError> {
         let (snapshots, _) = watch::channel(Snapshot::default());
+        let metrics = metrics::open(&config).map_err(|error| StoreError::Unavailable {
+            path: config.data_dir.clone(),
+            reason: error.to_string(),
+        })?;
         let engine = Arc::new(Self {
             store: store.clone(),
             config: Arc::new(config),
@@ -111,6 +118,7 @@ impl Engine {
             }),
             clock_ms: AtomicI64::new(0),
             unbuilt: Mutex::new(BTreeMap::new()),
+            metrics,
         });
         let revision = engine.load().await?;
         tokio::spawn(follow(engine.clone(), revision));
@@ -132,6 +140,11 @@ impl Engine {
 
     pub fn config(&self) -> &RegionConfig {
         &self.config
+    }
+
+    /// What metrics are kept in, apart from the rows.
+    pub fn metrics(&self) -> &SeriesStore {
+        &self.metrics
     }
 
     /// The newest rows. Copying is O(1).
@@ -234,6 +247,9 @@ impl Engine {
     /// Empties the region: every row but those that hosts hold under a lease. Blocks.
     pub fn reset(&self) -> Result<(), CommitError> {
         let seeds = self.lock_writer();
+        if let Err(error) = self.metrics.clear() {
+            tracing::error!(%error, "the metrics could not be forgotten");
+        }
         let keys: Vec<_> = self
             .snapshot()
             .keys()

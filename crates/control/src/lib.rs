@@ -8,6 +8,7 @@ pub mod api;
 pub mod buckets;
 pub mod engine;
 mod issuance;
+pub mod metrics;
 pub mod model;
 pub mod reconcile;
 pub mod registry;

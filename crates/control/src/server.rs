@@ -86,13 +86,20 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
     });
     let mut store_server = tokio::spawn(socket.run());
     let mut reconcilers = tokio::spawn(driver::run(engine.clone()));
-    let mut issuer = tokio::spawn(issuance::run(engine));
+    let mut issuer = tokio::spawn(issuance::run(engine.clone()));
+    let mut metrics = tokio::spawn(crate::metrics::run(engine.clone()));
     tokio::select! {
         () = accept(listener, shared) => {}
         _ = &mut store_server => tracing::error!("the store's socket closed"),
         _ = &mut reconcilers => tracing::error!("the reconcilers ended"),
         _ = &mut issuer => tracing::error!("certificates are no longer issued"),
+        _ = &mut metrics => tracing::error!("the metrics are no longer kept"),
         _ = terminate.recv() => {}
+    }
+    // Nothing that was answered is lost by a restart.
+    let synced = tokio::task::spawn_blocking(move || engine.metrics().sync()).await;
+    if let Ok(Err(error)) = synced {
+        tracing::error!(%error, "the last metrics cannot be put on the disk");
     }
     Ok(())
 }

@@ -3,12 +3,14 @@
 use crate::engine::Engine;
 use crate::model::vpc::default_vpc;
 use crate::model::{Refused, Tx};
+use fogbank_store::series::SeriesStore;
 use fogbank_types::{RegionConfig, Scope, Snapshot, Timestamp};
 use fogbank_wire::{Service, ServiceError, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 pub mod acm;
+pub mod cloudwatch;
 pub mod ec2;
 pub mod ecr;
 pub mod ecs;
@@ -53,6 +55,11 @@ impl Context {
 
     pub fn now(&self) -> Timestamp {
         self.engine.now()
+    }
+
+    /// What metrics are kept in.
+    pub fn metrics(&self) -> &SeriesStore {
+        self.engine.metrics()
     }
 
     pub fn config(&self) -> &RegionConfig {
@@ -170,6 +177,7 @@ impl Handlers {
     pub fn all() -> Self {
         let services = [
             acm::handlers(),
+            cloudwatch::handlers(),
             ec2::handlers(),
             ecr::handlers(),
             ecs::handlers(),

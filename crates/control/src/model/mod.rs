@@ -1,6 +1,7 @@
 //! AWS's rules, pure: `(&mut Tx, &Scope, command) -> row | Refusal`. No clock, randomness, store or wire here.
 
 pub mod acm;
+pub mod cloudwatch;
 pub mod ecr;
 pub mod ecs;
 pub mod elb;

@@ -21,7 +21,7 @@ pub fn decode(bytes: &[u8]) -> Option<StatisticSet> {
         .iter()
         .map(|chunk| f64::from_le_bytes(*chunk))
         .collect();
-    let whole = rest.is_empty() && words.len() >= FIXED_WORDS && words.len() % 2 == 0;
+    let whole = rest.is_empty() && words.len() >= FIXED_WORDS && words.len().is_multiple_of(2);
     whole.then(|| StatisticSet {
         count: words[0],
         sum: words[1],

@@ -1,0 +1,90 @@
+//! CloudWatch: shapes to commands, series and rows to shapes.
+
+mod data;
+mod listing;
+mod queries;
+mod statistics;
+
+use super::{ApiError, Context};
+use crate::metrics::queries::QueryError;
+use crate::model::cloudwatch::Refusal;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fogbank_store::series::SeriesError;
+use fogbank_types::Tags;
+use fogbank_wire::cloudwatch as wire;
+
+super::handlers! {
+    Cloudwatch:
+    write PutMetricData => data::put,
+    write GetMetricData => queries::get,
+    write GetMetricStatistics => statistics::get,
+    write ListMetrics => listing::list,
+}
+
+impl From<SeriesError> for ApiError {
+    fn from(error: SeriesError) -> Self {
+        tracing::error!(%error, "metrics cannot be kept or read");
+        match error {
+            SeriesError::TooMany => ApiError::new("LimitExceeded", error.to_string()),
+            _ => ApiError::new("InternalServiceError", "The metrics cannot be reached.")
+                .with_status(500),
+        }
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Refused(refusal) => refusal.into(),
+            QueryError::Series(error) => error.into(),
+        }
+    }
+}
+
+fn pairs(dimensions: Option<Vec<wire::Dimension>>) -> Vec<(String, String)> {
+    let dimensions = dimensions.unwrap_or_default();
+    dimensions.into_iter().map(|d| (d.name, d.value)).collect()
+}
+
+fn shapes(dimensions: &[(String, String)]) -> Vec<wire::Dimension> {
+    let shape = |(name, value): &(String, String)| wire::Dimension {
+        name: name.clone(),
+        value: value.clone(),
+    };
+    dimensions.iter().map(shape).collect()
+}
+
+fn tags_of(tags: Option<Vec<wire::Tag>>) -> Tags {
+    let tags = tags.unwrap_or_default();
+    tags.into_iter().map(|tag| (tag.key, tag.value)).collect()
+}
+
+/// What a token of ours says: how many items came before.
+fn offset(token: Option<&str>) -> Option<usize> {
+    let Some(token) = token else {
+        return Some(0);
+    };
+    let bytes = STANDARD.decode(token).ok()?;
+    std::str::from_utf8(&bytes)
+        .ok()?
+        .strip_prefix("after ")?
+        .parse()
+        .ok()
+}
+
+fn token(offset: usize) -> String {
+    STANDARD.encode(format!("after {offset}"))
+}
+
+/// One page of a list, and the token of the next.
+fn page<T>(
+    items: Vec<T>,
+    next_token: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<T>, Option<String>), Refusal> {
+    let start = offset(next_token).ok_or(Refusal::Token)?;
+    let end = start.saturating_add(limit);
+    let next = (end < items.len()).then(|| token(end));
+    Ok((items.into_iter().skip(start).take(limit).collect(), next))
+}
