@@ -92,9 +92,14 @@ pub fn host_device(config: &RegionConfig) -> String {
     format!("fog-{}", config.instance)
 }
 
-/// The firewall table in the host's namespace, only with `--internet host`.
-pub fn host_table(config: &RegionConfig) -> String {
-    format!("fogbank-{}", config.instance)
+/// The firewall tables in the host's namespace, only with `--internet host`: of either family its
+/// guard and its translation.
+pub fn host_tables(config: &RegionConfig) -> [[String; 2]; 2] {
+    let name = |front: &str| format!("{front}-{}", config.instance);
+    [
+        [name("fogbank"), name("fogbank-nat")],
+        [name("fogbank6"), name("fogbank6-nat")],
+    ]
 }
 
 /// The pool's last four addresses are the link between host and edge: the edge has the second of

@@ -83,6 +83,7 @@ fn namespace(whole: &mut Namespace, before: &Namespace, after: &Namespace) {
         &after.connections,
     );
     set(&mut whole.untracked, &before.untracked, &after.untracked);
+    set(&mut whole.tracked, &before.tracked, &after.tracked);
     for name in before.tables.keys() {
         if !after.tables.contains_key(name) {
             whole.tables.remove(name);

@@ -67,10 +67,12 @@ pub enum Work {
         table: String,
         operations: Vec<NftOp>,
     },
-    /// Forget connections: all of these addresses, and those that traffic let through untracked opened.
+    /// Forget connections: all of these addresses, and those that traffic let through untracked
+    /// opened, but for connections of addresses that are always tracked.
     Flush {
         addresses: BTreeSet<IpAddr>,
         untracked: BTreeSet<Untracked>,
+        tracked: BTreeSet<IpAddr>,
     },
 }
 
@@ -286,6 +288,7 @@ fn compare(
         let work = Work::Flush {
             addresses,
             untracked,
+            tracked: old.tracked.union(&new.tracked).copied().collect(),
         };
         phases.push(Phase::Forget, place, work);
     }

@@ -61,6 +61,8 @@ pub struct Namespace {
     /// Connections of what is here and no longer in the next program are judged anew at once, each
     /// packet of their first direction as if it opened one.
     pub untracked: BTreeSet<Untracked>,
+    /// Whose connections are tracked whatever else is said of them (fact SG-12).
+    pub tracked: BTreeSet<IpAddr>,
 }
 
 /// New connections of an interface's address that a rule for everyone allows.

@@ -433,12 +433,15 @@ impl<'a> Region<'a> {
             "192.168.0.0/16",
             "198.18.0.0/15",
             "224.0.0.0/3",
+            // All but global unicast; then what is for tests and for documentation.
+            "::/3",
+            "4000::/2",
+            "8000::/1",
+            "2001:2::/48",
+            "2001:db8::/32",
         ];
-        // The host lends the region its IPv4 address; it has no IPv6 network to lend.
-        if self.config.internet == InternetAccess::None
-            || packet.destination.is_ipv6()
-            || in_any(&never, packet.destination)
-        {
+        // The host lends the region its own addresses.
+        if self.config.internet == InternetAccess::None || in_any(&never, packet.destination) {
             return Err("not routed on the internet");
         }
         Ok((Endpoint::Outside, packet.source))

@@ -300,6 +300,35 @@ fn a_narrow_way_back_or_a_tracking_gateway_keeps_track() {
 }
 
 #[test]
+fn what_goes_to_an_interface_endpoint_is_tracked_in_its_vpc_and_in_peers() {
+    let mut region = Region::default();
+    let [near, far, other] = [0, 1, 2].map(|n| region.vpc(&format!("10.{n}.0.0/16")));
+    region.peering(&near, &far);
+    let mut expected = Vec::new();
+    for (n, vpc) in [&near, &far, &other].into_iter().enumerate() {
+        let subnet = region.subnet(vpc, &format!("10.{n}.1.0/24"));
+        let group = open(&mut region, vpc);
+        region.eni(&subnet, 10, &[&group]);
+        let (_, eni) = region.interface_endpoint(
+            vpc,
+            "com.amazonaws.us-east-1.logs",
+            (&subnet, 20),
+            &[&group],
+        );
+        expected.push(IpAddr::from(eni.private_ip));
+    }
+    let program = program(&region);
+    for (vpc, tracked) in [
+        (&near, &expected[..2]),
+        (&far, &expected[..2]),
+        (&other, &expected[2..]),
+    ] {
+        let found: Vec<IpAddr> = router(&program, vpc).tracked.iter().copied().collect();
+        assert_eq!(found, tracked);
+    }
+}
+
+#[test]
 fn a_failed_zone_is_dark_both_ways_and_a_slow_one_late() {
     let mut region = Region::default();
     let vpc = region.vpc("10.0.0.0/16");

@@ -9,6 +9,7 @@ mod sandbox;
 
 use fogbank_net::apply::teardown;
 use fogbank_net::{Applier, Compiler, compile, eni_namespace};
+use fogbank_types::ec2::{RouteTarget, RulePeer};
 use fogbank_types::*;
 use live::*;
 use region::*;
@@ -264,6 +265,87 @@ fn the_pool_never_leaves_by_a_real_device() {
             "the host is not served up"
         );
         drop(live);
+    });
+}
+
+#[test]
+fn the_pools_ipv6_leaves_the_host_translated_or_not_at_all() {
+    sandbox(|| {
+        // A world that would answer the pool itself.
+        run("ip", &["netns", "add", "world"]);
+        run(
+            "ip",
+            &[
+                "link", "add", "eth0", "type", "veth", "peer", "name", "w", "netns", "world",
+            ],
+        );
+        run(
+            "ip",
+            &["addr", "add", "3fff:1::2/64", "dev", "eth0", "nodad"],
+        );
+        run("ip", &["link", "set", "eth0", "up"]);
+        for command in [
+            "addr add 3fff:1::1/64 dev w nodad",
+            "link set w up",
+            "link set lo up",
+            "addr add 3fff::53/128 dev lo nodad",
+            "addr add 2001:db8:77::1/128 dev lo nodad",
+            "route add 2001:2::/48 via 3fff:1::2",
+        ] {
+            let words: Vec<&str> = command.split(' ').collect();
+            run("ip", &[&["-n", "world"], &words[..]].concat());
+        }
+        run("ip", &["route", "add", "default", "via", "3fff:1::1"]);
+        let forwarding = "/proc/sys/net/ipv6/conf/all/forwarding";
+        std::fs::write(forwarding, "1").unwrap();
+        let (world, documented) = (addr("3fff::53"), addr("2001:db8:77::1"));
+        serve_tcp(std::path::Path::new("/run/netns/world"), 53);
+        for address in [world, documented] {
+            assert!(Connection::open(&From::Host, address, 53, PATIENCE).is_some());
+        }
+        let mut region = Region::default();
+        let mut vpc = region.vpc("10.0.0.0/16");
+        region.add_block(&mut vpc, "2001:2:0:100::/56");
+        let mut subnet = region.subnet(&vpc, "10.0.1.0/24");
+        region.add_v6(&mut subnet, "2001:2:0:101::/64");
+        let gateway = RouteTarget::InternetGateway(region.gateway(&vpc));
+        region.routes(&vpc, &subnet, &[("::/0", gateway)]);
+        let out = (true, Traffic::All, RulePeer::Ipv6(Ipv6Cidr::ANY));
+        let group = region.group(&vpc, vec![out]);
+        let mut eni = region.eni(&subnet, 10, &[&group]);
+        region.address_v6(&mut eni, &subnet, 10);
+        let mut config = config("test");
+        let run_dir = tempfile::tempdir().unwrap();
+        config.run_dir = run_dir.path().to_owned();
+        let closed = Live::start_with(config.clone(), region);
+        let task = closed.at(&eni);
+        let is_kept_out = |to| Connection::open(&task, to, 53, SILENCE).is_none();
+        assert!(is_kept_out(world), "no internet");
+        config.internet = InternetAccess::Host;
+        let region = closed.region;
+        drop(closed.applier);
+        let live = Live::start_with(config.clone(), region);
+        let open = Connection::open(&task, world, 53, PATIENCE).unwrap();
+        assert_eq!(open.seen_as, addr("3fff:1::2"), "masqueraded");
+        assert!(is_kept_out(documented), "nobody's address");
+        // A kernel without translation of IPv6.
+        let mut program = compile(&live.region.snapshot, &config);
+        let [_, [_, translation]] = fogbank_net::names::host_tables(&config);
+        program.host.tables.remove(&translation).unwrap();
+        live.applier.reconcile_blocking(program).unwrap();
+        assert!(is_kept_out(world), "not by its own address");
+        // A host that is no router is not made one.
+        live.applier
+            .reconcile_blocking(compile(&live.region.snapshot, &config))
+            .unwrap();
+        assert!(!is_kept_out(world));
+        std::fs::write(forwarding, "0").unwrap();
+        assert!(is_kept_out(world));
+        live.apply();
+        assert_eq!(std::fs::read_to_string(forwarding).unwrap().trim(), "0");
+        drop(live);
+        teardown(&config).unwrap();
+        assert!(!run("nft", &["list", "ruleset"]).contains("fogbank"));
     });
 }
 

@@ -7,6 +7,7 @@ mod pair;
 mod region;
 mod sandbox;
 
+use fogbank_net::apply::netlink::Socket;
 use fogbank_net::apply::{conntrack, in_namespace, nflog};
 use fogbank_net::names;
 use fogbank_net::program::{Direction, Family, Range, Set, Untracked};
@@ -15,7 +16,7 @@ use pair::*;
 use sandbox::*;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
 #[test]
@@ -68,6 +69,35 @@ fn connections_let_through_untracked_end_with_their_rule_and_others_stay() {
             ports.clear();
             net.apply();
             assert!(ends_soon(&mut open));
+        }
+    });
+}
+
+#[test]
+fn connections_of_an_endpoint_are_not_judged_anew() {
+    sandbox(|| {
+        let _net = Net::start();
+        let [a, b] = ends();
+        serve_tcp(&path(&b), 80);
+        let router = names::namespace_path(ROUTER);
+        let socket = in_namespace(&router, || Socket::open(libc::NETLINK_NETFILTER));
+        let mut socket = socket.unwrap().unwrap();
+        for family in BOTH {
+            let to = of(family, &b);
+            let _open = Connection::open(&at(&a), to, 80, PATIENCE).unwrap();
+            let out = Untracked {
+                address: of(family, &a),
+                direction: Direction::Out,
+                protocol: 6,
+                ports: range(80, 80),
+            };
+            let mut changed = |tracked: &[IpAddr]| {
+                let tracked = tracked.iter().copied().collect();
+                let untracked = [out].into();
+                conntrack::flush(&mut socket, &BTreeSet::new(), &untracked, &tracked).unwrap()
+            };
+            assert_eq!(changed(&[to]), 0, "{family:?}");
+            assert_eq!(changed(&[]), 1, "{family:?}");
         }
     });
 }

@@ -32,6 +32,9 @@ pub fn all(config: &RegionConfig) -> Vec<Guarantee> {
     all.push(cgroups());
     all.push(overlay());
     all.push(internet(config));
+    if config.internet == InternetAccess::Host {
+        all.push(internet_v6());
+    }
     all.push(Guarantee {
         given: true,
         fatal: false,
@@ -96,5 +99,58 @@ fn internet(config: &RegionConfig) -> Guarantee {
         given: true,
         fatal: false,
         text,
+    }
+}
+
+/// IPv6 leaves by a host that is a router of it already. It is not made one: with forwarding on, Linux no longer
+/// takes its own default route from its router's advice, and the host would lose its own IPv6.
+fn internet_v6() -> Guarantee {
+    let forwards = std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding");
+    let routes = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    let lacks = match forwards.as_deref().map(str::trim) {
+        Ok("0") => Some("this host does not forward IPv6 (net.ipv6.conf.all.forwarding is 0)"),
+        Ok(_) if !has_default_v6(&routes) => Some("this host has no default route of IPv6"),
+        Ok(_) => None,
+        Err(_) => Some("this kernel has no IPv6"),
+    };
+    Guarantee {
+        given: lacks.is_none(),
+        fatal: false,
+        text: match lacks {
+            None => "internet over IPv6: through this host, masqueraded".to_owned(),
+            Some(why) => format!("internet over IPv6: none; {why}"),
+        },
+    }
+}
+
+/// Whether a table of routes, as the kernel prints it, leads somewhere by default.
+fn has_default_v6(routes: &str) -> bool {
+    const REJECT: u32 = 0x200;
+    routes.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [to, length, .., flags, device] = fields.as_slice() else {
+            return false;
+        };
+        let rejects = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & REJECT != 0);
+        *length == "00" && to.bytes().all(|digit| digit == b'0') && *device != "lo" && !rejects
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_route_of_ipv6_is_told_from_the_kernels_own() {
+        let zeros = "0".repeat(32);
+        let line = |length: &str, flags: &str, device: &str| {
+            format!(
+                "{zeros} {length} {zeros} 00 {zeros} 00000400 00000001 00000000 {flags} {device}"
+            )
+        };
+        assert!(!has_default_v6(&line("00", "00200200", "lo")));
+        assert!(!has_default_v6(&line("03", "00000003", "eth0")));
+        let both = [line("00", "00200200", "lo"), line("00", "00000003", "eth0")];
+        assert!(has_default_v6(&both.join("\n")));
     }
 }

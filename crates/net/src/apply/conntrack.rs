@@ -312,11 +312,13 @@ fn tcp_state(bytes: &[u8]) -> Option<TcpState> {
 /// Forgets every connection that has one of the addresses at either end, in either direction. Those
 /// that the untracked traffic opened stay, marked: from now on the firewall judges each packet of
 /// their first direction as if it opened one. (If they were forgotten, the next answer would open
-/// the connection anew, the other way round.) Gives how many there were.
+/// the connection anew, the other way round.) But those with an end in `tracked` stay as they are.
+/// Gives how many were changed.
 pub fn flush(
     socket: &mut Socket,
     addresses: &BTreeSet<IpAddr>,
     untracked: &BTreeSet<Untracked>,
+    tracked: &BTreeSet<IpAddr>,
 ) -> io::Result<usize> {
     let mut by_address: BTreeMap<IpAddr, Vec<&Untracked>> = BTreeMap::new();
     for entry in untracked {
@@ -329,7 +331,7 @@ pub fn flush(
         };
         if has_end_in(&connection, addresses) {
             changes.push(change(DELETE, entry));
-        } else if was_untracked(&connection, &by_address) {
+        } else if was_untracked(&connection, &by_address) && !has_end_in(&connection, tracked) {
             let mut m = change(UPDATE, entry);
             m.be32(MARK, JUDGED_ANEW);
             changes.push(m);

@@ -169,9 +169,10 @@ impl Executor {
             Work::Flush {
                 addresses,
                 untracked,
+                tracked,
             } => plain(
                 "forget connections",
-                self.flush(place, addresses, untracked),
+                self.flush(place, addresses, untracked, tracked),
             ),
         }
     }
@@ -338,10 +339,11 @@ impl Executor {
         place: &Place,
         addresses: &BTreeSet<IpAddr>,
         untracked: &BTreeSet<Untracked>,
+        tracked: &BTreeSet<IpAddr>,
     ) -> io::Result<()> {
         let namespace = self.handle(place)?.file.try_clone()?;
         self.forgetter
-            .forget(place, namespace, addresses, untracked)
+            .forget(place, namespace, addresses, untracked, tracked)
     }
 
     /// Waits until the connections of earlier owners of these addresses are forgotten.
@@ -353,7 +355,8 @@ impl Executor {
         for address in addresses {
             if let Err(error) = self.forgetter.wait(place, address) {
                 // It stays so until that is done.
-                self.flush(place, &BTreeSet::from([address]), &BTreeSet::new())?;
+                let none = (BTreeSet::new(), BTreeSet::new());
+                self.flush(place, &BTreeSet::from([address]), &none.0, &none.1)?;
                 return Err(error);
             }
         }
@@ -541,10 +544,19 @@ impl Executor {
     }
 
     /// Removes a firewall table if it is there.
-    pub(crate) fn remove_table(&mut self, place: &Place, table: &str) -> io::Result<()> {
+    pub(crate) fn remove_table(
+        &mut self,
+        place: &Place,
+        family: Family,
+        table: &str,
+    ) -> io::Result<()> {
+        // Where IPv6 was switched off since, its table may still be there.
+        if family == Family::V6 && !self.ipv6 {
+            return Ok(());
+        }
         let socket = self.socket(place, libc::NETLINK_NETFILTER)?;
         let operations = [NftOp::AddTable, NftOp::DeleteTable];
-        nft::transact(socket, Family::V4, table, &operations).map_err(io::Error::other)
+        nft::transact(socket, family, table, &operations).map_err(io::Error::other)
     }
 
     /// Link and routes on the host's side: first the route, then the link, the blackhole last.

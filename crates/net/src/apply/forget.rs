@@ -20,6 +20,7 @@ use std::sync::mpsc;
 struct Wanted {
     addresses: BTreeSet<IpAddr>,
     untracked: BTreeSet<Untracked>,
+    tracked: BTreeSet<IpAddr>,
     tell: Vec<mpsc::Sender<io::Result<()>>>,
 }
 
@@ -59,6 +60,7 @@ impl Forgetter {
         namespace: File,
         addresses: &BTreeSet<IpAddr>,
         untracked: &BTreeSet<Untracked>,
+        tracked: &BTreeSet<IpAddr>,
     ) -> io::Result<()> {
         self.pending
             .retain(|pending| !matches!(pending.done.try_recv(), Ok(Ok(()))));
@@ -66,6 +68,7 @@ impl Forgetter {
         let wanted = Wanted {
             addresses: addresses.clone(),
             untracked: untracked.clone(),
+            tracked: tracked.clone(),
             tell: vec![tell],
         };
         self.pending.push(Pending {
@@ -125,6 +128,7 @@ impl Worker {
                         let all = wanted.entry(place).or_insert((file, Wanted::default()));
                         all.1.addresses.extend(more.addresses);
                         all.1.untracked.extend(more.untracked);
+                        all.1.tracked.extend(more.tracked);
                         all.1.tell.extend(more.tell);
                     }
                     Order::Close(Some(place)) => {
@@ -165,6 +169,12 @@ impl Worker {
         if namespace::get_in(settings, "nf_conntrack_count").is_ok_and(|count| count == "0") {
             return Ok(());
         }
-        conntrack::flush(socket, &wanted.addresses, &wanted.untracked).map(|_| ())
+        let Wanted {
+            addresses,
+            untracked,
+            tracked,
+            ..
+        } = wanted;
+        conntrack::flush(socket, addresses, untracked, tracked).map(|_| ())
     }
 }

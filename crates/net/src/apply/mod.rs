@@ -26,7 +26,7 @@ use crate::compile::Change;
 use crate::names;
 use crate::patch::Patch;
 use crate::plan::{Place, Step, plan};
-use crate::program::{Alarm, Program, Role};
+use crate::program::{Alarm, Family, Program, Role};
 use execute::{Executor, Failed};
 use fogbank_types::{IpCidr, Ipv4Cidr, RegionConfig};
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,7 +217,7 @@ impl Worker {
             self.stale = self.everything()?;
             self.fresh = false;
             if program.host.tables.is_empty() {
-                remove_host_table(&mut self.executor, &self.config)?;
+                remove_host_tables(&mut self.executor, &self.config)?;
             }
         }
         self.keep_routers(&program);
@@ -392,10 +392,16 @@ fn without_idle_timeouts(program: &Program) -> Option<Alarm> {
     })
 }
 
-fn remove_host_table(executor: &mut Executor, config: &RegionConfig) -> Result<(), ApplyError> {
-    executor
-        .remove_table(&Place::Host, &names::host_table(config))
-        .map_err(failed("remove the host's firewall table"))
+fn remove_host_tables(executor: &mut Executor, config: &RegionConfig) -> Result<(), ApplyError> {
+    let families = [Family::V4, Family::V6];
+    for (family, tables) in families.into_iter().zip(names::host_tables(config)) {
+        for table in tables {
+            executor
+                .remove_table(&Place::Host, family, &table)
+                .map_err(failed(format!("remove the host's firewall table {table}")))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes everything of this instance, by exact name: namespaces with all that is in them, the
@@ -414,7 +420,7 @@ pub fn teardown(config: &RegionConfig) -> Result<(), ApplyError> {
                 for name in all {
                     namespace::forget(&name).map_err(failed(format!("remove namespace {name}")))?;
                 }
-                remove_host_table(&mut executor, &config)
+                remove_host_tables(&mut executor, &config)
             })
             .join()
             .unwrap_or(Err(ApplyError::Gone))

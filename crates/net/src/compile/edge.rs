@@ -4,8 +4,9 @@
 //! its VPC, everything else of the pools a blackhole. AWS's services have their addresses on its
 //! loopback; `fogbank services` listens there. The host reaches it through one veth; nothing of the
 //! pools, of a VPC or of a link can reach a real interface, because the host has a blackhole for
-//! the pools under the route to us. IPv6 never leaves the host: it would have to be a router of it
-//! for all its interfaces.
+//! the pools under the route to us. With `--internet host` both families leave by the host, which
+//! puts its own address in the place of theirs. IPv6 does so only where the host is a router of it
+//! already: to be one it would have to give up what it learns from its own router's advice.
 
 use super::firewall::{accept, base, device, drop_action, drop_rest, service};
 use super::{Region, claim, endpoint, routable};
@@ -14,9 +15,9 @@ use crate::program::{
     Action, Address, Direction, End, Family, Hook, MAIN, Match, Namespace, Peer, Program, Role,
     Route, RouteKey, Rule, Set, Table, Veth,
 };
-use fogbank_types::{InternetAccess, IpCidr, Ipv4Cidr, RegionConfig};
+use fogbank_types::{InternetAccess, IpCidr, RegionConfig};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Loses against every other route to the pool.
 pub(crate) const POOL_BLACKHOLE_METRIC: u32 = 2_000_000_000;
@@ -36,6 +37,16 @@ const NEVER_OUTSIDE: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(198, 18, 0, 0), 15),
     (Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
+
+/// The same of IPv6: all but global unicast, and of that what is for documentation and tests.
+const GLOBAL_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+const NEVER_OUTSIDE_V6: &[(Ipv6Addr, u8)] = &[
+    (Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0), 48),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+];
+
+/// After the translation of sources.
+const LEAVING: i32 = 150;
 
 /// One family's part of the link between host and edge.
 struct Link {
@@ -220,44 +231,67 @@ fn host(config: &RegionConfig) -> Namespace {
     if config.internet == InternetAccess::Host {
         host.sysctls
             .insert("ipv4/ip_forward".to_owned(), "1".to_owned());
-        host.tables.insert(
-            names::host_table(config),
-            host_table(config.public_cidr, &device),
-        );
+        for (link, [guard, nat]) in links(config).iter().zip(names::host_tables(config)) {
+            host.tables.insert(guard, host_guard(link, &device));
+            host.tables.insert(nat, host_translation(link, &device));
+        }
     }
     host
 }
 
-/// With `--internet host` the host routes and masquerades for tasks, and guards itself against them.
-fn host_table(pool: Ipv4Cidr, host_device: &str) -> Table {
-    let mut table = Table::new(Family::V4);
+fn leaving(host_device: &str) -> Match {
+    Match::Device {
+        direction: Direction::Out,
+        name: host_device.to_owned(),
+        equal: false,
+    }
+}
+
+fn from_pool(link: &Link) -> Match {
+    Match::Block {
+        end: End::Source,
+        block: link.pool,
+        inside: true,
+    }
+}
+
+/// With `--internet host` the host routes for tasks, and guards itself against them.
+fn host_guard(link: &Link, host_device: &str) -> Table {
+    let mut table = Table::new(link.family);
     let guard = |direction| {
         vec![
             Rule::new([Match::Established], accept()),
             Rule::new([device(direction, host_device)], drop_action()),
         ]
     };
-    let away = Match::Device {
+    // What was not translated, because the kernel attributes it to no connection or knows no
+    // translation at all, stays here.
+    let on_the_loopback = Match::Device {
         direction: Direction::Out,
-        name: host_device.to_owned(),
+        name: "lo".to_owned(),
         equal: false,
     };
-    let ours = Match::Block {
-        end: End::Source,
-        block: pool.into(),
-        inside: true,
-    };
-    let masquerade = Rule::new([ours, away], Action::Masquerade);
+    let untranslated = [from_pool(link), leaving(host_device), on_the_loopback];
+    let untranslated = Rule::new(untranslated, drop_action());
     for (name, chain) in [
         ("input", base(Hook::Input, -10, guard(Direction::In))),
         ("forward", base(Hook::Forward, -10, guard(Direction::Out))),
         (
-            "postrouting",
-            super::firewall::nat(Hook::Postrouting, vec![masquerade]),
+            "leaving",
+            base(Hook::Postrouting, LEAVING, vec![untranslated]),
         ),
     ] {
         table.chains.insert(name.to_owned(), chain);
     }
+    table
+}
+
+/// Apart from the guard, which must stand even where the kernel refuses this.
+fn host_translation(link: &Link, host_device: &str) -> Table {
+    let mut table = Table::new(link.family);
+    let masquerade = Rule::new([from_pool(link), leaving(host_device)], Action::Masquerade);
+    let chain = super::firewall::nat(Hook::Postrouting, vec![masquerade]);
+    table.chains.insert("postrouting".to_owned(), chain);
     table
 }
 
@@ -308,20 +342,30 @@ fn base_namespace(config: &RegionConfig) -> Namespace {
 
 /// What is beyond the region.
 fn outside(edge: &mut Namespace, config: &RegionConfig, link: &Link) {
-    let leaves = link.family == Family::V4 && config.internet == InternetAccess::Host;
-    if !leaves {
-        edge.routes
-            .insert(main(link.family.any(), 0), Route::Blackhole);
+    edge.routes
+        .insert(main(link.family.any(), 0), Route::Blackhole);
+    if config.internet != InternetAccess::Host {
         return;
     }
-    for (base, length) in NEVER_OUTSIDE {
-        let block = IpCidr::containing((*base).into(), *length).expect("lengths are below 32");
-        if block != link.pool {
-            edge.routes.insert(main(block, 0), Route::Blackhole);
+    let block =
+        |base, length| IpCidr::containing(base, length).expect("lengths are below the family's");
+    let (world, never): (IpCidr, Vec<IpCidr>) = match link.family {
+        Family::V4 => {
+            let never = NEVER_OUTSIDE.iter();
+            let never = never.map(|(base, length)| block((*base).into(), *length));
+            (link.family.any(), never.collect())
         }
+        Family::V6 => {
+            let never = NEVER_OUTSIDE_V6.iter();
+            let never = never.map(|(base, length)| block((*base).into(), *length));
+            (block(GLOBAL_V6.0.into(), GLOBAL_V6.1), never.collect())
+        }
+    };
+    for block in never.into_iter().filter(|block| *block != link.pool) {
+        edge.routes.insert(main(block, 0), Route::Blackhole);
     }
-    let default = via(link.host, names::UPLINK_DEVICE);
-    edge.routes.insert(main(link.family.any(), 0), default);
+    let to_host = via(link.host, names::UPLINK_DEVICE);
+    edge.routes.insert(main(world, 0), to_host);
 }
 
 fn uplink(direction: Direction, equal: bool) -> Match {
@@ -356,7 +400,7 @@ fn table(config: &RegionConfig, link: &Link) -> Table {
             accept(),
         ),
     ];
-    if link.family == Family::V4 && config.internet == InternetAccess::Host {
+    if config.internet == InternetAccess::Host {
         let not_the_host = Match::Block {
             end: End::Destination,
             block: link.pool,

@@ -4,16 +4,18 @@
 //!
 //! TCP or UDP that a rule for everyone allows, while another for everyone allows all ports the
 //! other way round. The kernel tracks it all the same; what is told here is only whose connections
-//! the applier must have judged anew when the rule goes, which cuts them at once. Connections through a NAT gateway, an egress-only gateway or PrivateLink are
-//! always tracked; where a subnet leads to such a gateway, connections that its interfaces open
-//! are taken for tracked, whatever their way.
+//! the applier must have judged anew when the rule goes, which cuts them at once. Connections
+//! through a NAT gateway, an egress-only gateway or PrivateLink are always tracked;
+//! where a subnet leads to such a gateway, connections that its interfaces open are taken for
+//! tracked, whatever their way. PrivateLink's are told by the addresses of interface
+//! endpoints, here and in peers.
 
 use super::Region;
 use super::groups::{join, peer_blocks};
 use super::routes;
 use crate::program::{Direction, Family, Namespace, Range, Untracked};
 use fogbank_types::Traffic;
-use fogbank_types::ec2::{Eni, EniOwner, RouteTarget, SecurityGroup};
+use fogbank_types::ec2::{Eni, EniOwner, RouteTarget, SecurityGroup, VpcEndpointKind};
 use std::collections::BTreeMap;
 
 /// What a group's rules for everyone open.
@@ -79,6 +81,26 @@ pub(super) fn add<'a>(
                 });
                 router.untracked.extend(entries);
             }
+        }
+    }
+}
+
+/// The addresses of interface endpoints that the VPC's interfaces can reach. Of all, also in an
+/// update: who cuts connections must know each.
+pub(super) fn add_endpoints(router: &mut Namespace, region: &Region<'_>) {
+    let peers = region.peers.iter().map(|peer| peer.vpc);
+    for vpc in peers.chain([region.vpc]) {
+        let endpoints = region.snapshot.vpc_endpoints.in_scope(&vpc.scope);
+        for endpoint in endpoints.filter(|endpoint| endpoint.vpc_id == vpc.vpc_id) {
+            let VpcEndpointKind::Interface { eni_ids, .. } = &endpoint.kind else {
+                continue;
+            };
+            let enis = eni_ids
+                .iter()
+                .filter_map(|id| region.snapshot.enis.get(&vpc.scope, id));
+            router
+                .tracked
+                .extend(enis.flat_map(|eni| eni.all_addresses()));
         }
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn add(program: &mut Program, region: &Region<'_>) {
     super::gateway::link(&mut router, region);
     super::endpoint::link(&mut router, region);
     super::peering::link(&mut router, region);
+    super::untracked::add_endpoints(&mut router, region);
     let mut known = Known::default();
     for eni in &region.local {
         link(&mut router, region, eni);
