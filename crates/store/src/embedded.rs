@@ -5,7 +5,9 @@
 //! transaction that failed has changed neither the rows in memory nor, once the file can be written again, the file.
 //! Why redb, and what a commit costs: `docs/decisions/0002-store-redb.md`.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -30,6 +32,9 @@ const FORMAT: u64 = 1;
 /// write to the disk, and must not make them come back.
 const CEILING_KEY: &str = "revision_ceiling";
 const CEILING_STEP: u64 = 1 << 20;
+
+/// Mode of the file: rows hold private keys.
+const OWNERS_ONLY: u32 = 0o600;
 
 /// The rows are all in memory: redb's own cache serves commits alone.
 const CACHE_BYTES: usize = 2 << 20;
@@ -61,6 +66,9 @@ impl Embedded {
         if !path.exists() {
             create(path)?;
         }
+        // One that an earlier version made may be open to others.
+        std::fs::set_permissions(path, Permissions::from_mode(OWNERS_ONLY))
+            .map_err(|source| StoreError::io("protect", path, source))?;
         Self::open_with(path, Box::new(open_file), limits)
     }
 
@@ -196,6 +204,13 @@ fn create(path: &Path) -> Result<()> {
 }
 
 fn initialise(path: &Path) -> std::result::Result<(), redb::Error> {
+    // Its owner's alone from its first byte.
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(OWNERS_ONLY)
+        .open(path)
+        .map_err(redb::StorageError::Io)?;
     let database = builder().create(path)?;
     let transaction = database.begin_write()?;
     transaction.open_table(ROWS)?;

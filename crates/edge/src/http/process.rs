@@ -1,8 +1,10 @@
 //! `fogbank alb`: the process around a `Worker`. Started by the node agent inside the ENI's network
 //! namespace; ends on SIGTERM, after the requests under way.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -237,10 +239,24 @@ impl Keeper {
         let beside = self.path.with_extension("new");
         let written = serde_json::to_vec(table)
             .map_err(io::Error::from)
-            .and_then(|bytes| std::fs::write(&beside, bytes))
+            .and_then(|bytes| write_private(&beside, &bytes))
             .and_then(|()| std::fs::rename(&beside, &self.path));
         if let Err(error) = written {
             tracing::warn!(%error, path = %self.path.display(), "cannot keep the table");
         }
     }
+}
+
+/// A table holds private keys: whoever the folder is open to, the file is its owner's alone.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)
 }

@@ -430,3 +430,16 @@ fn check_crashed(rows: &BTreeMap<String, Vec<u8>>, answered: &HashMap<usize, u64
         }
     }
 }
+
+#[test]
+fn the_file_is_its_owners_alone() {
+    let folder = folder();
+    let path = folder.path().join("store.redb");
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    drop(Embedded::open(&path).unwrap());
+    assert_eq!(mode(), 0o600);
+    // As an earlier version made it.
+    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    drop(Embedded::open(&path).unwrap());
+    assert_eq!(mode(), 0o600);
+}
