@@ -160,6 +160,8 @@ impl Region {
         self.tx.update::<acm::Certificate>(&scope, &arn, |row| {
             row.status = acm::CertificateStatus::Issued;
             row.material = Some(acm::CertificateMaterial {
+                key_usages: Vec::new(),
+                extended_key_usages: Vec::new(),
                 certificate: String::new(),
                 chain: None,
                 private_key: String::new(),
@@ -177,6 +179,8 @@ impl Region {
     pub fn pending_certificate(&mut self, name: &str) -> String {
         let arn = self.scope.arn("acm", &format!("certificate/{name}"));
         let row = acm::Certificate {
+            exported_at: None,
+            renewal: None,
             scope: self.scope.clone(),
             arn: arn.clone(),
             domain_name: format!("{name}.example.com"),
