@@ -116,6 +116,7 @@ async fn main() -> Result<(), Error> {
         quotas: Default::default(),
         internet: InternetAccess::None,
         speed: 1.0,
+        metrics: None,
         ephemeral: true,
     };
     Ok(fogbank_edge::dns::serve(config, store).await?)

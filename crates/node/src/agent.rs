@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::balancers::{self, Balancers};
 use crate::flow_logs::FlowLogs;
 use crate::ledger::{Ledger, LedgerError};
+use crate::meters::Meters;
 use crate::oci::{LayerError, LayerStore, Limits};
 use crate::reach::{self, Ask};
 use crate::report::Reporter;
@@ -155,6 +156,8 @@ impl Agent {
         let config = Arc::new(config);
         let applier = Applier::start(&config)?;
         let reporter = Reporter::start(Arc::clone(&store));
+        let meters = Meters::new();
+        meters.start(&config, reporter.clone());
         let layers = LayerStore::open(&config.data_dir, Limits::default())?;
         layers.sweep()?;
         let (failed, network) = watch::channel(Vec::new());
@@ -171,7 +174,7 @@ impl Agent {
             asker,
         };
         Ok(Self {
-            balancers: Balancers::new(Arc::clone(&config), store),
+            balancers: Balancers::new(Arc::clone(&config), store, meters),
             tasks: Tasks::new(Arc::new(host)),
             flow_logs: FlowLogs::new(Arc::clone(&config)),
             compiler: Compiler::new(RegionConfig::clone(&config)),

@@ -24,7 +24,9 @@ use fogbank_types::{EniId, RegionConfig, Row, Snapshot};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
+use crate::meters::Meters;
 use crate::pid_file::{Living, PidFile, started_with};
 
 /// A process that was just started needs this long to open its socket, and is asked this often.
@@ -32,6 +34,10 @@ const CONNECT_RETRY: Duration = Duration::from_millis(2);
 const CONNECT_ATTEMPTS: u32 = 1000;
 /// Pause before a process is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
+/// A process is asked this often whether it still serves, and replaced when it left so many questions open: it is
+/// stopped or hangs.
+const PING: Duration = Duration::from_secs(2);
+const PINGS_UNANSWERED_MAX: u32 = 5;
 /// How long a process may drain when its interface is gone.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -47,6 +53,8 @@ pub enum BalancerError {
     },
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    #[error("the load balancer process of {eni} does not answer")]
+    Stuck { eni: EniId },
 }
 
 /// See the module.
@@ -55,6 +63,7 @@ pub struct Balancers {
     /// `region.json`, which the processes read too.
     config_path: PathBuf,
     store: Arc<dyn Store>,
+    meters: Meters,
     keepers: HashMap<EniId, Keeper>,
 }
 
@@ -65,12 +74,13 @@ struct Keeper {
 }
 
 impl Balancers {
-    pub fn new(config: Arc<RegionConfig>, store: Arc<dyn Store>) -> Self {
+    pub fn new(config: Arc<RegionConfig>, store: Arc<dyn Store>, meters: Meters) -> Self {
         let config_path = config.run_dir.join("region.json");
         Self {
             config,
             config_path,
             store,
+            meters,
             keepers: HashMap::new(),
         }
     }
@@ -96,6 +106,7 @@ impl Balancers {
             .cloned()
             .collect();
         for id in gone {
+            self.meters.gone(&id);
             if let Some(keeper) = self.keepers.remove(&id) {
                 match snapshot.zone_fault(&keeper.eni.zone) {
                     // It runs on, but nobody hears of it: the keeper ends with its tables.
@@ -129,6 +140,7 @@ impl Balancers {
             config: self.config.clone(),
             config_path: self.config_path.clone(),
             store: self.store.clone(),
+            meters: self.meters.clone(),
             eni: eni.clone(),
             child: None,
         };
@@ -339,6 +351,7 @@ struct One {
     config: Arc<RegionConfig>,
     config_path: PathBuf,
     store: Arc<dyn Store>,
+    meters: Meters,
     eni: Arc<Eni>,
     /// If this agent started it: to be reaped.
     child: Option<Child>,
@@ -358,6 +371,9 @@ impl One {
             };
             if let Err(error) = served {
                 tracing::warn!(eni = %self.eni.eni_id, %error, "a load balancer process is away");
+                if matches!(error, BalancerError::Stuck { .. }) {
+                    self.kill().await;
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(RESTART_PAUSE) => {}
@@ -366,22 +382,91 @@ impl One {
         }
     }
 
-    /// Returns when the process leaves or cannot be reached.
+    /// Returns when the process leaves, cannot be reached, or does not answer.
     async fn serve(&self, tables: &mut watch::Receiver<Table>) -> Result<(), BalancerError> {
         let mut node = self.connect().await?;
-        let table = tables.borrow_and_update().clone();
-        node.push(&table).await?;
+        let (mut asked, mut stored) = (self.meters.asked(), self.meters.stored());
+        let (mut period, mut unanswered) = (*asked.borrow(), 0);
+        let mut pings = tokio::time::interval(PING);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.push(&mut node, tables).await?;
         loop {
             tokio::select! {
                 changed = tables.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    let table = tables.borrow_and_update().clone();
-                    node.push(&table).await?;
+                    self.push(&mut node, tables).await?;
                 }
-                event = node.next_event() => self.write_down(event?).await,
+                event = node.next_event() => {
+                    unanswered = 0;
+                    self.take(event?, period).await;
+                }
+                Ok(()) = asked.changed() => {
+                    period = *asked.borrow_and_update();
+                    node.ask_report().await?;
+                }
+                Ok(()) = stored.changed() => {
+                    let period = *stored.borrow_and_update();
+                    if self.meters.has_report(&self.eni.eni_id, period) {
+                        node.reported().await?;
+                    }
+                }
+                _ = pings.tick() => {
+                    if unanswered == PINGS_UNANSWERED_MAX {
+                        return Err(BalancerError::Stuck { eni: self.eni.eni_id.clone() });
+                    }
+                    unanswered += 1;
+                    node.ask_counts().await?;
+                }
             }
+        }
+    }
+
+    async fn push(
+        &self,
+        node: &mut Node,
+        tables: &mut watch::Receiver<Table>,
+    ) -> Result<(), BalancerError> {
+        let table = tables.borrow_and_update().clone();
+        self.meters
+            .serves(&self.eni.eni_id, &self.eni.scope, &table);
+        // A process that is stopped takes nothing in; the socket's buffer is smaller than a table may be.
+        match tokio::time::timeout(PING * PINGS_UNANSWERED_MAX, node.push(&table)).await {
+            Ok(pushed) => Ok(pushed?),
+            Err(_) => Err(BalancerError::Stuck {
+                eni: self.eni.eni_id.clone(),
+            }),
+        }
+    }
+
+    async fn take(&self, event: Event, period: u64) {
+        let eni = &self.eni.eni_id;
+        match event {
+            Event::Counts(total) => self.meters.heard_counts(eni, *total),
+            Event::Report(unreported) => self.meters.heard_report(eni, period, *unreported),
+            event => {
+                if let Event::Health(groups) = &event {
+                    self.meters.heard_health(eni, groups);
+                }
+                self.write_down(event).await;
+            }
+        }
+    }
+
+    /// A process that does not answer can't be asked to end.
+    async fn kill(&self) {
+        if let Some(living) = living(&self.config, self.eni.eni_id.as_str()).await {
+            if let Err(error) = living.kill() {
+                tracing::error!(eni = %self.eni.eni_id, %error, "a load balancer process that hangs cannot be ended");
+            }
+            let gone = async {
+                while living.is_alive() {
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                }
+            };
+            // The next look starts another.
+            let _ = tokio::time::timeout(STOP_PATIENCE, gone).await;
         }
     }
 
@@ -531,6 +616,7 @@ mod tests {
             quotas: Default::default(),
             internet: fogbank_types::InternetAccess::None,
             speed: 1.0,
+            metrics: None,
             ephemeral: true,
         };
         std::fs::create_dir(folder(&config)).unwrap();

@@ -7,6 +7,7 @@ mod agent;
 pub mod balancers;
 mod flow_logs;
 pub mod ledger;
+mod meters;
 pub mod oci;
 pub mod pid_file;
 mod reach;

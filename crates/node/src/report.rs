@@ -23,6 +23,8 @@ enum Said {
     /// A row's key and its bytes, and who wants to know when it is stored.
     Row(String, Arc<[u8]>, Option<oneshot::Sender<()>>),
     Host(HostStatus),
+    /// The same as `Row`, under the host's lease.
+    Leased(String, Arc<[u8]>, oneshot::Sender<()>),
 }
 
 /// The handle that everyone shares.
@@ -53,6 +55,15 @@ impl Reporter {
         let _ = heard.await;
     }
 
+    /// Puts a row that is gone when the host is; waits until it is stored.
+    pub async fn put_leased<T: Row>(&self, row: &T) {
+        let (stored, heard) = oneshot::channel();
+        let _ = self
+            .queue
+            .send(Said::Leased(row.key(), encode(row), stored));
+        let _ = heard.await;
+    }
+
     /// Puts the host's own row, under its lease: also an unchanged one, which may have died with an earlier lease.
     pub fn host(&self, status: HostStatus) {
         let _ = self.queue.send(Said::Host(status));
@@ -70,6 +81,7 @@ async fn write(store: Arc<dyn Store>, mut said: mpsc::UnboundedReceiver<Said>) {
     let mut host: Option<HostStatus> = None;
     while let Some(first) = said.recv().await {
         let mut rows: BTreeMap<String, Arc<[u8]>> = BTreeMap::new();
+        let mut leased: BTreeMap<String, Arc<[u8]>> = BTreeMap::new();
         let mut waiting = Vec::new();
         let mut host_changed = false;
         let mut next = Some(first);
@@ -78,6 +90,10 @@ async fn write(store: Arc<dyn Store>, mut said: mpsc::UnboundedReceiver<Said>) {
                 Said::Row(key, value, stored) => {
                     rows.insert(key, value);
                     waiting.extend(stored);
+                }
+                Said::Leased(key, value, stored) => {
+                    leased.insert(key, value);
+                    waiting.push(stored);
                 }
                 Said::Host(status) => {
                     host_changed = true;
@@ -92,6 +108,11 @@ async fn write(store: Arc<dyn Store>, mut said: mpsc::UnboundedReceiver<Said>) {
             .into_iter()
             .map(|(key, value)| Op::put(key, value))
             .collect();
+        if !leased.is_empty() {
+            let lease = held(&store, &mut lease).await;
+            let leased = leased.into_iter();
+            ops.extend(leased.map(|(key, value)| Op::put_leased(key, value, lease)));
+        }
         if let Some(status) = host.as_ref().filter(|_| host_changed) {
             let lease = held(&store, &mut lease).await;
             ops.push(Op::put_leased(status.key(), encode(status), lease));

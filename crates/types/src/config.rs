@@ -45,6 +45,9 @@ pub struct RegionConfig {
     pub internet: InternetAccess,
     /// AWS's durations are divided by this (1 = real length).
     pub speed: f64,
+    /// Where the node serves `/metrics` for Prometheus, on loopback; `None`: nowhere.
+    #[serde(default)]
+    pub metrics: Option<SocketAddr>,
     /// State is kept in memory only and `POST /_fogbank/reset` is served.
     pub ephemeral: bool,
 }

@@ -198,6 +198,7 @@ pub fn test_config() -> RegionConfig {
         quotas: std::collections::BTreeMap::new(),
         internet: fogbank_types::InternetAccess::None,
         speed: 1.0,
+        metrics: None,
         ephemeral: true,
     }
 }

@@ -16,6 +16,7 @@ use super::body::Body;
 use super::buffer::Buffer;
 use super::clock::unix_time_s;
 use super::decision::{Deciding, Verdict};
+use super::desync::{self, Treatment, treatment};
 use super::exchange;
 use super::log::{ConnectionRecord, Kind, LogRecord, Place};
 use super::pump::read;
@@ -153,6 +154,12 @@ impl Connection {
 
     /// Phases admit, match rule, act.
     async fn next_request(&mut self) -> Verdict {
+        let verdict = self.await_request().await;
+        self.entered.tether.set_idle_since(0);
+        verdict
+    }
+
+    async fn await_request(&mut self) -> Verdict {
         self.routes = self.entered.worker.routes();
         let idle_timeout = self.routes.idle_timeout();
         self.timer.set(idle_timeout);
@@ -164,6 +171,10 @@ impl Connection {
         }
         loop {
             let before = self.inbox.filled().len();
+            if before == 0 {
+                let age_ms = self.entered.worker.age_ms();
+                self.entered.tether.set_idle_since(age_ms);
+            }
             match self.read_more().await {
                 Poll::Ready(0) => return Verdict::Close,
                 // Waiting for a request: nobody is told. In the midst of one: 408 (fact HTTP-3).
@@ -248,6 +259,21 @@ impl Connection {
         let read = read_request(inbox.filled(), |request| {
             let mut facts = request.facts.clone();
             facts.keep_alive &= may_go_on;
+            if let Some(reason) = facts.noncompliance {
+                entered.worker.counters.desync_noncompliant.add(1);
+                log.classified(Some(reason));
+                match treatment(attributes.desync_mode, Some(reason)) {
+                    Treatment::Allow => {}
+                    Treatment::AllowAndClose => facts.keep_alive = false,
+                    Treatment::Refuse => {
+                        log.opened(request, &routes.dns_name, *port);
+                        return Verdict::Refuse(Refusal {
+                            status: 400,
+                            reason: "not compliant",
+                        });
+                    }
+                }
+            }
             let deciding = Deciding {
                 worker: &entered.worker,
                 routes,
@@ -277,11 +303,18 @@ impl Connection {
     async fn refuse(&mut self, refusal: Refusal) -> Flow {
         let counters = &self.entered.worker.counters;
         counters.requests.add(1);
+        let noncompliance = desync::reason_of(&refusal);
+        if noncompliance.is_some() {
+            counters.desync_noncompliant.add(1);
+        }
         if refusal.status == 400 {
             counters.desync_refused.add(1);
         }
         tracing::debug!(peer = %self.peer, status = refusal.status, reason = refusal.reason, "request refused");
         self.log.unread(&self.routes.dns_name, self.port);
+        if noncompliance.is_some() {
+            self.log.classified(noncompliance);
+        }
         self.log.received(self.inbox.filled().len() as u64);
         let unread = Facts::of_refused();
         self.fail(refusal.status, &unread, false).await;

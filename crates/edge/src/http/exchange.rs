@@ -16,7 +16,7 @@ use super::body::Body;
 use super::buffer::{Buffer, Buffers};
 use super::connect::connect;
 use super::connection::{Connection, Flow};
-use super::log::LogRecord;
+use super::log::{Classification, LogRecord};
 use super::pump::{Pump, PumpError, read};
 use super::request::Facts;
 use super::response::{BadResponse, HEAD_MAX_BYTES, Response, read_response};
@@ -186,7 +186,11 @@ async fn conclude(
             close,
             request_done,
         } => {
-            if reuse {
+            // What a target makes of an ambiguous request shows on no other (decision 0016).
+            let is_plain = facts
+                .noncompliance
+                .is_none_or(|reason| reason.classification() == Classification::Acceptable);
+            if reuse && is_plain {
                 target.give_back(upstream);
             }
             match (close, request_done) {

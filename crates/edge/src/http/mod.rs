@@ -17,8 +17,11 @@ mod connection;
 mod control;
 mod counters;
 mod decision;
+mod desync;
 mod entrance;
 mod exchange;
+#[cfg(test)]
+mod fuzz;
 mod h2;
 mod health;
 mod histogram;

@@ -9,6 +9,8 @@ use std::mem::MaybeUninit;
 use httparse::Header;
 
 use super::body::Body;
+use super::desync::{is_suspicious, worse};
+use super::log::Reason;
 
 const REQUEST_LINE_MAX_BYTES: usize = 16 * 1024;
 const HEADER_MAX_BYTES: usize = 16 * 1024;
@@ -71,6 +73,8 @@ pub struct Facts {
     pub is_idempotent: bool,
     pub expects_continue: bool,
     pub is_upgrade: bool,
+    /// How far it is from RFC 7230; None: it complies.
+    pub noncompliance: Option<Reason>,
 }
 
 impl Facts {
@@ -85,6 +89,7 @@ impl Facts {
             is_idempotent: true,
             expects_continue: false,
             is_upgrade: false,
+            noncompliance: None,
         }
     }
 
@@ -167,7 +172,21 @@ fn read_with<'h, 'b>(
         }
         Err(httparse::Error::TooManyHeaders) => Err(ReadError::TooManyHeaders),
         Err(httparse::Error::Version) => Err(ReadError::Refused(version_refusal(bytes))),
-        Err(_) => Err(ReadError::Refused(bad("request does not parse"))),
+        Err(httparse::Error::Token) => Err(ReadError::Refused(token_refusal(bytes))),
+        Err(_) => Err(ReadError::Refused(bad("header does not parse"))),
+    }
+}
+
+/// Method or target hold what they can't.
+fn token_refusal(bytes: &[u8]) -> Refusal {
+    let line = bytes.trim_ascii_start().split(|&byte| byte == b'\n').next();
+    let method = line.and_then(|line| line.split(|&byte| byte == b' ').next());
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    match method {
+        Some(method) if !method.is_empty() && method.iter().all(is_token) => {
+            bad("request line does not parse")
+        }
+        _ => bad("method does not parse"),
     }
 }
 
@@ -217,6 +236,9 @@ fn finish<R>(
         &mut many[..]
     };
     let mut fields = Fields::default();
+    if !bytes[..length].is_ascii() {
+        fields.noncompliance = Some(Reason::NonCompliantHeader);
+    }
     for (header, role) in headers.iter().zip(roles.iter_mut()) {
         *role = fields.take(header)?;
     }
@@ -257,6 +279,8 @@ pub struct Fields<'b> {
     upgrade: Option<&'b [u8]>,
     expects_continue: bool,
     forwarded_for_count: usize,
+    is_framed_by_stream: bool,
+    noncompliance: Option<Reason>,
 }
 
 impl<'b> Fields<'b> {
@@ -287,13 +311,7 @@ impl<'b> Fields<'b> {
             }
             10 if is("keep-alive") => Role::Drop,
             14 if is("content-length") => {
-                if self
-                    .content_length
-                    .replace(length_of(value).ok_or(bad("content length"))?)
-                    .is_some()
-                {
-                    return Err(bad("two content lengths"));
-                }
+                self.take_content_length(value)?;
                 Role::Drop
             }
             15 if is("x-amzn-trace-id") => Role::TraceId,
@@ -321,9 +339,29 @@ impl<'b> Fields<'b> {
             {
                 Role::Drop
             }
+            // What normalizes it would see another framing than ours.
+            13..=24 if is_suspicious(name) => {
+                self.note(Reason::SuspiciousHeader);
+                Role::Drop
+            }
             _ => Role::Pass,
         };
         Ok(role)
+    }
+
+    fn note(&mut self, reason: Reason) {
+        self.noncompliance = worse(self.noncompliance, reason);
+    }
+
+    fn take_content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let length = length_of(value).ok_or(bad("content length"))?;
+        match self.content_length.replace(length) {
+            Some(other) if other != length => return Err(bad("two content lengths")),
+            // One of them goes on (RFC 9110, 8.6).
+            Some(_) => self.note(Reason::DuplicateContentLength),
+            None => {}
+        }
+        Ok(())
     }
 
     fn take_host(&mut self, value: &'b [u8]) -> Result<(), Refusal> {
@@ -389,10 +427,34 @@ impl<'b> Fields<'b> {
     /// The body is framed by an HTTP/2 stream; without a length it goes on in chunks.
     pub fn frame_by_stream(&mut self, ends: bool) {
         self.is_chunked = !ends && self.content_length.is_none();
+        self.is_framed_by_stream = true;
+    }
+
+    /// Content that GET and HEAD have no use for, and two ways to say where it ends.
+    fn note_framing(&mut self, method: &str) {
+        if self.is_framed_by_stream {
+            return;
+        }
+        let is_get = matches!(method, "GET" | "HEAD");
+        match self.content_length {
+            Some(0) if is_get => self.note(Reason::GetHeadZeroContentLength),
+            Some(_) if is_get => self.note(Reason::UndefinedContentLengthSemantics),
+            _ => {}
+        }
+        if self.is_chunked && is_get {
+            self.note(Reason::UndefinedTransferEncodingSemantics);
+        }
+        if self.has_transfer_encoding && self.content_length.is_some() {
+            self.note(Reason::BothTeClPresent);
+        }
+        if self.is_chunked {
+            // "The Transfer-Encoding overrides the Content-Length" (RFC 9112, 6.3); it goes no further.
+            self.content_length = None;
+        }
     }
 
     pub fn request<'h>(
-        self,
+        mut self,
         method: &'b str,
         target: &'b str,
         is_http_1_0: bool,
@@ -411,11 +473,10 @@ impl<'b> Fields<'b> {
                 reason: "method",
             });
         }
-        if self.has_transfer_encoding && (self.content_length.is_some() || is_http_1_0) {
-            return Err(bad(
-                "transfer encoding beside a content length or in HTTP/1.0",
-            ));
+        if self.has_transfer_encoding && is_http_1_0 {
+            return Err(bad("transfer encoding in HTTP/1.0"));
         }
+        self.note_framing(method);
         let (authority, path, query) = split_target(method, target).ok_or(bad("request target"))?;
         if self.host.is_none() && !is_http_1_0 {
             return Err(bad("no host"));
@@ -441,6 +502,7 @@ impl<'b> Fields<'b> {
             is_idempotent: matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE"),
             expects_continue: self.expects_continue && !is_http_1_0,
             is_upgrade,
+            noncompliance: self.noncompliance,
         };
         let upgrade = self.upgrade.filter(|_| is_upgrade);
         Ok(Request {

@@ -103,7 +103,6 @@ pub struct Attributes {
     pub xff_client_port: bool,
     pub drop_invalid_header_fields: bool,
     pub preserve_host_header: bool,
-    /// Kept for the access log and for later; the node is as strict as `Defensive` in every mode.
     pub desync_mode: DesyncMode,
     /// `routing.http2.enabled`.
     pub http2: bool,

@@ -2,7 +2,7 @@
 //! (shutdown) and `target` (a target that leaves the table).
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
 use super::lock;
@@ -12,6 +12,8 @@ use super::lock;
 pub struct Tether {
     closing: AtomicBool,
     cut: AtomicBool,
+    /// When it began to wait for a next request, in ms of the worker's life; 0: it does not wait.
+    idle_since_ms: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -19,6 +21,15 @@ impl Tether {
     /// The connection's task, which stays the same for the connection's life.
     pub fn hold(&self, waker: &Waker) {
         *lock(&self.waker) = Some(waker.clone());
+    }
+
+    pub fn set_idle_since(&self, ms: u64) {
+        self.idle_since_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// None: a request is under way.
+    pub fn idle_since(&self) -> Option<u64> {
+        Some(self.idle_since_ms.load(Ordering::Relaxed)).filter(|&ms| ms > 0)
     }
 
     /// No further request.

@@ -7,15 +7,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fogbank_types::status::TargetState;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::buffer::Buffers;
 use super::clock::Dice;
@@ -30,6 +31,8 @@ use super::{connect, entrance, h2, health, lock, route};
 
 /// How long accepting rests when the process has no more file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(20);
+/// At the limit of connections: how often is looked for one that is idle.
+const ROOM_LOOK: Duration = Duration::from_millis(20);
 
 /// Far more than a processor does in the time they may take.
 const HANDSHAKES_MAX: usize = 2048;
@@ -80,6 +83,7 @@ pub struct Worker {
     pub handshakes: Semaphore,
     pub reporting: Reporting,
     address: IpAddr,
+    began: Instant,
     routes: Mutex<Arc<Routes>>,
     groups: Mutex<HashMap<String, Arc<Group>>>,
     listeners: Mutex<HashMap<u16, AbortHandle>>,
@@ -116,6 +120,7 @@ impl Worker {
             handshakes: Semaphore::new(HANDSHAKES_MAX),
             reporting: Reporting::default(),
             address,
+            began: Instant::now(),
             routes: Mutex::new(Arc::new(routes)),
             groups: Mutex::default(),
             listeners: Mutex::default(),
@@ -299,6 +304,45 @@ impl Worker {
         h2::serve(self.enter(), stream, None, peer, port).await;
     }
 
+    /// Since the worker began; never 0.
+    pub fn age_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+
+    /// Room for one more client. At the limit the one that has been idle longest makes it; with none idle the
+    /// client waits, and those behind it in the kernel's queue. None: it waited too long.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        let permit = self.permits.clone().acquire_owned();
+        let patience = Duration::from_millis(self.routes().attributes.connect_timeout_ms);
+        let mut waiting = pin!(timeout(patience, permit));
+        loop {
+            self.close_longest_idle();
+            // Nobody idle now may be so in a moment.
+            match timeout(ROOM_LOOK, &mut waiting).await {
+                Ok(Ok(Ok(permit))) => return Some(permit),
+                Ok(_) => {
+                    self.counters.rejected_connections.add(1);
+                    return None;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn close_longest_idle(&self) {
+        let connections = lock(&self.connections);
+        let idle = connections.iter().filter(|tether| !tether.is_closing());
+        let idle = idle.filter_map(|tether| Some((tether.idle_since()?, tether)));
+        if let Some((_, tether)) = idle.min_by_key(|(since, _)| *since) {
+            tether.close_when_idle();
+        }
+    }
+
     pub(super) fn enter(self: &Arc<Self>) -> Entered {
         let tether = Arc::new(Tether::default());
         let place = lock(&self.connections).insert(tether.clone());
@@ -333,6 +377,10 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        // The runtime catches it: one connection is gone, the others go on.
+        if std::thread::panicking() {
+            self.worker.counters.panics.add(1);
+        }
         lock(&self.worker.connections).remove(self.place);
         self.worker.counters.active_connections.subtract(1);
         self.worker.connection_left.notify_one();
@@ -340,7 +388,7 @@ impl Drop for Entered {
 }
 
 async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
-    while let Ok(permit) = worker.permits.clone().acquire_owned().await {
+    while !worker.permits.is_closed() {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -350,6 +398,11 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
                 }
                 continue;
             }
+        };
+        let Some(permit) = worker.room().await else {
+            // The client must not wait for what won't come.
+            let _ = stream.set_zero_linger();
+            continue;
         };
         let entered = worker.enter();
         tokio::spawn(async move {

@@ -94,6 +94,9 @@ pub struct UpArguments {
     /// Address where public hosted zones are answered, UDP and TCP
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4553")]
     dns: SocketAddr,
+    /// Serve what load balancers count at http://ADDRESS/metrics for Prometheus; loopback only, off unless given
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// Account of callers whose access key is not twelve digits
     #[arg(long, value_name = "ID", default_value = "000000000000", value_parser = account)]
     account: String,
@@ -238,6 +241,12 @@ impl UpArguments {
             ip.is_loopback(),
             "--endpoint {ip} is not a loopback address: requests are not authenticated yet, so the region would be open to the network"
         );
+        if let Some(metrics) = self.metrics {
+            anyhow::ensure!(
+                metrics.ip().is_loopback(),
+                "--metrics {metrics} is not a loopback address: whoever asks is answered"
+            );
+        }
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
             .context("cannot read this host's name")?;
         let data = match (self.data, self.ephemeral) {
@@ -260,6 +269,7 @@ impl UpArguments {
                 quotas: self.quotas.into_iter().collect(),
                 internet: self.internet,
                 speed: self.speed,
+                metrics: self.metrics,
                 ephemeral: self.ephemeral,
             },
             keep_tasks: self.keep_tasks,

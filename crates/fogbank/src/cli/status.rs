@@ -616,6 +616,7 @@ mod tests {
             quotas: BTreeMap::new(),
             internet: fogbank_types::InternetAccess::None,
             speed: 1.0,
+            metrics: None,
             ephemeral: true,
         }
     }

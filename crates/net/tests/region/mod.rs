@@ -25,6 +25,7 @@ pub fn config(instance: &str) -> RegionConfig {
         quotas: Default::default(),
         internet: InternetAccess::None,
         speed: 1.0,
+        metrics: None,
         ephemeral: true,
     }
 }

@@ -14,6 +14,8 @@ mod plan;
 mod reference;
 mod status;
 
+pub use status::now;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;

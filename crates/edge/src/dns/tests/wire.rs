@@ -32,6 +32,7 @@ pub fn config(dns: SocketAddr) -> RegionConfig {
         quotas: Default::default(),
         internet: InternetAccess::None,
         speed: 1.0,
+        metrics: None,
         ephemeral: true,
     }
 }

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::record::{ConnectionRecord, HealthCheckRecord, Kind, LogRecord, Span};
+use super::record::{ConnectionRecord, HealthCheckRecord, Kind, Known, LogRecord, Span};
 use crate::http::clock::civil_date;
 use crate::http::rewrite::{put, put_number};
 use crate::http::tls::TlsFacts;
@@ -28,7 +28,9 @@ pub struct Place<'a> {
 
 /// Writes a request's line, its LF included.
 pub fn write_access(out: &mut Vec<u8>, record: &LogRecord, place: &Place<'_>, now: SystemTime) {
-    let kind = match record.kind {
+    let kind_of = record.kind;
+    let Some(record) = record.known() else { return };
+    let kind = match kind_of {
         Kind::Http => "http ",
         Kind::Https => "https ",
         Kind::H2 => "h2 ",
@@ -201,7 +203,7 @@ pub fn write_health_check(
 }
 
 /// Three times in seconds, milliseconds exact.
-fn put_stages(out: &mut Vec<u8>, record: &LogRecord) {
+fn put_stages(out: &mut Vec<u8>, record: &Known) {
     let between = |from: Option<Instant>, to: Option<Instant>| match (from, to) {
         (Some(from), Some(to)) => Some(to.saturating_duration_since(from)),
         _ => None,
@@ -270,7 +272,7 @@ fn put_status(out: &mut Vec<u8>, status: Option<u16>) {
     put(out, &[b" "]);
 }
 
-fn put_field(out: &mut Vec<u8>, record: &LogRecord, span: Span) {
+fn put_field(out: &mut Vec<u8>, record: &Known, span: Span) {
     let part = record.part(span);
     let part: &[u8] = if part.is_empty() { b"-" } else { part };
     put(out, &[b" \"", part, b"\""]);
@@ -295,7 +297,7 @@ fn put_certificate(out: &mut Vec<u8>, tls: Option<&TlsFacts>) {
     }
 }
 
-fn put_actions(out: &mut Vec<u8>, record: &LogRecord) {
+fn put_actions(out: &mut Vec<u8>, record: &Known) {
     put(out, &[b" \""]);
     let taken = record.actions.iter().filter(|name| !name.is_empty());
     let mut separator: &[u8] = b"";

@@ -13,8 +13,10 @@ mod ring;
 mod writer;
 
 pub use line::Place;
+#[cfg(test)]
+pub use line::write_access;
 pub use record::{
-    ClientCertificate, ConnectionRecord, HealthCheckRecord, Kind, LogRecord, Reason,
-    TransformStatus,
+    Classification, ClientCertificate, ConnectionRecord, HealthCheckRecord, Kind, LogRecord,
+    Reason, TransformStatus,
 };
 pub use ring::{Home, Logs};

@@ -118,11 +118,16 @@ pub struct ClientCertificate {
     pub serial_number: String,
 }
 
-/// One request.
+/// One request. Small while the log is off, because every idle connection has one.
 #[derive(Debug, Default)]
 pub struct LogRecord {
-    on: bool,
     pub kind: Kind,
+    /// None: the log is off.
+    known: Option<Box<Known>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
     pub(super) created: Option<(SystemTime, Instant)>,
     /// The request went to the target.
     pub(super) dispatched: Option<Instant>,
@@ -151,7 +156,7 @@ pub struct LogRecord {
     pub(super) transformed_uri: Span,
 }
 
-/// A part of `LogRecord::text`; empty: the field is not known.
+/// A part of `Known::text`; empty: the field is not known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     start: u32,
@@ -160,32 +165,27 @@ pub(super) struct Span {
 
 impl LogRecord {
     pub fn is_on(&self) -> bool {
-        self.on
+        self.known.is_some()
     }
 
-    /// Starts over for a request that begins to arrive, with the memory it has.
+    pub(super) fn known(&self) -> Option<&Known> {
+        self.known.as_deref()
+    }
+
+    /// Starts over for a request that begins to arrive.
     pub fn begin(&mut self, on: bool, kind: Kind) {
-        if !on && !self.on {
-            return;
-        }
-        let mut text = std::mem::take(&mut self.text);
-        text.clear();
-        *self = Self {
-            on,
-            kind,
-            text,
-            ..Self::default()
-        };
-        if on {
-            self.created = Some((SystemTime::now(), Instant::now()));
-        }
+        self.kind = kind;
+        self.known = on.then(|| {
+            Box::new(Known {
+                created: Some((SystemTime::now(), Instant::now())),
+                ..Known::default()
+            })
+        });
     }
 
-    /// Nothing is to be written for it. Gives its memory back.
+    /// Nothing more is to be written for it.
     pub fn forget(&mut self) {
-        if self.on {
-            *self = Self::default();
-        }
+        self.known = None;
     }
 
     /// The connection became a WebSocket.
@@ -198,18 +198,16 @@ impl LogRecord {
 
     /// The request line, with the load balancer's own name if it names no host.
     pub fn opened(&mut self, request: &Request<'_, '_>, dns_name: &str, port: u16) {
-        if !self.on {
-            return;
-        }
-        self.text.reserve(512);
+        let (kind, scheme) = (self.kind, self.scheme());
+        let Some(known) = &mut self.known else { return };
+        known.text.reserve(512);
         let host = request.host.map_or(dns_name, host_name);
-        let version = match self.kind {
+        let version = match kind {
             Kind::H2 | Kind::Grpcs => "HTTP/2.0",
             _ if request.facts.is_http_1_0 => "HTTP/1.0",
             _ => "HTTP/1.1",
         };
-        let scheme = self.scheme();
-        self.request = self.write(|text| {
+        known.request = known.write(|text| {
             put_quoted(text, request.method.as_bytes());
             put(text, &[b" ", scheme.as_bytes(), b"://"]);
             put_quoted(text, host.as_bytes());
@@ -225,17 +223,18 @@ impl LogRecord {
         let mut headers = request.headers.iter();
         if let Some(agent) = headers.find(|header| header.name.eq_ignore_ascii_case("user-agent")) {
             let agent = &agent.value[..agent.value.len().min(USER_AGENT_MAX_BYTES)];
-            self.user_agent = self.write(|text| put_quoted(text, agent));
+            known.user_agent = known.write(|text| put_quoted(text, agent));
         }
     }
 
-    /// A request that could not be read, as AWS writes it.
+    /// A request that could not be read, as AWS writes it; one that could stands already.
     pub fn unread(&mut self, dns_name: &str, port: u16) {
-        if !self.on {
+        let scheme = self.scheme();
+        let Some(known) = &mut self.known else { return };
+        if known.request.end > 0 {
             return;
         }
-        let scheme = self.scheme();
-        self.request = self.write(|text| {
+        known.request = known.write(|text| {
             put(
                 text,
                 &[b"- ", scheme.as_bytes(), b"://", dns_name.as_bytes(), b":"],
@@ -254,99 +253,120 @@ impl LogRecord {
 
     /// The rule's priority; None: the default rule.
     pub fn matched(&mut self, priority: Option<u32>) {
-        if !self.on {
-            return;
+        if let Some(known) = &mut self.known {
+            let priority = priority.and_then(|priority| i32::try_from(priority).ok());
+            known.priority = Some(priority.unwrap_or(0));
         }
-        let priority = priority.and_then(|priority| i32::try_from(priority).ok());
-        self.priority = Some(priority.unwrap_or(0));
     }
 
     /// `authenticate`, `forward`, `redirect` or `fixed-response`, in the order they are taken.
     pub fn action(&mut self, name: &'static str) {
-        if self.on
-            && let Some(free) = self.actions.iter_mut().find(|name| name.is_empty())
+        if let Some(known) = &mut self.known
+            && let Some(free) = known.actions.iter_mut().find(|name| name.is_empty())
         {
             *free = name;
         }
     }
 
     pub fn error_reason(&mut self, code: &'static str) {
-        self.error_reason = Some(code);
+        if let Some(known) = &mut self.known {
+            known.error_reason = Some(code);
+        }
     }
 
     pub fn classified(&mut self, reason: Option<Reason>) {
-        self.reason = reason;
+        if let Some(known) = &mut self.known {
+            known.reason = reason;
+        }
     }
 
     /// The value of X-Amzn-Trace-Id as the target gets it.
     pub fn trace_id(&mut self, value: &[u8]) {
-        if self.on {
-            self.trace_id = self.write(|text| put_quoted(text, value));
+        if let Some(known) = &mut self.known {
+            known.trace_id = known.write(|text| put_quoted(text, value));
         }
     }
 
     pub fn redirect_url(&mut self, url: &str) {
-        if self.on {
-            self.redirect_url = self.write(|text| put_quoted(text, url.as_bytes()));
+        if let Some(known) = &mut self.known {
+            known.redirect_url = known.write(|text| put_quoted(text, url.as_bytes()));
         }
     }
 
     /// What transforms made of host and path; None: no transform changed that part.
     pub fn transformed(&mut self, host: Option<&str>, uri: Option<&str>, status: TransformStatus) {
-        self.transform = Some(status);
-        if !self.on {
-            return;
-        }
+        let Some(known) = &mut self.known else { return };
+        known.transform = Some(status);
         if let Some(host) = host {
-            self.transformed_host = self.write(|text| put_quoted(text, host.as_bytes()));
+            known.transformed_host = known.write(|text| put_quoted(text, host.as_bytes()));
         }
         if let Some(uri) = uri {
-            self.transformed_uri = self.write(|text| put_quoted(text, uri.as_bytes()));
+            known.transformed_uri = known.write(|text| put_quoted(text, uri.as_bytes()));
         }
     }
 
     /// The group that the request goes to.
     pub fn grouped(&mut self, group: &Arc<Group>) {
-        if self.on {
-            self.group = Some(group.clone());
+        if let Some(known) = &mut self.known {
+            known.group = Some(group.clone());
         }
     }
 
     /// The request begins to go to a target.
     pub fn dispatched(&mut self, target: SocketAddr, at: Instant) {
-        self.target = Some(target);
-        self.dispatched = Some(at);
-        self.answered = None;
-        self.replied = None;
-        self.target_status = None;
+        if let Some(known) = &mut self.known {
+            known.target = Some(target);
+            known.dispatched = Some(at);
+            known.answered = None;
+            known.replied = None;
+            known.target_status = None;
+        }
     }
 
     /// The head of the target's answer is there.
     pub fn answered(&mut self, status: u16, at: Instant) {
-        self.target_status = Some(status);
-        self.answered = Some(at);
+        if let Some(known) = &mut self.known {
+            known.target_status = Some(status);
+            known.answered = Some(at);
+        }
     }
 
     /// The first byte of the answer went to the client. Costs nothing if it is known already.
     pub fn replied(&mut self) {
-        if self.on && self.replied.is_none() {
-            self.replied = Some(Instant::now());
+        if let Some(known) = &mut self.known {
+            known.replied.get_or_insert_with(Instant::now);
         }
     }
 
     /// What the client got.
     pub fn status(&mut self, status: u16) {
-        self.elb_status = Some(status);
+        if let Some(known) = &mut self.known {
+            known.elb_status = Some(status);
+        }
     }
 
     pub fn received(&mut self, bytes: u64) {
-        self.received_bytes += bytes;
+        if let Some(known) = &mut self.known {
+            known.received_bytes += bytes;
+        }
     }
 
     pub fn sent(&mut self, bytes: u64) {
-        self.sent_bytes += bytes;
+        if let Some(known) = &mut self.known {
+            known.sent_bytes += bytes;
+        }
     }
 
+    #[cfg(test)]
+    pub(super) fn set_times(&mut self, created: (SystemTime, Instant), replied: Instant) {
+        if let Some(known) = &mut self.known {
+            known.created = Some(created);
+            known.replied = Some(replied);
+        }
+    }
+}
+
+impl Known {
     fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
         let start = self.text.len() as u32;
         write(&mut self.text);

@@ -74,13 +74,15 @@ fn a_forwarded_request_reads_as_in_the_guide() {
     record.action("forward");
     record.grouped(&Arc::new(Group::new(GROUP)));
     let start = Instant::now();
-    record.created = Some((moment() - Duration::from_millis(12), start));
     record.dispatched(
         ([10, 0, 0, 1], 80).into(),
         start + Duration::from_micros(86_999),
     );
     record.answered(200, start + Duration::from_millis(135));
-    record.replied = Some(start + Duration::from_millis(1172));
+    record.set_times(
+        (moment() - Duration::from_millis(12), start),
+        start + Duration::from_millis(1172),
+    );
     record.status(200);
     record.received(34);
     record.sent(366);
@@ -181,8 +183,7 @@ fn nothing_is_kept_while_the_log_is_off() {
     record.trace_id(b"x");
     record.redirect_url("x");
     record.grouped(&Arc::new(Group::new(GROUP)));
-    assert_eq!(record.text.capacity(), 0);
-    assert!(record.group.is_none() && !record.is_on());
+    assert!(record.known().is_none() && !record.is_on());
 }
 
 #[test]
