@@ -11,7 +11,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("openssl", "openssl"),
     ("python3", "python3"),
+    ("sslscan", "sslscan"),
     ("unshare", "util-linux"),
 ];
 

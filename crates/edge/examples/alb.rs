@@ -1,11 +1,12 @@
-//! A load balancer node by hand, for measurements: `alb <ip> <port> <target ip:port>...`.
+//! A load balancer node by hand, for measurements: `alb <ip> <port> <target ip:port>...`. With a file of PEM in
+//! `ALB_TLS` (certificate and key) it ends TLS, with `ALB_TARGET_TLS` it speaks TLS to its targets.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fogbank_edge::http::{
-    Action, Algorithm, Attributes, HealthCheck, Listener, Protocol, Table, Target, TargetGroup,
-    WeightedGroup, Worker,
+    Action, Algorithm, Attributes, Certificate, HealthCheck, Listener, MutualTls, Protocol, Table,
+    Target, TargetGroup, TlsListener, WeightedGroup, Worker,
 };
 
 fn main() {
@@ -32,8 +33,27 @@ fn main() {
                 draining: false,
             }
         });
+    let pem = std::env::var("ALB_TLS")
+        .ok()
+        .map(|path| std::fs::read_to_string(path).expect("a PEM file"));
+    let certificates: Vec<_> = pem
+        .into_iter()
+        .map(|pem| Certificate {
+            id: "certificate".into(),
+            chain: pem.clone(),
+            private_key: pem,
+        })
+        .collect();
+    let tls = (!certificates.is_empty()).then(|| TlsListener {
+        policy: "ELBSecurityPolicy-TLS13-1-2-2021-06".into(),
+        certificates: vec!["certificate".into()],
+        mutual: MutualTls::Off,
+    });
     let group = TargetGroup {
-        protocol: Default::default(),
+        protocol: match std::env::var_os("ALB_TARGET_TLS") {
+            Some(_) => Protocol::Https,
+            None => Protocol::Http,
+        },
         version: Default::default(),
         anomaly_mitigation: false,
         slow_start_ms: 0,
@@ -64,7 +84,7 @@ fn main() {
         }],
     };
     let table = Table {
-        certificates: Vec::new(),
+        certificates,
         cookie_secret: String::new(),
         identity: Default::default(),
         trust_stores: Vec::new(),
@@ -76,10 +96,13 @@ fn main() {
         listeners: vec![Listener {
             attributes: Default::default(),
             default_guard: None,
-            tls: None,
+            protocol: match tls {
+                Some(_) => Protocol::Https,
+                None => Protocol::Http,
+            },
+            tls,
             id: "listener".into(),
             port,
-            protocol: Protocol::Http,
             rules: Vec::new(),
             default_action: forward,
         }],

@@ -18,7 +18,7 @@ use super::clock::unix_time_s;
 use super::decision::{Deciding, Verdict};
 use super::desync::{self, Treatment, treatment};
 use super::exchange;
-use super::log::{ConnectionRecord, Kind, LogRecord, Place};
+use super::log::{Kind, LogRecord, Place};
 use super::pump::read;
 use super::request::{Facts, Refusal, read_request};
 use super::stream::ClientStream;
@@ -97,7 +97,8 @@ pub async fn serve(
     })
     .await;
     let logs = &connection.entered.worker.logs;
-    logs.connection(&connection.place(), &ConnectionRecord::default());
+    let record = connection.tls.as_ref().map(|tls| tls.record());
+    logs.connection(&connection.place(), &record.unwrap_or_default());
     match connection.run().await {
         Flow::Abort => drop(connection.stream.set_zero_linger()),
         Flow::Linger => connection.linger().await,

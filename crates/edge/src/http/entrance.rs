@@ -16,6 +16,7 @@ use super::answer::{self, Manner};
 use super::clock::unix_time_s;
 use super::connection;
 use super::h2;
+use super::log::{ConnectionRecord, Place};
 use super::stream::ClientStream;
 use super::tether::Tether;
 use super::tls::{Door, Failure};
@@ -71,6 +72,20 @@ pub async fn enter(entered: Entered, tcp: TcpStream, peer: SocketAddr, port: u16
             verify_status,
         }) => {
             entered.worker.counters.client_tls_errors.add(1);
+            let record = ConnectionRecord {
+                failure: Some(verify_status.unwrap_or("UnmappedConnectionError")),
+                ..facts.record()
+            };
+            let routes = entered.worker.routes();
+            let place = Place {
+                load_balancer: &routes.load_balancer,
+                node: routes.identity.address,
+                peer,
+                listener_port: port,
+                tls: Some(&facts),
+                trace: entered.worker.dice.trace(),
+            };
+            entered.worker.logs.connection(&place, &record);
             tracing::debug!(%peer, port, reason, verify_status, ?facts, "TLS handshake failed");
         }
     }

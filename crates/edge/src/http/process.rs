@@ -1,10 +1,10 @@
 //! `fogbank alb`: the process around a `Worker`. Started by the node agent inside the ENI's network
 //! namespace; ends on SIGTERM, after the requests under way.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -137,10 +137,13 @@ pub async fn serve(config: Config) -> Result<(), ProcessError> {
 fn listen(path: &Path) -> Result<UnixListener, ProcessError> {
     let name = || path.display().to_string();
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|source| ProcessError::Folder {
-            path: name(),
-            source,
-        })?;
+        // The tables in it hold private keys.
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::set_permissions(folder, Permissions::from_mode(0o700)))
+            .map_err(|source| ProcessError::Folder {
+                path: name(),
+                source,
+            })?;
     }
     // Left by a predecessor that was killed.
     match std::fs::remove_file(path) {

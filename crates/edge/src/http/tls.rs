@@ -16,6 +16,8 @@ pub use target::{Alpn, Connector};
 
 use client::ClientCertificate;
 
+use super::log::{self, ConnectionRecord};
+
 /// What a handshake with a client came to, for headers and logs. One for each connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
@@ -42,6 +44,20 @@ pub struct TlsFacts {
 }
 
 impl TlsFacts {
+    /// For the connection log.
+    pub fn record(&self) -> ConnectionRecord {
+        let certificate = |client: &ClientCertificate| log::ClientCertificate {
+            subject: client.subject.clone(),
+            validity: client.validity(),
+            serial_number: client.serial.clone(),
+        };
+        ConnectionRecord {
+            key_exchange: Some(self.key_exchange).filter(|name| !name.is_empty()),
+            client_certificate: self.client.as_ref().map(certificate),
+            failure: None,
+        }
+    }
+
     pub fn is_own(&self, name: &str) -> bool {
         self.own_names
             .iter()

@@ -8,6 +8,7 @@ mod h2;
 mod h2_targets;
 mod health;
 mod logs;
+mod openssl;
 mod pki;
 mod process;
 mod tables;

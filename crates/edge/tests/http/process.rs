@@ -1,6 +1,8 @@
 //! The process and its agent.
 
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use fogbank_edge::http::remote::Node;
@@ -25,6 +27,11 @@ async fn connect(config: &Config) -> Node {
 
 async fn event(node: &mut Node) -> Event {
     bounded(node.next_event()).await.expect("an event")
+}
+
+fn mode_of(path: &Path) -> u32 {
+    let metadata = std::fs::metadata(path).expect("it is there");
+    metadata.permissions().mode() & 0o777
 }
 
 /// One test, because signals are the whole process's.
@@ -80,7 +87,9 @@ async fn tables_come_in_health_goes_out_and_the_last_table_stays() {
     // Killed, and started again without an agent: it serves its last table.
     running.abort();
     let _ = running.await;
-    assert!(table_path(&config.run_folder, &config.eni).exists());
+    let kept = table_path(&config.run_folder, &config.eni);
+    assert_eq!(mode_of(&kept), 0o600, "it may hold private keys");
+    assert_eq!(mode_of(kept.parent().expect("a folder")), 0o700);
     let ip = own_address();
     let config = Config {
         listen_on: IpAddr::V4(ip),

@@ -15,7 +15,7 @@ use h2::server::{Builder, Connection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::super::log::{ConnectionRecord, Place};
+use super::super::log::Place;
 use super::super::timer::Timer;
 use super::super::tls::TlsFacts;
 use super::super::worker::{Entered, Routes};
@@ -134,7 +134,8 @@ pub async fn serve<S>(
     };
     let routes = session.entered.worker.routes();
     let logs = &session.entered.worker.logs;
-    logs.connection(&session.place(&routes), &ConnectionRecord::default());
+    let record = session.tls.as_ref().map(|tls| tls.record());
+    logs.connection(&session.place(&routes), &record.unwrap_or_default());
     let mut serving = Serving {
         connection,
         turn,

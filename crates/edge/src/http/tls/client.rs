@@ -48,6 +48,10 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
+    pub fn validity(&self) -> String {
+        format!("NotBefore={};NotAfter={}", self.not_before, self.not_after)
+    }
+
     /// None: it does not parse, which passthrough allows.
     pub fn read(leaf: &[u8]) -> Option<Self> {
         let (_, leaf) = X509Certificate::from_der(leaf).ok()?;

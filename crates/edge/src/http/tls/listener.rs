@@ -271,14 +271,10 @@ impl Terminator {
                 put(&self.headers.chain, &url_encoded_pem(chain));
             }
             (MutualTls::Verify { .. }, Some(client), [leaf, ..]) => {
-                let (from, to) = (&client.not_before, &client.not_after);
                 put(&self.headers.serial, &client.serial);
                 put(&self.headers.issuer, &client.issuer);
                 put(&self.headers.subject, &client.subject);
-                put(
-                    &self.headers.validity,
-                    &format!("NotBefore={from};NotAfter={to}"),
-                );
+                put(&self.headers.validity, &client.validity());
                 put(&self.headers.leaf, &url_encoded_pem([leaf.as_ref()]));
             }
             _ => {}
