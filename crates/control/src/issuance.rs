@@ -37,20 +37,26 @@ pub async fn run(engine: Arc<Engine>) {
             continue;
         }
         let worker = engine.clone();
-        let issued =
-            tokio::task::spawn_blocking(move || due.iter().try_for_each(|one| issue(&worker, one)));
-        match issued.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "a certificate could not be issued; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "issuing a certificate panicked; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
+        // One that fails does not keep the others waiting.
+        let issued = tokio::task::spawn_blocking(move || {
+            let failed = due.iter().filter(|one| !is_issued(&worker, one));
+            failed.count() == 0
+        });
+        let done = issued.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "issuing certificates panicked; trying again");
+            false
+        });
+        if !done {
+            tokio::time::sleep(RETRY).await;
         }
     }
+}
+
+fn is_issued(engine: &Engine, due: &Due) -> bool {
+    let issued = issue(engine, due).inspect_err(|error| {
+        tracing::error!(arn = due.arn, %error, "a certificate could not be issued; trying again");
+    });
+    issued.is_ok()
 }
 
 fn issue(engine: &Engine, due: &Due) -> Result<(), IssuanceError> {

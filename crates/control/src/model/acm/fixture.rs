@@ -13,9 +13,42 @@ pub fn scope() -> Scope {
     Scope::new("000000000000", "us-east-1")
 }
 
-pub fn sample(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../pki/samples");
-    std::fs::read(format!("{folder}/{name}")).unwrap()
+macro_rules! samples {
+    ($($name:literal)*) => {
+        pub fn sample(name: &str) -> Vec<u8> {
+            match name {
+                $($name => include_bytes!(concat!("../../../../pki/samples/", $name)).to_vec(),)*
+                _ => panic!("{name} is no sample"),
+            }
+        }
+    };
+}
+
+samples! {
+    "chain_intermediate.crt"
+    "chain_leaf.crt"
+    "chain_leaf.key"
+    "chain_root.crt"
+    "ec_prime256v1.crt"
+    "ec_prime256v1.sec1.key"
+    "ec_secp384r1.crt"
+    "ec_secp384r1.pkcs8.key"
+    "ec_secp384r1.sec1.key"
+    "ec_secp521r1.crt"
+    "ec_secp521r1.sec1.key"
+    "ed25519.crt"
+    "ed25519.key"
+    "rsa_1024.crt"
+    "rsa_1024.key"
+    "rsa_2048.crt"
+    "rsa_2048.encrypted.key"
+    "rsa_2048.expired.crt"
+    "rsa_2048.fewer_usages.crt"
+    "rsa_2048.nameless.crt"
+    "rsa_2048.other_names.crt"
+    "rsa_2048.pkcs1.key"
+    "rsa_2048.pkcs8.key"
+    "rsa_2048.traditional_encrypted.key"
 }
 
 pub fn import() -> Import {

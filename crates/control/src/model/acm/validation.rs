@@ -9,7 +9,7 @@ use super::domains;
 use crate::model::route53::names;
 use fogbank_types::Snapshot;
 use fogbank_types::acm::DomainValidation;
-use fogbank_types::route53::{HostedZone, RecordSet};
+use fogbank_types::route53::HostedZone;
 use std::sync::Arc;
 
 /// The issuers that a CAA record may name for ACM.
@@ -51,12 +51,10 @@ impl<'a> Zones<'a> {
         let Some(zone) = self.zone(name) else {
             return Vec::new();
         };
-        let of_zone = self.snapshot.record_sets.in_scope(&zone.scope);
-        of_zone
-            .filter(|row: &&Arc<RecordSet>| {
-                row.zone_id == zone.id && row.record_type == record_type && row.name == name
-            })
-            .flat_map(|row| row.values.iter().map(String::as_str))
+        // All record sets of that name and type, simple or not.
+        let prefix = format!("{}/{name}/{record_type}/", zone.id);
+        let rows = self.snapshot.record_sets.with_prefix(&zone.scope, &prefix);
+        rows.flat_map(|row| row.values.iter().map(String::as_str))
             .collect()
     }
 
