@@ -3,15 +3,19 @@
 //! Started once by the process. The series themselves are `fogbank_store::series`; what data and queries must be like is
 //! in `model::cloudwatch`. How all hangs together: `docs/flows/metric-to-alarm.md`.
 
+pub mod alarms;
 pub mod queries;
 pub mod read;
+#[cfg(test)]
+mod tests;
 
 use crate::Engine;
+use alarms::Schedule;
 use fogbank_store::series::{Observation, SeriesError, SeriesName, SeriesStore};
 use fogbank_types::metric::{MetricDatum, MetricReport};
 use fogbank_types::{RegionConfig, Scope};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a crash may cost.
@@ -43,13 +47,17 @@ pub async fn run(engine: Arc<Engine>) {
     let mut expired = Instant::now();
     let mut synced = Instant::now();
     let mut snapshots = engine.subscribe();
+    let schedule = Arc::new(Mutex::new(Schedule::default()));
     loop {
         snapshots.borrow_and_update();
         let expire = expired.elapsed() >= EXPIRE_EVERY;
         let sync = synced.elapsed() >= SYNC_EVERY;
         let done = tokio::task::spawn_blocking({
-            let engine = engine.clone();
-            move || turn(&engine, sync, expire)
+            let (engine, schedule) = (engine.clone(), schedule.clone());
+            move || {
+                let mut schedule = schedule.lock().unwrap_or_else(PoisonError::into_inner);
+                turn(&engine, &mut schedule, sync, expire)
+            }
         });
         let pause = match done.await {
             Ok(pause) => pause,
@@ -74,13 +82,13 @@ pub async fn run(engine: Arc<Engine>) {
 }
 
 /// One look at everything; how long until something is due. Blocks.
-fn turn(engine: &Engine, sync: bool, expire: bool) -> Duration {
+fn turn(engine: &Engine, schedule: &mut Schedule, sync: bool, expire: bool) -> Duration {
     for report in engine.snapshot().metric_reports.all() {
         if let Err(error) = take_in(engine, report) {
             tracing::error!(%error, source = report.source, "a report of metrics cannot be kept");
         }
     }
-    let pause = SYNC_EVERY;
+    let pause = alarms::evaluate_due(engine, schedule);
     if sync && let Err(error) = engine.metrics().sync() {
         tracing::error!(%error, "the metrics cannot be put on the disk");
     }

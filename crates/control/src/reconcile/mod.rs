@@ -5,6 +5,7 @@ pub mod driver;
 
 pub mod certificate_state;
 pub mod change_sync;
+pub mod composite_alarm_state;
 pub mod finding_cleanup;
 pub mod flow_log_streams;
 pub mod load_balancer_state;
@@ -72,6 +73,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "flow_log_streams",
         run: flow_log_streams::reconcile,
+    },
+    Reconciler {
+        name: "composite_alarm_state",
+        run: composite_alarm_state::reconcile,
     },
     Reconciler {
         name: "finding_cleanup",

@@ -1,11 +1,16 @@
 //! CloudWatch: shapes to commands, series and rows to shapes.
 
+mod alarm_shapes;
+mod alarms;
+mod dashboards;
 mod data;
+mod history;
 mod listing;
 mod queries;
 mod statistics;
+mod tags;
 
-use super::{ApiError, Context};
+use super::ApiError;
 use crate::metrics::queries::QueryError;
 use crate::model::cloudwatch::Refusal;
 use base64::Engine as _;
@@ -20,6 +25,22 @@ super::handlers! {
     write GetMetricData => queries::get,
     write GetMetricStatistics => statistics::get,
     write ListMetrics => listing::list,
+    write PutMetricAlarm => alarms::put,
+    write PutCompositeAlarm => alarms::put_composite,
+    read DescribeAlarms => alarms::describe,
+    read DescribeAlarmsForMetric => alarms::describe_for_metric,
+    write DeleteAlarms => alarms::delete,
+    write SetAlarmState => alarms::set_state,
+    write EnableAlarmActions => alarms::enable,
+    write DisableAlarmActions => alarms::disable,
+    read DescribeAlarmHistory => history::describe,
+    write PutDashboard => dashboards::put,
+    read GetDashboard => dashboards::get,
+    read ListDashboards => dashboards::list,
+    write DeleteDashboards => dashboards::delete,
+    write TagResource => tags::tag,
+    write UntagResource => tags::untag,
+    read ListTagsForResource => tags::list,
 }
 
 impl From<SeriesError> for ApiError {

@@ -1,10 +1,16 @@
 //! CloudWatch: what data, queries, alarms and dashboards must be like, metric math, and when an alarm goes off. The data
 //! themselves are in `metrics`, which these functions are given periods from.
 
+pub mod alarms;
+pub mod dashboards;
 pub mod data;
+pub mod dates;
+pub mod evaluation;
 pub mod expression;
+pub mod history;
 pub mod math;
 pub mod queries;
+pub mod rules;
 
 use super::Refused;
 
