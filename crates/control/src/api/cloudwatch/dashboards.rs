@@ -60,7 +60,9 @@ pub fn list(
     let (snapshot, scope) = (context.snapshot(), scope_of(context));
     let prefix = request.dashboard_name_prefix.unwrap_or_default();
     let found: Vec<_> = snapshot.dashboards.with_prefix(&scope, &prefix).collect();
-    let (found, next_token) = page(found, request.next_token.as_deref(), 1_000)?;
+    let invalid = |_| Refusal::Value("Request parameter NextToken is invalid".to_owned());
+    let page = page(found, request.next_token.as_deref(), 1_000);
+    let (found, next_token) = page.map_err(invalid)?;
     let show = |dashboard: &std::sync::Arc<Dashboard>| wire::DashboardEntry {
         dashboard_arn: Some(dashboard.arn()),
         dashboard_name: Some(dashboard.name.clone()),
