@@ -119,7 +119,7 @@ def bad_data(client, span, metric):
     statistics("InvalidParameterValue", EndTime=span["StartTime"])
     statistics("InvalidParameterValue", Period=61)
     statistics("InvalidParameterCombination", StartTime=ago(10 * 86400))
-    statistics("InvalidParameterValue", Statistics=[], ExtendedStatistics=["q50"])
+    statistics("InvalidParameterCombination", ExtendedStatistics=["p50"])
     equal("a foreign token", error_code(client.list_metrics, NextToken="x"), "InvalidParameterValue")
 
 
