@@ -7,7 +7,8 @@ mod pair;
 mod region;
 mod sandbox;
 
-use fogbank_net::apply::{netem_available, teardown};
+use fogbank_net::apply::netlink::{Message, Socket, attributes};
+use fogbank_net::apply::{in_namespace, netem_available, teardown};
 use fogbank_net::names;
 use fogbank_net::program::*;
 use fogbank_net::{Applier, Program};
@@ -48,6 +49,42 @@ fn every_match_acts_in_both_families() {
             ports.insert((wide, 6, range(91, 91)));
             assert_eq!(net.apply(), 1);
             assert!(reaches(&a, to_b, 91));
+        }
+    });
+}
+
+/// The largest packet of TCP over IPv4 that devices take, by their names; none of a kernel before 6.3.
+fn largest(namespace: &str) -> Vec<(String, u32)> {
+    const GET_LINK: u16 = 18;
+    const NAME: u16 = 3;
+    const GSO_MAX_V4: u16 = 63;
+    let path = names::namespace_path(namespace);
+    let mut socket = in_namespace(&path, || Socket::open(libc::NETLINK_ROUTE))
+        .unwrap()
+        .unwrap();
+    let links = socket.dump(Message::new(GET_LINK, 0, &[0; 16])).unwrap();
+    let links = links.iter().filter_map(|link| {
+        let part = |wanted| attributes(&link[16..]).find(|(kind, _)| *kind == wanted);
+        let (_, name) = part(NAME)?;
+        let name = String::from_utf8_lossy(name)
+            .trim_end_matches('\0')
+            .to_owned();
+        let (_, bytes) = part(GSO_MAX_V4)?;
+        Some((name, u32::from_ne_bytes(bytes.try_into().unwrap())))
+    });
+    links.collect()
+}
+
+#[test]
+fn both_ends_of_a_pair_and_the_router_take_big_packets() {
+    sandbox(|| {
+        let _net = Net::start();
+        for (namespace, devices) in [("fog-test-a", &["eth0"][..]), (ROUTER, &["e-a", "e-b"])] {
+            let all = largest(namespace);
+            for device in devices {
+                let found = all.iter().find(|(name, _)| name == device);
+                assert!(all.is_empty() || found.unwrap().1 > 65_536, "{all:?}");
+            }
         }
     });
 }
