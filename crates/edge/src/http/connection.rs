@@ -332,6 +332,10 @@ impl Connection {
         };
         self.out.clear();
         answer::write_error(&mut self.out, status, manner);
+        let listener = self.routes.listener(self.port);
+        if let Some(headers) = listener.and_then(|listener| listener.response_headers.as_ref()) {
+            headers.amend(&mut self.out);
+        }
         self.entered.worker.counters.own_answer(status);
         self.log.status(status);
         match (self.send_out().await, keep_alive) {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use super::answer::{self, Manner};
 use super::clock::unix_time_s;
-use super::log::LogRecord;
+use super::follow_up::FollowUp;
+use super::log::{LogRecord, TransformStatus};
 use super::request::{Facts, Refusal, Request};
 use super::rewrite::{Origin, write_request};
-use super::route::{Action, Listener, Matched};
+use super::route::{Action, Forward, Listener, Matched};
+use super::sticky::{Reading, Sticky, mark_of};
 use super::target::Group;
 use super::tls::TlsFacts;
 use super::worker::{Routes, Worker};
@@ -59,11 +61,92 @@ impl Deciding<'_> {
         let matched = listener.matching(request, self.peer.ip());
         self.worker.counters.evaluated(matched.evaluations);
         log.matched(matched.priority);
-        self.act(out, log, request, &matched, facts)
+        let verdict = self.act(listener, out, log, request, &matched, facts);
+        if let Some(headers) = &listener.response_headers
+            && matches!(verdict, Verdict::Answer { .. })
+        {
+            headers.amend(out);
+        }
+        verdict
+    }
+
+    /// The group for a request, and the bond between client and target if there is one.
+    fn choose_group(
+        &self,
+        forward: &Forward,
+        request: &Request<'_, '_>,
+    ) -> Option<(usize, Option<Sticky>)> {
+        let kind = |place: usize| self.routes.stickiness.get(place)?.as_ref();
+        let reading = Reading {
+            sealer: &self.routes.sealer,
+            request,
+            now_s: unix_time_s(),
+        };
+        let bound = forward.stickiness_s.and_then(|duration_s| {
+            let mark = reading.group(duration_s)?;
+            let group = |place: &usize| self.routes.groups.get(*place);
+            forward
+                .chosen_from()
+                .find(|place| group(place).is_some_and(|group| mark_of(&group.id) == mark))
+        });
+        let place = bound.or_else(|| forward.next())?;
+        let (kind, groups) = (kind(place), forward.stickiness_s.is_some());
+        if kind.is_none() && !groups {
+            return Some((place, None));
+        }
+        let mark = mark_of(&self.routes.groups.get(place)?.id);
+        let sticky = reading.sticky(mark, kind, groups, self.tls.is_some());
+        Some((place, Some(sticky)))
+    }
+
+    /// Writes the head for the target, as the rule's transforms make it. Err: the answer is 500.
+    fn write_head(
+        &self,
+        out: &mut Vec<u8>,
+        log: &mut LogRecord,
+        request: &Request<'_, '_>,
+        matched: &Matched<'_>,
+    ) -> Result<(), TransformStatus> {
+        let origin = Origin {
+            peer: self.peer,
+            listener_port: self.port,
+            tls: self.tls,
+            dns_name: &self.routes.dns_name,
+            trace_id: self.worker.dice.trace_id(unix_time_s()),
+        };
+        let attributes = &self.routes.attributes;
+        let transformed = matched
+            .transforms
+            .map(|transforms| transforms.apply(request));
+        let trace_id = match transformed.transpose()? {
+            Some(transformed) if transformed.host.is_some() || transformed.url.is_some() => {
+                let (host, url) = (transformed.host.as_deref(), transformed.url.as_deref());
+                log.transformed(host, url, TransformStatus::Success);
+                let (path, query) = match url {
+                    None => (request.path, request.query),
+                    Some(url) => match url.split_once('?') {
+                        Some((path, query)) => (path, Some(query)),
+                        None => (url, None),
+                    },
+                };
+                let changed = Request {
+                    path,
+                    query,
+                    host: host.or(request.host),
+                    facts: request.facts.clone(),
+                    ..*request
+                };
+                write_request(out, &changed, &origin, attributes)
+            }
+            _ => write_request(out, request, &origin, attributes),
+        };
+        log.trace_id(&out[trace_id]);
+        Ok(())
     }
 
     fn act(
         &self,
+        listener: &Listener,
         out: &mut Vec<u8>,
         log: &mut LogRecord,
         request: &Request<'_, '_>,
@@ -72,23 +155,23 @@ impl Deciding<'_> {
     ) -> Verdict {
         let worker = self.worker;
         out.clear();
+        let mut failed = None;
         if let Action::Forward(forward) = matched.action
-            && let Some(group) = forward
-                .next()
-                .and_then(|place| self.routes.groups.get(place))
+            && let Some((place, sticky)) = self.choose_group(forward, request)
+            && let Some(group) = self.routes.groups.get(place)
         {
-            let origin = Origin {
-                peer: self.peer,
-                listener_port: self.port,
-                tls: self.tls,
-                dns_name: &self.routes.dns_name,
-                trace_id: worker.dice.trace_id(unix_time_s()),
-            };
-            let trace_id = write_request(out, request, &origin, &self.routes.attributes);
-            log.trace_id(&out[trace_id]);
             log.action("forward");
-            let group = group.clone();
-            return Verdict::Forward { group, facts };
+            match self.write_head(out, log, request, matched) {
+                Ok(()) => {
+                    facts.follow_up = FollowUp::new(listener.response_headers.clone(), sticky);
+                    let group = group.clone();
+                    return Verdict::Forward { group, facts };
+                }
+                Err(status) => {
+                    log.transformed(None, None, status);
+                    failed = Some(500);
+                }
+            }
         }
         if log.is_on() {
             let trace_id = worker.dice.trace_id(unix_time_s());
@@ -118,8 +201,9 @@ impl Deciding<'_> {
                 fixed.status_code
             }
             Action::Forward(_) => {
-                answer::write_error(out, 503, manner);
-                503
+                let status = failed.unwrap_or(503);
+                answer::write_error(out, status, manner);
+                status
             }
         };
         Verdict::Answer { status, facts }

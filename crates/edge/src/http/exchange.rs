@@ -80,7 +80,7 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
         Duration::from_millis(connection.routes.attributes.connect_timeout_ms.max(1));
     let mut fresh_only = false;
     let flow = loop {
-        let Some(target) = group.choose(&worker.dice) else {
+        let Some(target) = group.choose_for(&facts, &worker.dice, &worker.counters) else {
             break connection.fail(503, &facts, request.is_whole()).await;
         };
         if !fresh_only {
@@ -151,10 +151,12 @@ pub async fn open(
         Ok(Ok(tcp)) => tcp,
         Ok(Err(error)) if error.kind() != std::io::ErrorKind::TimedOut => {
             counters.target_connection_errors.add(1);
+            target.erred();
             return Err(502);
         }
         Ok(Err(_)) | Err(_) => {
             counters.target_connection_errors.add(1);
+            target.erred();
             return Err(504);
         }
     };
@@ -167,6 +169,7 @@ pub async fn open(
         Ok(Ok(session)) => Ok(TargetStream::Tls(Box::new(session))),
         Ok(Err(_)) | Err(_) => {
             counters.target_tls_errors.add(1);
+            target.erred();
             Err(502)
         }
     }
@@ -180,6 +183,9 @@ async fn conclude(
     outcome: Outcome,
     facts: &Facts,
 ) -> Flow {
+    if let Outcome::Unanswered | Outcome::BadResponse | Outcome::TargetSlow = outcome {
+        target.erred();
+    }
     match outcome {
         Outcome::Complete {
             reuse,
@@ -242,6 +248,7 @@ async fn exchange(
     let counters = &entered.worker.counters;
     timer.set(idle_timeout);
     let mut attempt = Attempt {
+        chosen: target,
         client: stream,
         target: upstream,
         inbox,
@@ -279,6 +286,7 @@ async fn exchange(
 }
 
 struct Attempt<'a> {
+    chosen: &'a Target,
     client: &'a mut ClientStream,
     target: &'a mut TargetStream,
     inbox: &'a mut Buffer,
@@ -382,6 +390,7 @@ impl Attempt<'_> {
                     let took = now.saturating_duration_since(started);
                     group.counters.response_times.add(took.as_micros() as u64);
                     self.log.answered(status, now);
+                    self.chosen.answered(status);
                     self.log.status(status);
                     break;
                 }
@@ -550,7 +559,7 @@ fn begin_reply(
 ) -> (u16, Begun) {
     let begun = match response.status {
         101 if facts.is_upgrade => {
-            write_switch(reply, response);
+            write_switch(reply, response, facts);
             Begun::Switch
         }
         101 => Begun::Refused,

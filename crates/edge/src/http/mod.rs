@@ -7,6 +7,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+mod anomaly;
 mod answer;
 pub(crate) mod body;
 mod buffer;
@@ -20,6 +21,7 @@ mod decision;
 mod desync;
 mod entrance;
 mod exchange;
+mod follow_up;
 #[cfg(test)]
 mod fuzz;
 mod h2;
@@ -32,14 +34,18 @@ mod pump;
 pub mod remote;
 pub(crate) mod request;
 mod response;
+mod response_headers;
 mod rewrite;
 mod route;
+mod seal;
+mod sticky;
 mod stream;
 mod table;
 mod target;
 mod tether;
 mod timer;
 mod tls;
+mod transform;
 mod worker;
 
 pub use compile::compile;

@@ -5,6 +5,9 @@
 /// One compiled pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
+    /// What every text that fits begins with: most texts are refused by it.
+    literal: Box<[u8]>,
+    /// What follows the literal; none: the literal is all.
     tokens: Box<[Token]>,
     ignore_case: bool,
 }
@@ -49,14 +52,40 @@ impl Pattern {
                 tokens.push(token);
             }
         }
+        let literal: Box<[u8]> = tokens
+            .iter()
+            .map_while(|token| match token {
+                Token::Byte(byte) => Some(*byte),
+                Token::One | Token::Any => None,
+            })
+            .collect();
         Self {
-            tokens: tokens.into(),
+            tokens: tokens.split_off(literal.len()).into(),
+            literal,
             ignore_case,
         }
     }
 
     /// Whether the whole text fits. Time is at most pattern times text, and needs no memory.
     pub fn matches(&self, text: &[u8]) -> bool {
+        if text.len() < self.literal.len() {
+            return false;
+        }
+        let (start, rest) = text.split_at(self.literal.len());
+        let begins = if self.ignore_case {
+            start.eq_ignore_ascii_case(&self.literal)
+        } else {
+            *start == *self.literal
+        };
+        begins
+            && match *self.tokens {
+                [] => rest.is_empty(),
+                [Token::Any] => true,
+                _ => self.rest_matches(rest),
+            }
+    }
+
+    fn rest_matches(&self, text: &[u8]) -> bool {
         let (mut token, mut at) = (0, 0);
         // Where to go on when the run taken by the last `*` has to grow by one byte.
         let mut retry: Option<(usize, usize)> = None;

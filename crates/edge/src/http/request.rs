@@ -10,6 +10,7 @@ use httparse::Header;
 
 use super::body::Body;
 use super::desync::{is_suspicious, worse};
+use super::follow_up::FollowUp;
 use super::log::Reason;
 
 const REQUEST_LINE_MAX_BYTES: usize = 16 * 1024;
@@ -75,6 +76,8 @@ pub struct Facts {
     pub is_upgrade: bool,
     /// How far it is from RFC 7230; None: it complies.
     pub noncompliance: Option<Reason>,
+    /// What the decision asks of target and response.
+    pub follow_up: Option<FollowUp>,
 }
 
 impl Facts {
@@ -90,6 +93,7 @@ impl Facts {
             expects_continue: false,
             is_upgrade: false,
             noncompliance: None,
+            follow_up: None,
         }
     }
 
@@ -325,7 +329,12 @@ impl<'b> Fields<'b> {
                 }
                 Role::ForwardedFor
             }
-            16 if is("proxy-connection") || is("x-forwarded-port") => Role::Drop,
+            // Only the node says who logged in.
+            16 if is("proxy-connection") || is("x-forwarded-port") || is("x-amzn-oidc-data") => {
+                Role::Drop
+            }
+            20 if is("x-amzn-oidc-identity") => Role::Drop,
+            23 if is("x-amzn-oidc-accesstoken") => Role::Drop,
             17 if is("x-forwarded-proto") => Role::Drop,
             17 if is("transfer-encoding") => {
                 self.take_transfer_encoding(value)?;
@@ -503,6 +512,7 @@ impl<'b> Fields<'b> {
             expects_continue: self.expects_continue && !is_http_1_0,
             is_upgrade,
             noncompliance: self.noncompliance,
+            follow_up: None,
         };
         let upgrade = self.upgrade.filter(|_| is_upgrade);
         Ok(Request {

@@ -208,12 +208,19 @@ pub fn write_response(
     put(out, &[b"HTTP/1.1 "]);
     put_number(out, response.status.into());
     put(out, &[b" ", response.reason.as_bytes(), b"\r\n"]);
+    let follow_up = request.follow_up.as_ref();
     for header in response
         .headers
         .iter()
         .filter(|header| !is_own_hop(header.name))
     {
+        if follow_up.is_some_and(|follow_up| follow_up.removes(header.name)) {
+            continue;
+        }
         put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+    }
+    if let Some(follow_up) = follow_up {
+        put(out, &[&follow_up.lines(response)]);
     }
     if delivery.chunked {
         put(out, &[b"Transfer-Encoding: chunked\r\n"]);
@@ -230,7 +237,7 @@ pub fn write_response(
 }
 
 /// Writes a 101: from here on the bytes belong to the two ends.
-pub fn write_switch(out: &mut Vec<u8>, response: &Response<'_, '_>) {
+pub fn write_switch(out: &mut Vec<u8>, response: &Response<'_, '_>, request: &Facts) {
     put(
         out,
         &[b"HTTP/1.1 101 ", response.reason.as_bytes(), b"\r\n"],
@@ -239,6 +246,9 @@ pub fn write_switch(out: &mut Vec<u8>, response: &Response<'_, '_>) {
         if !is_own_hop(header.name) || header.name.eq_ignore_ascii_case("upgrade") {
             put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
         }
+    }
+    if let Some(follow_up) = &request.follow_up {
+        put(out, &[&follow_up.lines(response)]);
     }
     put(out, &[b"Connection: upgrade\r\n\r\n"]);
 }

@@ -6,20 +6,30 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fogbank_types::IpCidr;
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::pattern::Pattern;
 use super::request::Request;
-use super::table::{self, FixedResponse, Redirect, Table};
+use super::response_headers::ResponseHeaders;
+use super::table::{self, FixedResponse, Guard, Redirect, Table};
+use super::transform::Transforms;
+
+/// Memory that one compiled expression may take. AWS's are 128 characters long at most.
+const REGEX_MAX_BYTES: usize = 1 << 20;
 
 /// One listener, compiled.
 #[derive(Debug)]
 pub struct Listener {
     pub port: u16,
+    /// What its attributes make of responses; None: nothing.
+    pub response_headers: Option<Arc<ResponseHeaders>>,
     rules: Vec<Rule>,
     default_action: Action,
+    default_guard: Option<Arc<Guard>>,
 }
 
 #[derive(Debug)]
@@ -27,6 +37,8 @@ struct Rule {
     conditions: Vec<Condition>,
     action: Action,
     priority: u32,
+    transforms: Option<Box<Transforms>>,
+    guard: Option<Arc<Guard>>,
 }
 
 #[derive(Debug)]
@@ -43,6 +55,8 @@ pub struct Forward {
     total: u64,
     step: u64,
     requests: AtomicU64,
+    /// Duration of group stickiness, if it is on.
+    pub stickiness_s: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -50,6 +64,9 @@ enum Condition {
     Host(Vec<Pattern>),
     Path(Vec<Pattern>),
     Header { name: String, values: Vec<Pattern> },
+    HostRegex(Vec<Regex>),
+    PathRegex(Vec<Regex>),
+    HeaderRegex { name: String, values: Vec<Regex> },
     Method(Vec<String>),
     Query(Vec<(Option<Pattern>, Pattern)>),
     Source(Vec<IpCidr>),
@@ -59,6 +76,8 @@ enum Condition {
 pub struct Matched<'l> {
     pub action: &'l Action,
     pub priority: Option<u32>,
+    pub transforms: Option<&'l Transforms>,
+    pub guard: Option<&'l Arc<Guard>>,
     /// Rules looked at, the default one left out (metric RuleEvaluations).
     pub evaluations: u64,
 }
@@ -72,6 +91,8 @@ pub fn compile(table: &Table) -> Vec<Listener> {
         .collect();
     let listener = |listener: &table::Listener| Listener {
         port: listener.port,
+        response_headers: ResponseHeaders::compile(&listener.attributes).map(Arc::new),
+        default_guard: listener.default_guard.clone().map(Arc::new),
         rules: listener
             .rules
             .iter()
@@ -87,7 +108,35 @@ fn rule(rule: &table::Rule, groups: &HashMap<&str, usize>) -> Rule {
         conditions: rule.conditions.iter().map(condition).collect(),
         action: action(&rule.action, groups),
         priority: rule.priority,
+        transforms: Transforms::compile(&rule.transforms).map(Box::new),
+        guard: rule.guard.clone().map(Arc::new),
     }
+}
+
+/// "Host header: case-insensitive, path: case-sensitive, HTTP header value: case-insensitive", as their
+/// wildcards are (fact LST-4, LST-5). Unanchored, over ASCII. None: it does not compile, and never holds
+/// (control refuses such a rule).
+pub fn regex(text: &str, ignore_case: bool) -> Option<Regex> {
+    let compiled = RegexBuilder::new(text)
+        .unicode(false)
+        .case_insensitive(ignore_case)
+        .size_limit(REGEX_MAX_BYTES)
+        .dfa_size_limit(REGEX_MAX_BYTES)
+        .build();
+    match compiled {
+        Ok(regex) => Some(regex),
+        Err(error) => {
+            tracing::warn!(text, %error, "a regular expression does not compile");
+            None
+        }
+    }
+}
+
+fn regexes(values: &[String], ignore_case: bool) -> Vec<Regex> {
+    values
+        .iter()
+        .filter_map(|value| regex(value, ignore_case))
+        .collect()
 }
 
 fn condition(condition: &table::Condition) -> Condition {
@@ -120,16 +169,23 @@ fn condition(condition: &table::Condition) -> Condition {
             Condition::Query(values.iter().map(pair).collect())
         }
         table::Condition::SourceIp { values } => Condition::Source(values.clone()),
-        // Never met until regular expressions are compiled here.
-        table::Condition::HostHeaderRegex { .. }
-        | table::Condition::PathPatternRegex { .. }
-        | table::Condition::HttpHeaderRegex { .. } => Condition::Method(Vec::new()),
+        table::Condition::HostHeaderRegex { values } => Condition::HostRegex(regexes(values, true)),
+        table::Condition::PathPatternRegex { values } => {
+            Condition::PathRegex(regexes(values, false))
+        }
+        table::Condition::HttpHeaderRegex { name, values } => Condition::HeaderRegex {
+            name: name.clone(),
+            values: regexes(values, true),
+        },
     }
 }
 
 fn action(action: &table::Action, groups: &HashMap<&str, usize>) -> Action {
     match action {
-        table::Action::Forward { target_groups, .. } => {
+        table::Action::Forward {
+            target_groups,
+            stickiness_s,
+        } => {
             let place = |each: &table::WeightedGroup| {
                 groups
                     .get(each.target_group.as_str())
@@ -137,6 +193,7 @@ fn action(action: &table::Action, groups: &HashMap<&str, usize>) -> Action {
             };
             Action::Forward(Forward::new(
                 target_groups.iter().filter_map(place).collect(),
+                *stickiness_s,
             ))
         }
         table::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
@@ -146,16 +203,23 @@ fn action(action: &table::Action, groups: &HashMap<&str, usize>) -> Action {
 
 impl Listener {
     pub fn matching(&self, request: &Request<'_, '_>, peer: IpAddr) -> Matched<'_> {
+        let asked = Asked {
+            request,
+            host: request.host_name().as_bytes(),
+            peer,
+        };
         for (tried, rule) in self.rules.iter().enumerate() {
             if rule
                 .conditions
                 .iter()
-                .all(|condition| condition.holds(request, peer))
+                .all(|condition| condition.holds(&asked))
             {
                 let evaluations = tried as u64 + 1;
                 return Matched {
                     action: &rule.action,
                     priority: Some(rule.priority),
+                    transforms: rule.transforms.as_deref(),
+                    guard: rule.guard.as_ref(),
                     evaluations,
                 };
             }
@@ -164,31 +228,49 @@ impl Listener {
         Matched {
             action: &self.default_action,
             priority: None,
+            transforms: None,
+            guard: self.default_guard.as_ref(),
             evaluations,
         }
     }
 }
 
+/// A request, with what many conditions look at.
+struct Asked<'a, 'h, 'b> {
+    request: &'a Request<'h, 'b>,
+    host: &'a [u8],
+    peer: IpAddr,
+}
+
+impl Asked<'_, '_, '_> {
+    fn any_header(&self, name: &str, holds: impl Fn(&[u8]) -> bool) -> bool {
+        let headers = self.request.headers.iter();
+        headers
+            .filter(|header| header.name.eq_ignore_ascii_case(name))
+            .any(|header| holds(header.value))
+    }
+}
+
 impl Condition {
-    fn holds(&self, request: &Request<'_, '_>, peer: IpAddr) -> bool {
+    fn holds(&self, asked: &Asked<'_, '_, '_>) -> bool {
         let any = |patterns: &[Pattern], text: &[u8]| {
             patterns.iter().any(|pattern| pattern.matches(text))
         };
+        let any_regex =
+            |values: &[Regex], text: &[u8]| values.iter().any(|value| value.is_match(text));
+        let request = asked.request;
         match self {
-            Self::Host(patterns) => any(patterns, request.host_name().as_bytes()),
+            Self::Host(patterns) => any(patterns, asked.host),
             Self::Path(patterns) => any(patterns, request.path.as_bytes()),
-            Self::Header { name, values } => {
-                let of_that_name =
-                    |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
-                request
-                    .headers
-                    .iter()
-                    .filter(of_that_name)
-                    .any(|header| any(values, header.value))
+            Self::Header { name, values } => asked.any_header(name, |text| any(values, text)),
+            Self::HostRegex(values) => any_regex(values, asked.host),
+            Self::PathRegex(values) => any_regex(values, request.path.as_bytes()),
+            Self::HeaderRegex { name, values } => {
+                asked.any_header(name, |text| any_regex(values, text))
             }
             Self::Method(methods) => methods.iter().any(|method| method == request.method),
             Self::Query(pairs) => request.query.is_some_and(|query| query_holds(pairs, query)),
-            Self::Source(blocks) => blocks.iter().any(|block| block.contains(peer)),
+            Self::Source(blocks) => blocks.iter().any(|block| block.contains(asked.peer)),
         }
     }
 }
@@ -206,7 +288,7 @@ fn query_holds(wanted: &[(Option<Pattern>, Pattern)], query: &str) -> bool {
 }
 
 impl Forward {
-    fn new(mut choices: Vec<(usize, u32)>) -> Self {
+    fn new(mut choices: Vec<(usize, u32)>, stickiness_s: Option<u64>) -> Self {
         // AWS's largest weight; a larger one could only come from a broken table.
         choices
             .iter_mut()
@@ -221,6 +303,7 @@ impl Forward {
             total,
             step: spreading_step(total),
             requests: AtomicU64::new(0),
+            stickiness_s,
         }
     }
 
@@ -238,6 +321,12 @@ impl Forward {
             }
         }
         None
+    }
+
+    /// Those that may be chosen: with weight 0 only if all have it.
+    pub fn chosen_from(&self) -> impl Iterator<Item = usize> + '_ {
+        let choices = self.choices.iter();
+        choices.filter(|choice| choice.1 > 0).map(|choice| choice.0)
     }
 
     pub fn groups(&self) -> impl Iterator<Item = usize> + '_ {

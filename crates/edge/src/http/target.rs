@@ -4,17 +4,20 @@
 //! "Target groups for your Application Load Balancers", ELB guide; facts TGT-5 to TGT-11.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fogbank_types::status::Health;
 use tokio::sync::Notify;
 
+use super::anomaly::{self, Trend};
 use super::clock::Dice;
-use super::counters::GroupCounters;
+use super::counters::{Counters, GroupCounters};
 use super::h2::Pool;
 use super::lock;
+use super::request::Facts;
 use super::stream::TargetStream;
 use super::table::{self, Algorithm, HealthCheck, Version};
 use super::tether::{Slab, Tether};
@@ -42,9 +45,13 @@ struct GroupState {
     zone: String,
     minimum_healthy: usize,
     check: Arc<HealthCheck>,
+    slow_start: Duration,
+    anomaly_mitigation: bool,
     targets: Vec<Arc<Target>>,
     /// Those that get requests now.
     usable: Arc<[Arc<Target>]>,
+    /// They don't all have the same share now.
+    is_uneven: bool,
 }
 
 #[derive(Debug)]
@@ -53,6 +60,17 @@ pub struct Target {
     pub port: u16,
     zone: Mutex<Option<String>>,
     weight: AtomicU32,
+    /// Of its weight, of `anomaly::WHOLE`.
+    share: AtomicU32,
+    /// Its credit in the smooth round robin over uneven shares.
+    credit: AtomicI64,
+    /// Requests that it was chosen for and that are not over.
+    outstanding: AtomicUsize,
+    /// In this second: answers, connection errors included, and the bad ones of them.
+    answers: AtomicU32,
+    errors: AtomicU32,
+    trend: Mutex<Trend>,
+    start: Mutex<Start>,
     draining: AtomicBool,
     gone: AtomicBool,
     /// For the health checker: the check changed, or the target is gone.
@@ -62,6 +80,14 @@ pub struct Target {
     /// Of protocol version HTTP2 and GRPC.
     pub http2: Pool,
     under_way: Mutex<Slab<Arc<Tether>>>,
+}
+
+/// Slow start ("Slow start mode", ELB guide).
+#[derive(Clone, Copy, Debug, Default)]
+struct Start {
+    was_healthy: bool,
+    /// It is in slow start since then.
+    slow_since: Option<Instant>,
 }
 
 /// What the checks found, and since how many of them.
@@ -99,8 +125,11 @@ impl Group {
             zone: String::new(),
             minimum_healthy: 1,
             check: Arc::new(check),
+            slow_start: Duration::ZERO,
+            anomaly_mitigation: false,
             targets: Vec::new(),
             usable: Arc::new([]),
+            is_uneven: false,
         };
         Self {
             id: id.to_owned(),
@@ -125,6 +154,15 @@ impl Group {
         state.zone = zone.to_owned();
         state.minimum_healthy = table.minimum_healthy_targets.max(1) as usize;
         state.check = Arc::new(table.health_check.clone());
+        // Not with the other algorithms (fact TGT-10).
+        let may_start_slowly = table.algorithm == Algorithm::RoundRobin;
+        state.slow_start = Duration::from_millis(if may_start_slowly {
+            table.slow_start_ms
+        } else {
+            0
+        });
+        state.anomaly_mitigation =
+            table.anomaly_mitigation && table.algorithm == Algorithm::WeightedRandom;
         let mut before = std::mem::take(&mut state.targets);
         let mut added = Vec::new();
         for row in &table.targets {
@@ -191,37 +229,107 @@ impl Group {
     }
 
     /// The target for a request; None: 503.
-    pub fn choose(&self, dice: &Dice) -> Option<Arc<Target>> {
-        let state = lock(&self.state);
+    pub fn choose(&self, dice: &Dice) -> Option<Chosen> {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
         let usable = &state.usable;
         if usable.is_empty() {
             return None;
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
         let chosen = match state.algorithm {
+            Algorithm::RoundRobin if state.is_uneven => {
+                let now = Instant::now();
+                let (chosen, is_uneven) = smooth(usable, state.slow_start, now);
+                state.is_uneven = is_uneven;
+                chosen
+            }
             Algorithm::RoundRobin => turn % usable.len(),
             // Among equals the turn decides.
             Algorithm::LeastOutstandingRequests => (0..usable.len())
                 .map(|step| (turn + step) % usable.len())
-                .min_by_key(|&place| usable[place].requests_under_way())
+                .min_by_key(|&place| usable[place].outstanding.load(Ordering::Relaxed))
                 .unwrap_or(0),
             Algorithm::WeightedRandom => weighted(usable, dice),
         };
-        Some(usable[chosen].clone())
+        Some(Chosen::new(usable[chosen].clone()))
+    }
+
+    /// The same for a client that may be bound to a target.
+    pub fn choose_for(&self, facts: &Facts, dice: &Dice, counters: &Counters) -> Option<Chosen> {
+        let Some(sticky) = facts.follow_up.as_ref().and_then(|up| up.sticky()) else {
+            return self.choose(dice);
+        };
+        let bound = sticky.wanted().and_then(|wanted| {
+            let usable = lock(&self.state).usable.clone();
+            let bound = usable.iter().find(|target| target.address() == wanted);
+            bound.cloned().map(Chosen::new)
+        });
+        let chosen = bound.or_else(|| self.choose(dice))?;
+        sticky.chose(chosen.address(), counters);
+        Some(chosen)
+    }
+
+    /// Once a second: looks for targets that are worse than the others, and sets shares.
+    pub fn judge(&self) {
+        let mut state = lock(&self.state);
+        let healthy: Vec<_> = state
+            .usable
+            .iter()
+            .filter(|target| target.is_healthy())
+            .collect();
+        let trends: Vec<Trend> = healthy.iter().map(|target| target.take_trend()).collect();
+        let mut mitigated = 0;
+        let verdicts = anomaly::anomalous(&trends);
+        for (target, &is_anomalous) in healthy.iter().zip(&verdicts) {
+            let share = match state.anomaly_mitigation {
+                true => anomaly::next_share(target.share.load(Ordering::Relaxed), is_anomalous),
+                false => anomaly::WHOLE,
+            };
+            target.share.store(share, Ordering::Relaxed);
+            mitigated += u64::from(share < anomaly::WHOLE);
+        }
+        let anomalous = verdicts.iter().filter(|&&is| is).count();
+        self.counters.anomalous_targets.set(anomalous as u64);
+        self.counters.mitigated_targets.set(mitigated);
+        state.look_at_shares();
     }
 }
 
 fn weighted(usable: &[Arc<Target>], dice: &Dice) -> usize {
-    let weight = |target: &Arc<Target>| u64::from(target.weight.load(Ordering::Relaxed));
-    let total: u64 = usable.iter().map(weight).sum();
+    let total: u64 = usable.iter().map(|target| target.whole_weight()).sum();
     let mut point = dice.roll() % total.max(1);
     for (place, target) in usable.iter().enumerate() {
-        match point.checked_sub(weight(target)) {
+        match point.checked_sub(target.whole_weight()) {
             None => return place,
             Some(rest) => point = rest,
         }
     }
     0
+}
+
+/// Smooth weighted round robin, as nginx has it: each gets its share, and none of it in a row. Also says whether any
+/// share still differs.
+fn smooth(usable: &[Arc<Target>], slow_start: Duration, now: Instant) -> (usize, bool) {
+    let weight = |target: &Target| {
+        let whole = target.whole_weight() as f64;
+        // Never nothing: a target with weight 0 alone would get no request otherwise.
+        ((whole * target.start_share(slow_start, now)) as i64).max(1)
+    };
+    let (mut total, mut best, mut most) = (0, 0, i64::MIN);
+    let mut is_uneven = false;
+    let first = weight(&usable[0]);
+    for (place, target) in usable.iter().enumerate() {
+        let weight = weight(target);
+        is_uneven |= weight != first;
+        total += weight;
+        let credit = target.credit.fetch_add(weight, Ordering::Relaxed) + weight;
+        if credit > most {
+            (best, most) = (place, credit);
+        }
+    }
+    usable[best].credit.fetch_sub(total, Ordering::Relaxed);
+    (best, is_uneven)
 }
 
 impl GroupState {
@@ -237,6 +345,12 @@ impl GroupState {
             .filter(|target| target.is_healthy())
             .cloned()
             .collect();
+        for target in &self.targets {
+            let others = healthy.iter().filter(|other| !Arc::ptr_eq(other, target));
+            let has_elders = others.clone().any(|other| other.is_settled());
+            let is_healthy = healthy.iter().any(|healthy| Arc::ptr_eq(healthy, target));
+            target.start(is_healthy, has_elders && !self.slow_start.is_zero());
+        }
         // Fail open: with too few healthy targets all registered ones are used (fact TGT-8).
         let fails_open = healthy.len() < self.minimum_healthy;
         self.usable = if fails_open {
@@ -244,7 +358,19 @@ impl GroupState {
         } else {
             healthy.into()
         };
+        // A new round: who joins has no debt and no credit.
+        let credits = self.usable.iter().map(|target| &target.credit);
+        credits.for_each(|credit| credit.store(0, Ordering::Relaxed));
+        self.look_at_shares();
         fails_open && !self.usable.is_empty()
+    }
+
+    fn look_at_shares(&mut self) {
+        let (slow_start, now) = (self.slow_start, Instant::now());
+        let share = |target: &Arc<Target>| (target.whole_weight(), target.is_slow(slow_start, now));
+        let mut shares = self.usable.iter().map(share);
+        let first = shares.next();
+        self.is_uneven = first.is_some_and(|first| first.1 || shares.any(|share| share != first));
     }
 }
 
@@ -255,6 +381,13 @@ impl Target {
             port,
             zone: Mutex::new(None),
             weight: AtomicU32::new(1),
+            share: AtomicU32::new(anomaly::WHOLE),
+            credit: AtomicI64::new(0),
+            outstanding: AtomicUsize::new(0),
+            answers: AtomicU32::new(0),
+            errors: AtomicU32::new(0),
+            trend: Mutex::default(),
+            start: Mutex::default(),
             draining: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             changed: Notify::new(),
@@ -336,8 +469,65 @@ impl Target {
         )
     }
 
-    fn requests_under_way(&self) -> usize {
-        lock(&self.under_way).len()
+    /// Weight and share in one.
+    fn whole_weight(&self) -> u64 {
+        let share = self.share.load(Ordering::Relaxed);
+        u64::from(self.weight.load(Ordering::Relaxed)) * u64::from(share)
+    }
+
+    /// Its health may have changed. It starts slowly if it was not healthy and others serve at full share already.
+    fn start(&self, is_healthy: bool, slowly: bool) {
+        let mut start = lock(&self.start);
+        if !is_healthy || !slowly {
+            start.slow_since = None;
+        } else if !start.was_healthy {
+            start.slow_since = Some(Instant::now());
+        }
+        start.was_healthy = is_healthy;
+    }
+
+    /// Healthy before now, and not in slow start.
+    fn is_settled(&self) -> bool {
+        let start = lock(&self.start);
+        start.was_healthy && start.slow_since.is_none()
+    }
+
+    fn is_slow(&self, slow_start: Duration, now: Instant) -> bool {
+        self.start_share(slow_start, now) < 1.0
+    }
+
+    /// "The load balancer linearly increases the number of requests", from next to none to all; then it is over.
+    fn start_share(&self, slow_start: Duration, now: Instant) -> f64 {
+        let mut start = lock(&self.start);
+        let Some(since) = start.slow_since else {
+            return 1.0;
+        };
+        let passed = now.saturating_duration_since(since);
+        if passed >= slow_start {
+            start.slow_since = None;
+            return 1.0;
+        }
+        passed.as_secs_f64() / slow_start.as_secs_f64()
+    }
+
+    /// It answered a request.
+    pub fn answered(&self, status: u16) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        if status >= 500 {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It did not: no connection, no answer, or none that can be read.
+    pub fn erred(&self) {
+        self.answered(599);
+    }
+
+    fn take_trend(&self) -> Trend {
+        let taken = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+        let mut trend = lock(&self.trend);
+        trend.take(taken(&self.answers), taken(&self.errors));
+        *trend
     }
 
     /// A kept-alive connection: the one used last, whose other end has most likely not closed yet. For a
@@ -397,6 +587,31 @@ impl Record {
             reason: Some("Elb.InitialHealthChecking".into()),
             description: Some("Initial health checks in progress".into()),
         }
+    }
+}
+
+/// A target that was chosen for a request; the request is outstanding while this lives.
+#[derive(Debug)]
+pub struct Chosen(Arc<Target>);
+
+impl Chosen {
+    fn new(target: Arc<Target>) -> Self {
+        target.outstanding.fetch_add(1, Ordering::Relaxed);
+        Self(target)
+    }
+}
+
+impl Deref for Chosen {
+    type Target = Arc<Target>;
+
+    fn deref(&self) -> &Arc<Target> {
+        &self.0
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.0.outstanding.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

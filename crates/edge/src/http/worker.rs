@@ -23,7 +23,8 @@ use super::clock::Dice;
 use super::control::{Counts, GroupHealth, Reporting};
 use super::counters::Counters;
 use super::log::Logs;
-use super::table::{Attributes, Identity, Table};
+use super::seal::Sealer;
+use super::table::{Attributes, Identity, Stickiness, Table};
 use super::target::Group;
 use super::tether::{Slab, Tether};
 use super::tls::{self, Connector, Door};
@@ -48,6 +49,9 @@ pub struct Routes {
     /// Logs that can't be written are off here.
     pub attributes: Attributes,
     pub groups: Vec<Arc<Group>>,
+    /// Of the groups.
+    pub stickiness: Vec<Option<Stickiness>>,
+    pub sealer: Arc<Sealer>,
     listeners: Vec<route::Listener>,
     doors: HashMap<u16, Door>,
 }
@@ -108,6 +112,8 @@ impl Worker {
             identity: Identity::default(),
             attributes: Attributes::default(),
             groups: Vec::new(),
+            stickiness: Vec::new(),
+            sealer: Arc::new(Sealer::new("")),
             listeners: Vec::new(),
             doors: HashMap::new(),
         };
@@ -174,6 +180,12 @@ impl Worker {
             identity: table.identity.clone(),
             attributes,
             groups: ordered,
+            stickiness: table
+                .target_groups
+                .iter()
+                .map(|group| group.stickiness.clone())
+                .collect(),
+            sealer: Arc::new(Sealer::new(&table.cookie_secret)),
             listeners,
             doors,
         });
@@ -227,6 +239,7 @@ impl Worker {
         self.logs.flush();
         let idle_timeout = self.routes().idle_timeout();
         for group in lock(&self.groups).values() {
+            group.judge();
             for target in group.targets() {
                 target.sweep(idle_timeout);
             }

@@ -145,19 +145,19 @@ fn a_query_condition_needs_a_query() {
 
 #[test]
 fn weights_are_kept_exactly_and_mixed() {
-    let forward = Forward::new(vec![(0, 90), (1, 10)]);
+    let forward = Forward::new(vec![(0, 90), (1, 10)], None);
     let turns: Vec<usize> = (0..100).filter_map(|_| forward.next()).collect();
     assert_eq!(turns.iter().filter(|&&place| place == 1).count(), 10);
     let longest = turns.split(|&place| place == 1).map(<[usize]>::len).max();
     assert!(longest < Some(20), "{turns:?}");
-    let none = Forward::new(vec![(0, 0), (1, 0)]);
+    let none = Forward::new(vec![(0, 0), (1, 0)], None);
     assert!(
         (0..10).filter_map(|_| none.next()).any(|place| place == 1),
         "all zero: all get some"
     );
-    assert_eq!(Forward::new(Vec::new()).next(), None);
+    assert_eq!(Forward::new(Vec::new(), None).next(), None);
     assert!(
-        Forward::new(vec![(0, u32::MAX), (1, u32::MAX)])
+        Forward::new(vec![(0, u32::MAX), (1, u32::MAX)], None)
             .next()
             .is_some()
     );
