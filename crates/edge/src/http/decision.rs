@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use fogbank_types::elb::OnUnauthenticated;
+
 use super::answer::{self, Manner};
 use super::clock::unix_time_s;
 use super::follow_up::FollowUp;
@@ -12,6 +14,7 @@ use super::request::{Facts, Refusal, Request};
 use super::rewrite::{Origin, write_request};
 use super::route::{Action, Forward, Listener, Matched};
 use super::sticky::{Reading, Sticky, mark_of};
+use super::table::Guard;
 use super::target::Group;
 use super::tls::TlsFacts;
 use super::worker::{Routes, Worker};
@@ -99,6 +102,22 @@ impl Deciding<'_> {
         Some((place, Some(sticky)))
     }
 
+    /// The status to refuse a request with that does not pass the rule's guard. Nobody can be logged in here and no
+    /// token be checked yet: what asks for it stays shut.
+    fn guarded(&self, matched: &Matched<'_>, log: &mut LogRecord) -> Option<u16> {
+        let (status, reason) = match &**matched.guard? {
+            Guard::AuthenticateOidc(oidc) => match oidc.on_unauthenticated {
+                OnUnauthenticated::Allow => return None,
+                OnUnauthenticated::Deny => (401, "AuthUnauthorized"),
+                OnUnauthenticated::Authenticate => (500, "AuthUnhandledException"),
+            },
+            Guard::JwtValidation(_) => (401, "JWTHeaderNotPresent"),
+        };
+        log.error_reason(reason);
+        self.worker.counters.auth_errors.add(1);
+        Some(status)
+    }
+
     /// Writes the head for the target, as the rule's transforms make it. Err: the answer is 500.
     fn write_head(
         &self,
@@ -155,8 +174,9 @@ impl Deciding<'_> {
     ) -> Verdict {
         let worker = self.worker;
         out.clear();
-        let mut failed = None;
-        if let Action::Forward(forward) = matched.action
+        let mut failed = self.guarded(matched, log);
+        if failed.is_none()
+            && let Action::Forward(forward) = matched.action
             && let Some((place, sticky)) = self.choose_group(forward, request)
             && let Some(group) = self.routes.groups.get(place)
         {
@@ -185,6 +205,11 @@ impl Deciding<'_> {
             unix_time_s: unix_time_s(),
         };
         let status = match matched.action {
+            _ if failed.is_some() => {
+                let status = failed.unwrap_or(500);
+                answer::write_error(out, status, manner);
+                status
+            }
             Action::Redirect(redirect) => {
                 worker.counters.redirects.add(1);
                 log.action("redirect");
@@ -201,9 +226,8 @@ impl Deciding<'_> {
                 fixed.status_code
             }
             Action::Forward(_) => {
-                let status = failed.unwrap_or(503);
-                answer::write_error(out, status, manner);
-                status
+                answer::write_error(out, 503, manner);
+                503
             }
         };
         Verdict::Answer { status, facts }

@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use http::header::{HeaderName, HeaderValue, SET_COOKIE};
+
 use super::clock::unix_time_s;
 use super::response::Response;
 use super::response_headers::ResponseHeaders;
-use super::sticky::Sticky;
+use super::sticky::{Sticky, is_of_cookie};
 
 #[derive(Clone, Debug)]
 pub struct FollowUp(Arc<Parts>);
@@ -38,7 +40,12 @@ impl FollowUp {
     pub fn lines(&self, response: &Response<'_, '_>) -> Vec<u8> {
         let mut lines = Vec::new();
         if let Some(sticky) = &self.0.sticky {
-            for cookie in sticky.cookies(response, unix_time_s()) {
+            let sets = |name: &str| {
+                let headers = response.headers.iter();
+                let mut set = headers.filter(|h| h.name.eq_ignore_ascii_case("set-cookie"));
+                set.any(|header| is_of_cookie(header.value, name))
+            };
+            for cookie in sticky.cookies(sets, unix_time_s()) {
                 lines.extend_from_slice(b"Set-Cookie: ");
                 lines.extend_from_slice(cookie.as_bytes());
                 lines.extend_from_slice(b"\r\n");
@@ -48,6 +55,32 @@ impl FollowUp {
             lines.extend_from_slice(headers.added());
         }
         lines
+    }
+
+    /// The same for a response that goes by HTTP/2.
+    pub fn amend(&self, head: &mut http::Response<()>) {
+        let headers = head.headers_mut();
+        if let Some(sticky) = &self.0.sticky {
+            let set = headers.get_all(SET_COOKIE);
+            let sets = |name: &str| set.iter().any(|value| is_of_cookie(value.as_bytes(), name));
+            for cookie in sticky.cookies(sets, unix_time_s()) {
+                if let Ok(value) = HeaderValue::try_from(cookie) {
+                    headers.append(SET_COOKIE, value);
+                }
+            }
+        }
+        let Some(own) = &self.0.headers else {
+            return;
+        };
+        for name in own.removed() {
+            headers.remove(*name);
+        }
+        for (name, value) in own.fields() {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                headers.insert(name, value);
+            }
+        }
     }
 }
 

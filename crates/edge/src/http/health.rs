@@ -14,11 +14,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connect::connect;
+use super::h2::client;
 use super::log::HealthCheckRecord;
 use super::request::Facts;
 use super::response::{HEAD_MAX_BYTES, read_response};
-use super::table::{HealthCheck, Protocol};
+use super::stream::TargetStream;
+use super::table::{HealthCheck, Protocol, Version};
 use super::target::{Group, Record, Target};
+use super::tls::{Alpn, Connector};
 use super::worker::Worker;
 
 /// Between looks at a target that is starting.
@@ -75,15 +78,23 @@ impl Watched {
     /// One check; what it found counts if `counts` says so, and if the target and its check are still the same.
     async fn look_and_judge(&self, check: &HealthCheck, counts: impl Fn(&Finding) -> bool) {
         let (started, began) = (SystemTime::now(), Instant::now());
-        let found = look(&self.target, check).await;
-        self.log(check, &found, started, began.elapsed());
+        let version = self.group.version();
+        let found = look(&self.worker.connector, &self.target, check, version).await;
+        self.log(check, version, &found, started, began.elapsed());
         if counts(&found) && !self.target.is_gone() && *self.group.check() == *check {
             self.note(|record| judge(record, &found, check));
         }
     }
 
     /// A line of the health check log, if it is on.
-    fn log(&self, check: &HealthCheck, found: &Finding, started: SystemTime, took: Duration) {
+    fn log(
+        &self,
+        check: &HealthCheck,
+        version: Version,
+        found: &Finding,
+        started: SystemTime,
+        took: Duration,
+    ) {
         let routes = self.worker.routes();
         if routes.attributes.health_check_log.is_none() {
             return;
@@ -96,9 +107,11 @@ impl Watched {
             Finding::Failure => (None, Some("ConnectionReset")),
         };
         let line = HealthCheckRecord {
-            kind: match check.protocol {
-                Protocol::Http => "http",
-                Protocol::Https => "https",
+            kind: match (version, check.protocol) {
+                (Version::Grpc, _) => "grpc",
+                (Version::Http2, _) => "h2",
+                (Version::Http1, Protocol::Http) => "http",
+                (Version::Http1, Protocol::Https) => "https",
             },
             started,
             took_ns: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
@@ -201,9 +214,14 @@ fn judge(record: &mut Record, found: &Finding, check: &HealthCheck) {
     record.description = Some(description);
 }
 
-async fn look(target: &Target, check: &HealthCheck) -> Finding {
+async fn look(
+    connector: &Connector,
+    target: &Target,
+    check: &HealthCheck,
+    version: Version,
+) -> Finding {
     let address = SocketAddr::from((target.ip, check.port.unwrap_or(target.port)));
-    let asked = pin!(ask(address, &check.path));
+    let asked = pin!(ask(connector, address, check, version));
     match timeout(Duration::from_millis(check.timeout_ms.max(1)), asked).await {
         Err(_) => Finding::Timeout,
         Ok(Err(_)) => Finding::Failure,
@@ -212,14 +230,47 @@ async fn look(target: &Target, check: &HealthCheck) -> Finding {
     }
 }
 
-/// Asks for the path and gives the status; the connection is closed after it, redirects are not followed.
-async fn ask(address: SocketAddr, path: &str) -> io::Result<u16> {
-    let mut stream = connect(address).await?;
+/// Asks as the group's protocols say, and gives the status: HTTP's, or that of a call. The connection is closed
+/// after it, redirects are not followed, certificates are not looked at (fact LST-12).
+async fn ask(
+    connector: &Connector,
+    address: SocketAddr,
+    check: &HealthCheck,
+    version: Version,
+) -> io::Result<u16> {
+    let tcp = connect(address).await?;
+    let alpn = match version {
+        Version::Http1 => Alpn::Http1,
+        Version::Http2 | Version::Grpc => Alpn::Http2,
+    };
+    let (stream, scheme) = match check.protocol {
+        Protocol::Http => (TargetStream::Plain(tcp), "http"),
+        Protocol::Https => {
+            let session = connector.connect(tcp, address, alpn).await?;
+            (TargetStream::Tls(Box::new(session)), "https")
+        }
+    };
+    let call = match version {
+        Version::Http1 => return ask_http1(stream, address, &check.path).await,
+        Version::Http2 => client::Ask::Get,
+        Version::Grpc => client::Ask::Grpc,
+    };
+    let told = client::request(stream, scheme, &address.to_string(), &check.path, call)
+        .await
+        .map_err(io::Error::other)?;
+    match (version, told.grpc_status) {
+        (Version::Grpc, status) => status.ok_or_else(|| io::ErrorKind::InvalidData.into()),
+        _ => Ok(told.status),
+    }
+}
+
+async fn ask_http1(mut stream: TargetStream, address: SocketAddr, path: &str) -> io::Result<u16> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
          User-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     let facts = Facts::of_get();
     let mut bytes = Vec::with_capacity(1024);
     loop {

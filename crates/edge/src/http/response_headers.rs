@@ -79,6 +79,16 @@ impl ResponseHeaders {
             .any(|removed| removed.eq_ignore_ascii_case(name))
     }
 
+    pub fn removed(&self) -> &[&'static str] {
+        &self.removed
+    }
+
+    /// Names and values that are added.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = std::str::from_utf8(&self.added).unwrap_or_default().lines();
+        lines.filter_map(|line| line.split_once(": "))
+    }
+
     pub fn added(&self) -> &[u8] {
         &self.added
     }

@@ -11,7 +11,6 @@ use super::clock::http_date;
 use super::counters::Counters;
 use super::lock;
 use super::request::Request;
-use super::response::Response;
 use super::seal::Sealer;
 use super::table::Stickiness;
 
@@ -146,7 +145,8 @@ impl Sticky {
     }
 
     /// Values of the Set-Cookie headers that a response of the chosen target gets.
-    pub fn cookies(&self, response: &Response<'_, '_>, now_s: u64) -> Vec<String> {
+    /// `sets` says whether the target sets a cookie.
+    pub fn cookies(&self, sets: impl Fn(&str) -> bool, now_s: u64) -> Vec<String> {
         let mut cookies = Vec::new();
         let expires = http_date(now_s + EXPIRES_S);
         let expires = String::from_utf8_lossy(&expires);
@@ -172,7 +172,7 @@ impl Sticky {
                 set(TARGET_COOKIE_CORS, &value, true);
             }
             (Some(Stickiness::AppCookie { name, .. }), Some(target))
-                if self.has_app_cookies || sets_cookie(response, name) =>
+                if self.has_app_cookies || sets(name) =>
             {
                 let value = self.sealer.seal(APP_COOKIE, &token(target).bytes());
                 set(APP_COOKIE, &value, false);
@@ -240,14 +240,11 @@ pub fn cookie<'b>(request: &Request<'_, 'b>, name: &str) -> Option<&'b [u8]> {
         })
 }
 
-fn sets_cookie(response: &Response<'_, '_>, name: &str) -> bool {
-    response.headers.iter().any(|header| {
-        header.name.eq_ignore_ascii_case("set-cookie")
-            && header
-                .value
-                .strip_prefix(name.as_bytes())
-                .is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
-    })
+/// Whether a Set-Cookie header is about this cookie.
+pub fn is_of_cookie(header: &[u8], name: &str) -> bool {
+    header
+        .strip_prefix(name.as_bytes())
+        .is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
 }
 
 #[cfg(test)]

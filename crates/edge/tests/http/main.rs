@@ -2,6 +2,7 @@
 //! script.
 
 mod bed;
+mod decisions;
 mod errors;
 mod forwarding;
 mod h2;

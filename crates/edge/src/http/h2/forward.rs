@@ -16,7 +16,7 @@ use super::super::exchange::open;
 use super::super::pump::read;
 use super::super::response::{BadResponse, read_response};
 use super::super::stream::TargetStream;
-use super::super::target::Group;
+use super::super::target::{Chosen, Group};
 use super::super::tls::Alpn;
 use super::download::ClientLeft;
 use super::head;
@@ -67,7 +67,7 @@ pub async fn forward(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<
     let connect_timeout = exchange.routes.connect_timeout();
     let mut fresh_only = false;
     let outcome = loop {
-        let Some(target) = group.choose(&worker.dice) else {
+        let Some(target) = exchange.choose(group) else {
             return exchange.fail(503).await;
         };
         let idle = if fresh_only {
@@ -120,6 +120,14 @@ impl Exchange<'_> {
         }
     }
 
+    /// None: 503.
+    pub fn choose(&mut self, group: &Group) -> Option<Chosen> {
+        let worker = self.worker();
+        let chosen = group.choose_for(&self.facts, &worker.dice, &worker.counters)?;
+        self.target = Some(Arc::clone(&chosen));
+        Some(chosen)
+    }
+
     /// 100 Continue is the node's own answer (fact HTTP-12).
     pub fn go_on(&mut self) {
         if self.facts.expects_continue && !self.body.is_end_stream() {
@@ -132,6 +140,9 @@ impl Exchange<'_> {
         let now = Instant::now();
         let took = now.saturating_duration_since(started);
         group.counters.response(status);
+        if let Some(target) = &self.target {
+            target.answered(status);
+        }
         let total = &group.counters.response_times;
         total.add(took.as_micros() as u64);
         self.log.answered(status, now);
@@ -141,6 +152,11 @@ impl Exchange<'_> {
 
     /// What the client gets when an attempt is over.
     pub async fn conclude(&mut self, outcome: Outcome) {
+        if let Outcome::Unanswered | Outcome::BadResponse | Outcome::TargetSlow = outcome
+            && let Some(target) = &self.target
+        {
+            target.erred();
+        }
         match outcome {
             Outcome::Complete { .. } => {}
             Outcome::Unanswered | Outcome::BadResponse | Outcome::Cut | Outcome::Refused => {
@@ -345,9 +361,12 @@ impl Attempt<'_, '_> {
             };
             let (status, begun, keep_alive) = begun?;
             self.outbox.consume(length);
-            let Some((head, body)) = begun else {
+            let Some((mut head, body)) = begun else {
                 continue;
             };
+            if let Some(follow_up) = &self.exchange.facts.follow_up {
+                follow_up.amend(&mut head);
+            }
             self.exchange.answered(status, self.group, self.started);
             let mut reply = Reply {
                 body,

@@ -36,7 +36,7 @@ pub async fn relay(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<u8
         let Some(request) = head::for_target(&head, scheme, exchange.manner.takes_trailers) else {
             return exchange.fail(400).await;
         };
-        let Some(target) = group.choose(&worker.dice) else {
+        let Some(target) = exchange.choose(group) else {
             return exchange.fail(503).await;
         };
         if tries == 0 {
@@ -242,7 +242,10 @@ impl Attempt<'_, '_> {
             let (head, source) = answered.map_err(|error| unanswered(&error))?.into_parts();
             let status = head.status.as_u16();
             self.exchange.answered(status, self.group, self.started);
-            let head = http::Response::from_parts(head, ());
+            let mut head = http::Response::from_parts(head, ());
+            if let Some(follow_up) = &self.exchange.facts.follow_up {
+                follow_up.amend(&mut head);
+            }
             self.exchange.download.begin(head, source.is_end_stream())?;
             self.source = Some(source);
         }

@@ -16,6 +16,7 @@ use super::super::log::{Kind, LogRecord};
 use super::super::request::{Facts, Refusal};
 use super::super::response::{Response, read_response};
 use super::super::table::Version;
+use super::super::target::Target;
 use super::super::tether::Tether;
 use super::super::timer::Timer;
 use super::super::worker::{Routes, Worker};
@@ -38,6 +39,8 @@ pub struct Exchange<'s> {
     pub manner: Manner,
     pub log: LogRecord,
     pub received_bytes: u64,
+    /// The target it went to last.
+    pub target: Option<Arc<Target>>,
 }
 
 pub async fn run(
@@ -92,6 +95,7 @@ pub async fn run(
         manner,
         log,
         received_bytes: out.len() as u64,
+        target: None,
     };
     poll_fn(|cx| {
         exchange.tether.hold(cx.waker());
@@ -151,6 +155,10 @@ impl Exchange<'_> {
             unix_time_s: unix_time_s(),
         };
         answer::write_error(&mut out, status, manner);
+        let listener = self.routes.listener(self.session.port);
+        if let Some(headers) = listener.and_then(|listener| listener.response_headers.as_ref()) {
+            headers.amend(&mut out);
+        }
         self.answer(status, &out).await;
     }
 

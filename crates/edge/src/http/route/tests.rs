@@ -125,6 +125,95 @@ fn each_condition_by_itself() {
 }
 
 #[test]
+fn regular_expressions() {
+    let head =
+        "GET /API/v2/users HTTP/1.1\r\nHost: WWW.Example.com:8080\r\nUser-Agent: Mozilla/5\r\n\r\n";
+    let host = |value: &str| Condition::HostHeaderRegex {
+        values: strings(&["never$^", value]),
+    };
+    let path = |value: &str| Condition::PathPatternRegex {
+        values: strings(&[value]),
+    };
+    let header = |name: &str, value: &str| Condition::HttpHeaderRegex {
+        name: name.to_owned(),
+        values: strings(&[value]),
+    };
+    for (condition, expected) in [
+        (host("^www\\.[a-z]+\\.com$"), true),
+        (host("example"), true),
+        (host("8080"), false),
+        (path("^/API/v[0-9]+/"), true),
+        (path("^/api/"), false),
+        (path("users$"), true),
+        (path("^/API/(v2"), false),
+        (header("user-agent", "^mozilla/[0-9]"), true),
+        (header("absent", ".*"), false),
+    ] {
+        let told = format!("{condition:?}");
+        let is_taken = taken(&table(vec![vec![condition]]), head, [1; 4]).is_some();
+        assert_eq!(is_taken, expected, "{told}");
+    }
+}
+
+#[test]
+fn source_addresses_of_version_6() {
+    let block = |text: &str| Condition::SourceIp {
+        values: vec![text.parse().expect("a block")],
+    };
+    let listeners = |text: &str| compile(&table(vec![vec![block(text)]]));
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (text, expected) in [
+        ("fd00:1::/32", Some(1)),
+        ("fd00:2::/32", None),
+        ("::/0", Some(1)),
+        ("0.0.0.0/0", None),
+    ] {
+        let peer: IpAddr = "fd00:1::5".parse().expect("an address");
+        let read = read_request(head, |request| {
+            listeners(text)[0].matching(request, peer).priority
+        });
+        assert_eq!(read.expect("valid").expect("whole").1, expected, "{text}");
+    }
+}
+
+/// Not a limit but a look: `cargo test --release -- --ignored --nocapture cost_of_rules`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_rules() {
+    for count in [1, 10, 100] {
+        let rules = (0..count).map(|number| {
+            let host = format!("host-{number}.example.com");
+            let path = format!("/service-{number}/*");
+            vec![
+                Condition::HostHeader { values: vec![host] },
+                Condition::PathPattern { values: vec![path] },
+            ]
+        });
+        let listeners = compile(&table(rules.collect()));
+        let head = format!(
+            "GET /service-{0}/x HTTP/1.1\r\nHost: host-{0}.example.com\r\n\r\n",
+            count - 1
+        );
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let took = read_request(head.as_bytes(), |request| {
+            let started = std::time::Instant::now();
+            for _ in 0..100_000 {
+                assert!(
+                    std::hint::black_box(listeners[0].matching(request, peer))
+                        .priority
+                        .is_some()
+                );
+            }
+            started.elapsed() / 100_000
+        });
+        println!(
+            "{count} rules: {:?}",
+            took.expect("valid").expect("whole").1
+        );
+    }
+}
+
+#[test]
 fn a_query_condition_needs_a_query() {
     let any = Condition::QueryString {
         values: vec![QueryPattern {
