@@ -104,7 +104,7 @@ def bad_data(client, span, metric):
     put("InvalidParameterValue", Value=1, Timestamp=now() + datetime.timedelta(hours=3))
     put("InvalidParameterCombination", Value=1, StatisticValues={"SampleCount": 1, "Sum": 1, "Minimum": 1, "Maximum": 1})
     put("InvalidParameterValue", Values=[1], Counts=[1, 2])
-    put("InvalidParameterValue", Value=1, Dimensions=[{"Name": f"d{n}", "Value": "v"} for n in range(31)])
+    put("ValidationError", Value=1, Dimensions=[{"Name": f"d{n}", "Value": "v"} for n in range(31)])
     put("MissingParameter")
     many = [{"MetricName": "m", "Value": 1}] * 1001
     equal("too many", error_code(client.put_metric_data, Namespace=NAMESPACE, MetricData=many), "InvalidParameterValue")
