@@ -143,6 +143,7 @@ impl Balancers {
             meters: self.meters.clone(),
             eni: eni.clone(),
             child: None,
+            predecessor: None,
         };
         let task = tokio::spawn(one.keep(receiver));
         self.keepers
@@ -305,8 +306,21 @@ async fn stop(config: &RegionConfig, eni_id: &str, patience: Duration) {
             tracing::warn!(%error, eni_id, "a load balancer process cannot be ended");
         }
     }
+    // Those that still drain after a hand-over.
+    let config_path = config.run_dir.join("region.json");
+    for draining in started_with(&[
+        "alb",
+        "--config",
+        &config_path.to_string_lossy(),
+        "--eni",
+        eni_id,
+    ]) {
+        // Gone already is what we want.
+        let _ = draining.kill();
+    }
     file.remove();
     for path in [
+        folder(config).join(format!("{eni_id}.handover")),
         http::socket_path(&config.run_dir, eni_id),
         http::table_path(&config.run_dir, eni_id),
         folder(config).join(format!("{eni_id}.log")),
@@ -355,6 +369,8 @@ struct One {
     eni: Arc<Eni>,
     /// If this agent started it: to be reaped.
     child: Option<Child>,
+    /// The process of an earlier program, while it hands over and drains.
+    predecessor: Option<Living>,
 }
 
 impl One {
@@ -491,11 +507,13 @@ impl One {
             // Reaps it if it has ended; an error means that it is not ours to wait for.
             let _ = child.try_wait();
         }
-        if living(&self.config, self.eni.eni_id.as_str())
-            .await
-            .is_some()
-        {
-            return Ok(());
+        if let Some(living) = living(&self.config, self.eni.eni_id.as_str()).await {
+            if !is_of_other_program(living.pid) {
+                return Ok(());
+            }
+            // Its successor gets the listening sockets from it (docs/decisions/0017-handover.md).
+            tracing::info!(eni = %self.eni.eni_id, pid = living.pid, "a load balancer process is upgraded");
+            self.predecessor = Some(living);
         }
         let start = |source| BalancerError::Start {
             eni: self.eni.eni_id.clone(),
@@ -530,6 +548,10 @@ impl One {
             Event::Applied { revision, unbound } => {
                 if !unbound.is_empty() {
                     tracing::warn!(eni = %self.eni.eni_id, ?unbound, "ports that cannot be listened on");
+                    // It did not hand them over: it is stuck.
+                    if let Some(Err(error)) = self.predecessor.as_ref().map(Living::kill) {
+                        tracing::error!(eni = %self.eni.eni_id, %error, "an earlier process keeps its ports");
+                    }
                 }
                 vec![put(&LoadBalancerNodeStatus {
                     scope: self.eni.scope.clone(),
@@ -555,6 +577,22 @@ impl One {
             tracing::debug!(%error, "the store is away");
             tokio::time::sleep(RESTART_PAUSE).await;
         }
+    }
+}
+
+/// The program's file was replaced since that process started.
+fn is_of_other_program(pid: i32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let file = |path: String| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    match (
+        file(format!("/proc/{pid}/exe")),
+        file("/proc/self/exe".to_owned()),
+    ) {
+        (Some(its), Some(ours)) => its != ours,
+        _ => false,
     }
 }
 

@@ -256,6 +256,7 @@ impl Connection {
         };
         let attributes = &routes.attributes;
         let may_go_on = !entered.tether.is_closing()
+            && !entered.tether.is_last()
             && accepted.elapsed() < Duration::from_millis(attributes.client_keep_alive_ms);
         let read = read_request(inbox.filled(), |request| {
             let mut facts = request.facts.clone();

@@ -25,6 +25,7 @@ mod follow_up;
 #[cfg(test)]
 mod fuzz;
 mod h2;
+mod handover;
 mod health;
 mod histogram;
 pub mod log;

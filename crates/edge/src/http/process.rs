@@ -5,7 +5,9 @@ use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,8 +15,10 @@ use fogbank_types::RegionConfig;
 use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::handover::{self, Inheritance};
 use super::log::{Home, Logs};
 use super::table::Table;
 use super::worker::Worker;
@@ -24,6 +28,8 @@ use super::{control, lock};
 const DESCRIPTORS_KEPT: usize = 128;
 /// How long a disk may take for the last lines.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);
+/// After a hand-over a client that sends nothing for so long is left; who sends is told with the response.
+const HANDOVER_GRACE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug)]
@@ -37,6 +43,8 @@ pub struct Config {
     pub max_connections: usize,
     /// How long requests may take to end after SIGTERM.
     pub drain_timeout_ms: u64,
+    /// The same after a successor took over.
+    pub handover_drain_ms: u64,
     /// `<data>`, below which log files go; None: none are written.
     pub data_folder: Option<PathBuf>,
 }
@@ -49,6 +57,7 @@ impl Config {
             listen_on: Ipv4Addr::UNSPECIFIED.into(),
             max_connections: 20_000,
             drain_timeout_ms: 10_000,
+            handover_drain_ms: 300_000,
             data_folder: None,
         }
     }
@@ -101,11 +110,19 @@ pub async fn serve(config: Config) -> Result<(), ProcessError> {
     let worker = Worker::with_logs(config.listen_on, max_connections, logs);
     let keeper = Arc::new(Keeper::new(table_path(&config.run_folder, &config.eni)));
     let path = socket_path(&config.run_folder, &config.eni);
-    let socket = listen(&path)?;
+    let handover_path = handover::path(&config.run_folder, &config.eni);
+    let inheritance = inherit(&worker, &handover_path).await;
     if let Some(table) = keeper.last() {
         tracing::info!(revision = table.revision, "going on with the last table");
         worker.apply(&table);
     }
+    let socket = listen(&path)?;
+    let waiting = listen(&handover_path)?;
+    if let Some(inheritance) = inheritance {
+        take_over(worker.clone(), inheritance);
+    }
+    let mut successor = pin!(await_successor(worker.clone(), waiting));
+    let mut handed = None;
     let accepting = tokio::spawn(accept(worker.clone(), keeper, socket));
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,24 +131,90 @@ pub async fn serve(config: Config) -> Result<(), ProcessError> {
             _ = ticks.tick() => worker.tick(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            stream = &mut successor => {
+                handed = Some(stream);
+                break;
+            }
         }
     }
-    // At once, so that a successor finds the place free.
+    // At once: the agent finds the successor, or the place free.
     accepting.abort();
-    let _ = std::fs::remove_file(&path);
-    if timeout(
-        Duration::from_millis(config.drain_timeout_ms),
-        worker.drain(),
-    )
-    .await
-    .is_err()
-    {
+    let (bound_ms, grace) = if handed.is_some() {
+        (config.handover_drain_ms, HANDOVER_GRACE)
+    } else {
+        let _ = std::fs::remove_file(&path);
+        let _ = std::fs::remove_file(&handover_path);
+        (config.drain_timeout_ms, Duration::ZERO)
+    };
+    let drained = tokio::select! {
+        drained = timeout(Duration::from_millis(bound_ms), worker.drain_gently(grace)) => drained.is_ok(),
+        // After a hand-over, nobody wants it to be finished any more.
+        _ = terminate.recv() => false,
+    };
+    if !drained {
         tracing::warn!("requests were still under way at the end of the drain time");
+    }
+    if let Some(mut stream) = handed {
+        let rest = worker.reporting.rest(&worker.counts());
+        if let Err(error) = handover::give_counts(&mut stream, &rest) {
+            tracing::warn!(%error, "counts of the drain are lost");
+        }
     }
     let finished = tokio::task::spawn_blocking(move || worker.logs.finish(LOG_PATIENCE));
     // It tells what went wrong by itself.
     let _ = finished.await;
     Ok(())
+}
+
+/// Gets the listening sockets of a predecessor, if there is one.
+async fn inherit(worker: &Arc<Worker>, path: &Path) -> Option<Inheritance> {
+    let path = path.to_owned();
+    let taken = tokio::task::spawn_blocking(move || handover::take(&path)).await;
+    match taken.map_err(io::Error::other).flatten() {
+        Ok(Some(mut inheritance)) => {
+            let sockets = std::mem::take(&mut inheritance.listeners);
+            tracing::info!(sockets = sockets.len(), "taking over from a predecessor");
+            worker.inherit(sockets, std::mem::take(&mut inheritance.health));
+            Some(inheritance)
+        }
+        Ok(None) => None,
+        Err(error) => {
+            tracing::warn!(%error, "a predecessor does not hand over its sockets");
+            None
+        }
+    }
+}
+
+/// Tells the predecessor that its part is over, and reports what it leaves uncounted.
+fn take_over(worker: Arc<Worker>, mut inheritance: Inheritance) {
+    // A thread of its own: a drain is long, and the runtime would wait for it at the end.
+    std::thread::spawn(move || {
+        let counts = inheritance.accepted().and_then(|()| inheritance.counts());
+        match counts {
+            Ok(counts) => worker.reporting.inherit(&counts),
+            Err(error) => tracing::warn!(%error, "a predecessor left without its last counts"),
+        }
+    });
+}
+
+/// Hands the sockets to whoever comes for them; returns when a successor accepts connections.
+async fn await_successor(worker: Arc<Worker>, waiting: UnixListener) -> StdUnixStream {
+    loop {
+        let given = async {
+            let (stream, _) = waiting.accept().await?;
+            let mut stream = stream.into_std()?;
+            let (sockets, health) = (worker.sockets()?, worker.health());
+            let giving = move || handover::give(&mut stream, &sockets, health).map(|()| stream);
+            tokio::task::spawn_blocking(giving).await?
+        };
+        match given.await {
+            Ok(stream) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "a successor did not take over");
+                sleep(TICK).await;
+            }
+        }
+    }
 }
 
 fn listen(path: &Path) -> Result<UnixListener, ProcessError> {
@@ -162,11 +245,14 @@ fn listen(path: &Path) -> Result<UnixListener, ProcessError> {
 }
 
 async fn accept(worker: Arc<Worker>, keeper: Arc<Keeper>, socket: UnixListener) {
+    // They end with this task: an agent must not talk to a process whose part is over.
+    let mut agents = JoinSet::new();
     loop {
+        while agents.try_join_next().is_some() {}
         match socket.accept().await {
             Ok((stream, _)) => {
                 let (worker, keeper) = (worker.clone(), keeper.clone());
-                tokio::spawn(async move {
+                agents.spawn(async move {
                     if let Err(error) = control::serve(worker, keeper, stream).await {
                         tracing::warn!(%error, "control connection failed");
                     }

@@ -12,6 +12,7 @@ use super::lock;
 pub struct Tether {
     closing: AtomicBool,
     cut: AtomicBool,
+    last: AtomicBool,
     /// When it began to wait for a next request, in ms of the worker's life; 0: it does not wait.
     idle_since_ms: AtomicU64,
     waker: Mutex<Option<Waker>>,
@@ -30,6 +31,15 @@ impl Tether {
     /// None: a request is under way.
     pub fn idle_since(&self) -> Option<u64> {
         Some(self.idle_since_ms.load(Ordering::Relaxed)).filter(|&ms| ms > 0)
+    }
+
+    /// The next response says that it is the last.
+    pub fn end_with_next(&self) {
+        self.last.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_last(&self) -> bool {
+        self.last.load(Ordering::Relaxed)
     }
 
     /// No further request.

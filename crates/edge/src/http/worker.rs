@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -90,7 +91,9 @@ pub struct Worker {
     began: Instant,
     routes: Mutex<Arc<Routes>>,
     groups: Mutex<HashMap<String, Arc<Group>>>,
-    listeners: Mutex<HashMap<u16, AbortHandle>>,
+    listeners: Mutex<HashMap<u16, Listening>>,
+    /// What a predecessor left: sockets until they are used, and what it thought of its targets.
+    inherited: Mutex<(HashMap<u16, StdTcpListener>, Vec<GroupHealth>)>,
     connections: Mutex<Slab<Arc<Tether>>>,
     /// Back-pressure: without a permit nothing is accepted, and clients wait in the kernel's queue.
     permits: Arc<Semaphore>,
@@ -130,6 +133,7 @@ impl Worker {
             routes: Mutex::new(Arc::new(routes)),
             groups: Mutex::default(),
             listeners: Mutex::default(),
+            inherited: Mutex::default(),
             connections: Mutex::default(),
             permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             connection_left: Notify::new(),
@@ -192,17 +196,42 @@ impl Worker {
         // Requests that the old table sent to these go on.
         before.values().for_each(|group| group.retire());
         self.listen();
+        // Ports that are listened to no more go with their sockets.
+        let (_, health) = std::mem::take(&mut *lock(&self.inherited));
+        self.seed(&health);
         self.health_changed();
+    }
+
+    /// What a predecessor thought of targets holds until they are checked.
+    fn seed(&self, health: &[GroupHealth]) {
+        let groups = lock(&self.groups);
+        for told in health {
+            let Some(group) = groups.get(&told.target_group) else {
+                continue;
+            };
+            for target in group.targets() {
+                let is_same =
+                    |state: &&TargetState| state.ip == target.ip && state.port == target.port;
+                if let Some(state) = told.targets.iter().find(is_same) {
+                    target.note(|record| {
+                        record.health = state.health;
+                        record.reason.clone_from(&state.reason);
+                        record.description.clone_from(&state.description);
+                    });
+                }
+            }
+            group.refresh();
+        }
     }
 
     /// Listens on the ports of the table and on no other; gives those that it can't have.
     fn listen(self: &Arc<Self>) -> Vec<u16> {
         let routes = self.routes();
         let mut listeners = lock(&self.listeners);
-        listeners.retain(|&port, accepting| {
+        listeners.retain(|&port, listening| {
             let wanted = routes.listener(port).is_some();
             if !wanted {
-                accepting.abort();
+                listening.accepting.abort();
             }
             wanted
         });
@@ -212,10 +241,17 @@ impl Worker {
             if listeners.contains_key(&port) {
                 continue;
             }
-            match connect::listen(SocketAddr::new(self.address, port)) {
+            let left = lock(&self.inherited).0.remove(&port);
+            let socket = match left {
+                Some(socket) => adopt(socket),
+                None => connect::listen(SocketAddr::new(self.address, port)),
+            };
+            match socket {
                 Ok(socket) => {
-                    let accepting = tokio::spawn(accept(self.clone(), socket, port));
-                    listeners.insert(port, accepting.abort_handle());
+                    let socket = Arc::new(socket);
+                    let accepting = tokio::spawn(accept(self.clone(), socket.clone(), port));
+                    let accepting = accepting.abort_handle();
+                    listeners.insert(port, Listening { socket, accepting });
                 }
                 Err(error) => {
                     tracing::warn!(port, %error, "cannot listen");
@@ -288,12 +324,46 @@ impl Worker {
         }
     }
 
+    async fn is_empty(&self) {
+        loop {
+            let left = self.connection_left.notified();
+            if lock(&self.connections).len() == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// For a successor.
+    pub fn sockets(&self) -> io::Result<Vec<(u16, OwnedFd)>> {
+        let listeners = lock(&self.listeners);
+        let socket = |(port, listening): (&u16, &Listening)| {
+            Ok((*port, listening.socket.as_fd().try_clone_to_owned()?))
+        };
+        listeners.iter().map(socket).collect()
+    }
+
+    /// What a predecessor had is used by the first table.
+    pub fn inherit(&self, sockets: Vec<(u16, StdTcpListener)>, health: Vec<GroupHealth>) {
+        *lock(&self.inherited) = (sockets.into_iter().collect(), health);
+    }
+
     /// Accepts nothing more, and waits until the requests under way are done.
     pub async fn drain(&self) {
+        self.drain_gently(Duration::ZERO).await;
+    }
+
+    /// The same, but clients that are idle are left only when `grace` is over; who sends in the meantime is
+    /// answered, and told that it was the last time.
+    pub async fn drain_gently(&self, grace: Duration) {
         self.permits.close();
-        for (_, accepting) in lock(&self.listeners).drain() {
-            accepting.abort();
+        for (_, listening) in lock(&self.listeners).drain() {
+            listening.accepting.abort();
         }
+        lock(&self.connections)
+            .iter()
+            .for_each(|tether| tether.end_with_next());
+        let _ = timeout(grace, self.is_empty()).await;
         loop {
             let left = self.connection_left.notified();
             {
@@ -400,7 +470,19 @@ impl Drop for Entered {
     }
 }
 
-async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
+/// A port of the node.
+#[derive(Debug)]
+struct Listening {
+    socket: Arc<TcpListener>,
+    accepting: AbortHandle,
+}
+
+fn adopt(socket: StdTcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+async fn accept(worker: Arc<Worker>, listener: Arc<TcpListener>, port: u16) {
     while !worker.permits.is_closed() {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,

@@ -101,6 +101,31 @@ async fn tables_come_in_health_goes_out_and_the_last_table_stays() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.answer().await.status, 200);
 
+    // A successor gets the socket: the client is answered, a last time then, and so is everybody else.
+    let next = tokio::spawn(serve(config.clone()));
+    bounded(async {
+        loop {
+            let mut other = Client::connect((ip, PORT).into()).await;
+            for client in [&mut client, &mut other] {
+                client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+                let answer = client.answer().await;
+                assert_eq!(answer.status, 200);
+                if answer.header("connection") == Some("close") {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    bounded(running)
+        .await
+        .expect("no panic")
+        .expect("it ended well");
+    let mut client = Client::connect((ip, PORT).into()).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 200);
+    let running = next;
+
     // SIGTERM ends it.
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
         .expect("sent");
