@@ -1,12 +1,13 @@
 //! A load balancer node by hand, for measurements: `alb <ip> <port> <target ip:port>...`. With a file of PEM in
-//! `ALB_TLS` (certificate and key) it ends TLS, with `ALB_TARGET_TLS` it speaks TLS to its targets.
+//! `ALB_TLS` (certificate and key) it ends TLS, with `ALB_TARGET_TLS` it speaks TLS to its targets, with
+//! `ALB_VERSION` of HTTP2 or GRPC that.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fogbank_edge::http::{
     Action, Algorithm, Attributes, Certificate, HealthCheck, Listener, MutualTls, Protocol, Table,
-    Target, TargetGroup, TlsListener, WeightedGroup, Worker,
+    Target, TargetGroup, TlsListener, Version, WeightedGroup, Worker,
 };
 
 fn main() {
@@ -54,7 +55,11 @@ fn main() {
             Some(_) => Protocol::Https,
             None => Protocol::Http,
         },
-        version: Default::default(),
+        version: match std::env::var("ALB_VERSION").as_deref() {
+            Ok("HTTP2") => Version::Http2,
+            Ok("GRPC") => Version::Grpc,
+            _ => Version::Http1,
+        },
         anomaly_mitigation: false,
         slow_start_ms: 0,
         stickiness: None,

@@ -9,6 +9,7 @@ use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream, server};
 use bytes::Bytes;
 use fogbank_edge::http::Version;
+use fogbank_types::status::Health;
 use http::{HeaderMap, Request, Response};
 use tokio::net::TcpListener;
 
@@ -438,4 +439,54 @@ async fn connections_to_targets_are_dropped_with_them() {
     assert_eq!(client.get("/").await.status(), 200);
     bed.change(|table| table.target_groups[0].targets.clear());
     assert_eq!(client.get("/").await.status(), 503);
+}
+
+#[tokio::test]
+async fn checks_speak_what_the_targets_speak() {
+    let target = Target::start(|request, mut respond| async move {
+        let call = request.headers().get("content-type").is_some();
+        let (path, method) = (request.uri().path().to_owned(), request.method().clone());
+        let mut body = request.into_body();
+        let message = if call {
+            body.data().await.and_then(Result::ok)
+        } else {
+            None
+        };
+        if !call && method == "GET" && path == "/health" {
+            respond.send_response(Response::new(()), true).ok()?;
+        } else if message.as_deref() == Some(&[0; 5]) && path == "/AWS.ALB/healthcheck" {
+            let mut stream = respond.send_response(Response::new(()), false).ok()?;
+            stream.send_trailers(status_trailers("12")).ok()?;
+        } else {
+            respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+        Some(())
+    })
+    .await;
+    for (version, path, matcher, healthy) in [
+        (Version::Http2, "/health", "200", true),
+        (Version::Http2, "/health", "201", false),
+        (Version::Http2, "/other", "200", false),
+        (Version::Grpc, "/AWS.ALB/healthcheck", "12", true),
+        (Version::Grpc, "/AWS.ALB/healthcheck", "0-11", false),
+        (Version::Http1, "/health", "200", false),
+    ] {
+        let mut bed = target.bed(version);
+        bed.change(|table| {
+            let check = &mut table.target_groups[0].health_check;
+            check.enabled = true;
+            check.path = path.to_owned();
+            check.matcher = matcher.to_owned();
+        });
+        let wanted = if healthy {
+            Health::Healthy
+        } else {
+            Health::Unhealthy
+        };
+        until(|| {
+            let groups = bed.worker.health();
+            groups[0].targets[0].health == wanted
+        })
+        .await;
+    }
 }

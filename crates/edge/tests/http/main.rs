@@ -6,6 +6,7 @@ mod decisions;
 mod errors;
 mod forwarding;
 mod h2;
+mod h2_frames;
 mod h2_targets;
 mod health;
 mod logs;
