@@ -112,6 +112,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Cork<S> {
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.turn.is_flooded() {
+            // Nothing more is answered; the connection's task ends it.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = room.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, room))?;
         let news = &room.filled()[before..];
