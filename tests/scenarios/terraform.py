@@ -62,12 +62,13 @@ def find_mirror():
     print("note: terraform or its AWS provider's mirror is not on this machine; nothing was tested")
 
 
-def life(host, folder):
-    """Applies a folder, changes all in it that can change (its variable `changed`), and destroys it."""
+def life(host, folder, prepare=lambda terraform, region: None):
+    """Applies a folder, changes all in it that can change (its variable `changed`), and destroys it. `prepare` may add files first."""
     if not (mirror := find_mirror()):
         return
     with host.region("--speed", "20") as region:
         terraform = Terraform(host, region, mirror, folder)
+        prepare(terraform, region)
         terraform.run("init", "-input=false")
         terraform.apply()
         terraform.unchanged()

@@ -137,7 +137,7 @@ enum Rank {
     Serves,
 }
 
-/// Whether a node sees a healthy target in each group that has targets for it, and in one group at least.
+/// Whether a node sees enough healthy targets in each group that has targets for it, and in one group at least.
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html#target-group-health>
 fn can_serve(
     groups: &[&std::sync::Arc<TargetGroup>],
@@ -151,28 +151,40 @@ fn can_serve(
             .attributes
             .get("load_balancing.cross_zone.enabled")
             .is_none_or(|value| value != "false");
-        let mut targets = group
+        let targets: Vec<_> = group
             .targets
             .iter()
             .filter(|target| target.draining_since.is_none())
             .filter(|target| crosses || target.zone.as_deref().is_none_or(|z| z == zone))
-            .peekable();
-        if targets.peek().is_none() {
+            .collect();
+        if targets.is_empty() {
             continue;
         }
         let Some(row) = health.get(&(node, group.arn.as_str())) else {
             return false;
         };
-        let healthy = targets.any(|target| {
+        let is_healthy = |target: &&&fogbank_types::elb::Target| {
             row.targets.iter().any(|state| {
                 state.health == Health::Healthy
                     && (state.ip, state.port) == (target.ip, target.port)
             })
-        });
-        if !healthy {
+        };
+        let healthy = targets.iter().filter(is_healthy).count();
+        if !is_enough(group, healthy, targets.len()) {
             return false;
         }
         any = true;
     }
     any
+}
+
+/// Whether neither threshold of `target_group_health.dns_failover` is breached: one target, unless it says otherwise.
+fn is_enough(group: &TargetGroup, healthy: usize, registered: usize) -> bool {
+    let threshold = |kind: &str, default: usize| {
+        let key = format!("target_group_health.dns_failover.minimum_healthy_targets.{kind}");
+        let value = group.attributes.get(&key);
+        value.map_or(default, |value| value.parse().unwrap_or(0))
+    };
+    let (count, percentage) = (threshold("count", 1), threshold("percentage", 0));
+    healthy >= count && healthy * 100 >= percentage * registered
 }
