@@ -242,13 +242,13 @@ def rules(api, https, groups):
     equal("transforms", second["Transforms"], [rewrite])
     bad = lambda code, *arguments, **more: api.refused("CreateRule", code, **create(*arguments, **more))
     bad("PriorityInUse", 1, [path("/a")], [fixed()])
-    bad("ValidationError", 0, [path("/a")], [fixed()])
+    bad("ValidationError", 50001, [path("/a")], [fixed()])
     bad("ValidationError", 9, [path("/a"), path("/b")], [fixed()])
     bad("ValidationError", 9, [path(*"/1 /2 /3 /4 /5 /6".split())], [fixed()])
     bad("ValidationError", 9, [{"Field": "path-pattern", "RegexValues": ["("]}], [fixed()])
     bad("ValidationError", 9, [path("/a")], [login(TokenEndpoint="http://idp.example"), fixed(Order=2)])
     bad("ValidationError", 9, [path("/a")], [login(ClientSecret=None), fixed(Order=2)])
-    bad("ValidationError", 9, [path("/a")], [login(), forward(plain)])
+    bad("InvalidLoadBalancerAction", 9, [path("/a")], [login(), forward(plain)])
     bad("InvalidLoadBalancerAction", 9, [path("/a")], [fixed(Order=1), fixed(Order=2)])
     bad("InvalidLoadBalancerAction", 9, [path("/a")], [{"Type": "redirect", "RedirectConfig": {"Protocol": "HTTP", "StatusCode": "HTTP_301"}}])
     bad("ValidationError", 9, [path("/a")], [fixed()], Transforms=[rewrite, rewrite])
@@ -267,7 +267,7 @@ def rules(api, https, groups):
 
 
 def scenario(host):
-    with host.region("--speed", "20", "--quota", "listeners-per-application-load-balancer=2") as region:
+    with host.region("--speed", "20", "--quota", "listeners-per-application-load-balancer=3") as region:
         elb, ec2, acm = region.client("elbv2"), region.client("ec2"), region.client("acm")
         api, folder = Api(elb), pathlib.Path(host.folder)
         buckets = sister("terraform_elb").buckets(region)
@@ -282,6 +282,7 @@ def scenario(host):
         groups = target_groups(api, vpc)
         store, store_gone, revocation = trust_stores(api, buckets / "bundles")
         http, https, listener_gone = listeners(api, lb, groups, certificates, store)
+        api.call("CreateListener", LoadBalancerArn=lb, Port=81, Protocol="HTTP", DefaultActions=[forward(groups[3])])
         api.refused("CreateListener", "TooManyListeners", LoadBalancerArn=lb, Port=99, Protocol="HTTP", DefaultActions=[fixed()])
         rule_arns = rules(api, https, groups)
 
@@ -295,7 +296,7 @@ def scenario(host):
         equal("policies", len(api.call("DescribeSSLPolicies", Names=["ELBSecurityPolicy-2016-08"])["SslPolicies"]), 1)
         api.refused("DescribeSSLPolicies", "SSLPolicyNotFound", Names=["none"])
         limits = {l["Name"]: l["Max"] for l in api.call("DescribeAccountLimits")["Limits"]}
-        equal("limits", (limits["listeners-per-application-load-balancer"], limits["network-load-balancers"]), ("2", "0"))
+        equal("limits", (limits["listeners-per-application-load-balancer"], limits["network-load-balancers"]), ("3", "0"))
         api.refused("DescribeAccountLimits", "ValidationError", Marker="none")
         equal("associations", api.call("DescribeTrustStoreAssociations", TrustStoreArn=store)["TrustStoreAssociations"], [{"ResourceArn": lb}])
         api.refused("DescribeTrustStoreAssociations", "TrustStoreNotFound", TrustStoreArn=store_gone)

@@ -11,7 +11,9 @@ def authority(folder, name):
     openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
             "-subj", f"/CN={name}", "-keyout", f"{name}.ca.key", "-out", f"{name}.pem")
     (folder / "index.txt").touch()
-    (folder / "ca.cnf").write_text("[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ndefault_md=sha256\ndefault_crl_days=30\n")
+    (folder / "crlnumber").write_text("01\n")
+    (folder / "ca.cnf").write_text("[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ndefault_md=sha256\ndefault_crl_days=30\n"
+                                   "crlnumber=crlnumber\ncrl_extensions=list\n[list]\nauthorityKeyIdentifier=keyid\n")
     openssl(folder, "ca", "-gencrl", "-config", "ca.cnf", "-cert", f"{name}.pem", "-keyfile", f"{name}.ca.key", "-out", "revoked.pem")
 
 

@@ -25,6 +25,7 @@ data "aws_lb_trust_store" "clients" {
 resource "aws_lb_listener" "http" {
   load_balancer_arn = aws_lb.main.arn
   port              = var.changed ? 8080 : 80
+  protocol          = "HTTP"
 
   routing_http_response_server_enabled                           = var.changed
   routing_http_response_x_content_type_options_header_value      = var.changed ? "" : "nosniff"

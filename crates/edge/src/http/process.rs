@@ -3,7 +3,7 @@
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ impl Config {
         Self {
             eni: eni.into(),
             run_folder: run_folder.into(),
-            listen_on: Ipv4Addr::UNSPECIFIED.into(),
+            listen_on: Ipv6Addr::UNSPECIFIED.into(),
             max_connections: 20_000,
             drain_timeout_ms: 10_000,
             handover_drain_ms: 300_000,

@@ -485,7 +485,11 @@ fn adopt(socket: StdTcpListener) -> io::Result<TcpListener> {
 async fn accept(worker: Arc<Worker>, listener: Arc<TcpListener>, port: u16) {
     while !worker.permits.is_closed() {
         let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
+            // An IPv4 client comes to an IPv6 socket with its address mapped.
+            Ok((stream, peer)) => (
+                stream,
+                SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            ),
             Err(error) => {
                 if !is_of_one_client(&error) {
                     tracing::warn!(port, %error, "cannot accept");
