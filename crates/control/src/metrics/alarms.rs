@@ -42,6 +42,15 @@ pub fn evaluate_due(engine: &Engine, schedule: &mut Schedule) -> Duration {
         };
         let key = alarm.key();
         let planned = schedule.due.get(&key).copied();
+        let wait_ms = wait_ms(period_of(&watch.source), engine.config());
+        // A state that was set by hand holds until the next evaluation is due, however soon after.
+        let planned = match alarm.state_updated_at > alarm.configured_at {
+            true => Some(Due {
+                configured_at: alarm.configured_at,
+                at_ms: (alarm.state_updated_at.0 + wait_ms).max(planned.map_or(0, |p| p.at_ms)),
+            }),
+            false => planned,
+        };
         let waits = planned.filter(|p| p.configured_at == alarm.configured_at && p.at_ms > now.0);
         let next = waits.unwrap_or_else(|| {
             if let Err(error) = evaluate(engine, alarm, watch, now) {
@@ -49,7 +58,7 @@ pub fn evaluate_due(engine: &Engine, schedule: &mut Schedule) -> Duration {
             }
             Due {
                 configured_at: alarm.configured_at,
-                at_ms: now.0 + wait_ms(period_of(&watch.source), engine.config()),
+                at_ms: now.0 + wait_ms,
             }
         });
         due.insert(key, next);

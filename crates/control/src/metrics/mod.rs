@@ -6,6 +6,7 @@
 pub mod alarms;
 pub mod queries;
 pub mod read;
+mod selection;
 #[cfg(test)]
 mod tests;
 

@@ -1,8 +1,9 @@
 //! Lists of metric queries, answered: metrics from the series, expressions by metric math.
 
 use super::read::{Range, all_units};
+use super::selection;
 use crate::model::cloudwatch::math::{Outcome, Surroundings, TimeSeries, evaluate};
-use crate::model::cloudwatch::{Refusal, expression, queries};
+use crate::model::cloudwatch::{Refusal, expression, insights, queries};
 use fogbank_store::series::{SeriesError, SeriesStore};
 use fogbank_types::alarm::{MetricQuery, MetricQueryInput, MetricStatistic};
 use fogbank_types::{Scope, Timestamp};
@@ -59,7 +60,10 @@ pub fn answer(asked: &Asked<'_>, list: &[MetricQuery]) -> Result<Vec<Answer>, Qu
     for place in queries::order(list)? {
         let query = &list[place];
         if let MetricQueryInput::Expression(text) = &query.input {
-            let outcome = outcome(asked, query, text, &metrics, &named)?;
+            let outcome = match insights::is_select(text) {
+                true => selected(asked, query, text)?,
+                false => outcome(asked, query, text, &metrics, &named)?,
+            };
             named.insert(query.id.clone(), outcome);
         }
         let about = surroundings(asked, period_of(query, &named), &metrics, &named);
@@ -89,6 +93,9 @@ fn is_metric(query: &MetricQuery) -> bool {
 
 /// One of several series keeps the name of what it came from behind the query's label.
 fn label(query: &MetricQuery, mut series: TimeSeries, several: bool) -> TimeSeries {
+    if is_select(query) {
+        return series;
+    }
     let own = query.label.as_deref();
     series.label = match own {
         Some(label) if several => format!("{label} {}", series.label),
@@ -142,6 +149,28 @@ fn outcome(
     let expression = expression::parse(text).map_err(wrong)?;
     let about = surroundings(asked, period_of(query, named), metrics, named);
     evaluate(&expression, &about).map_err(wrong)
+}
+
+fn is_select(query: &MetricQuery) -> bool {
+    matches!(&query.input, MetricQueryInput::Expression(text) if insights::is_select(text))
+}
+
+/// What a Metrics Insights query gives: a series a group, named after its group or, without groups, the query.
+fn selected(asked: &Asked<'_>, query: &MetricQuery, text: &str) -> Result<Outcome, QueryError> {
+    let wrong =
+        |why: String| Refusal::Validation(format!("Error in expression '{}': {why}", query.id));
+    let select = insights::parse(text).map_err(wrong)?;
+    let period_s = query.period_s.map_or(DEFAULT_PERIOD_S, i64::from);
+    let mut all = selection::select(asked, &select, period_s)?;
+    for series in &mut all {
+        series.label = match (&query.label, series.label.as_str()) {
+            (Some(label), "") => label.clone(),
+            (None, "") => query.id.clone(),
+            (Some(label), group) => format!("{label} {group}"),
+            (None, group) => group.to_owned(),
+        };
+    }
+    Ok(Outcome::Array(all))
 }
 
 /// A metric's statistic in each period that has it.

@@ -336,15 +336,12 @@ pub fn put(tx: &mut Tx, scope: &Scope, new: NewAlarm, watch: AlarmWatch) -> Resu
     Ok(())
 }
 
-/// Deletes all of them or, if one is not there, none.
+/// Deletes all of them or, if one is needed, none. Names that no alarm has are passed over.
 pub fn delete(tx: &mut Tx, scope: &Scope, names: &[String]) -> Result<(), Refusal> {
-    let mut alarms = Vec::new();
-    for name in names {
-        match tx.snapshot().alarms.get(scope, name) {
-            Some(alarm) => alarms.push(Arc::clone(alarm)),
-            None => return Err(Refusal::NotFound(format!("Alarm {name} does not exist"))),
-        }
-    }
+    let found = names
+        .iter()
+        .filter_map(|name| tx.snapshot().alarms.get(scope, name).cloned());
+    let alarms: Vec<Arc<Alarm>> = found.collect();
     let composites = alarms
         .iter()
         .filter(|a| matches!(a.watch, AlarmWatch::Composite(_)))

@@ -214,11 +214,6 @@ fn check_statistics(statistics: [f64; 4], path: &str) -> Result<StatisticSet, Re
             "The parameter {path}.StatisticValues.Maximum must be greater than {path}.StatisticValues.Minimum."
         )));
     }
-    // A billionth for what adding up rounds.
-    let slack = (sum.abs() + maximum.abs() + minimum.abs()) * count * 1e-9;
-    if count >= 1.0 && (sum + slack < minimum || sum - slack > maximum * count && maximum > 0.0) {
-        return Err(invalid(sum, &format!("{path}.StatisticValues.Sum")));
-    }
     Ok(StatisticSet {
         count,
         sum,

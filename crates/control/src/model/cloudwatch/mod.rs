@@ -8,6 +8,7 @@ pub mod dates;
 pub mod evaluation;
 pub mod expression;
 pub mod history;
+pub mod insights;
 pub mod math;
 pub mod queries;
 pub mod rules;

@@ -1,7 +1,7 @@
 //! Lists of metric queries, as GetMetricData and alarms have them: what they must be like.
 
 use super::Refusal;
-use super::expression;
+use super::{expression, insights};
 use fogbank_types::alarm::{MetricQuery, MetricQueryInput};
 use fogbank_types::statistic::Statistic;
 use std::collections::BTreeSet;
@@ -75,6 +75,11 @@ pub fn order(queries: &[MetricQuery]) -> Result<Vec<usize>, Refusal> {
         };
         let wrong =
             |why: String| Refusal::Validation(format!("Error in expression '{}': {why}", query.id));
+        if insights::is_select(text) {
+            insights::parse(text).map_err(wrong)?;
+            needs.push(Vec::new());
+            continue;
+        }
         let expression = expression::parse(text).map_err(wrong)?;
         let mut places = Vec::new();
         for name in expression.names() {
