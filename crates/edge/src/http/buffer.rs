@@ -2,22 +2,26 @@
 //!
 //! A connection that waits for its next request holds none, so that idle connections cost little.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Mutex;
 
 use super::lock;
+use super::splice::Pipe;
 
 const SMALL_BYTES: usize = 8 * 1024;
 /// For bodies: fewer calls into the kernel.
 const LARGE_BYTES: usize = 64 * 1024;
 const KEPT_SMALL: usize = 256;
 const KEPT_LARGE: usize = 32;
+const KEPT_PIPES: usize = 32;
 
 /// Buffers that nobody uses just now.
 #[derive(Debug, Default)]
 pub struct Buffers {
     small: Mutex<Vec<Vec<u8>>>,
     large: Mutex<Vec<Vec<u8>>>,
+    pipes: Mutex<Vec<Pipe>>,
 }
 
 impl Buffers {
@@ -31,6 +35,21 @@ impl Buffers {
         lock(&self.large)
             .pop()
             .unwrap_or_else(|| vec![0; LARGE_BYTES])
+    }
+
+    pub fn take_pipe(&self) -> io::Result<Pipe> {
+        match lock(&self.pipes).pop() {
+            Some(pipe) => Ok(pipe),
+            None => Pipe::new(),
+        }
+    }
+
+    /// With nothing left in it.
+    pub fn give_back_pipe(&self, pipe: Pipe) {
+        let mut pipes = lock(&self.pipes);
+        if pipes.len() < KEPT_PIPES {
+            pipes.push(pipe);
+        }
     }
 
     fn give_back(&self, bytes: Vec<u8>) {

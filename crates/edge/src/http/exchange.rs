@@ -21,6 +21,7 @@ use super::pump::{Pump, PumpError, read};
 use super::request::Facts;
 use super::response::{BadResponse, HEAD_MAX_BYTES, Response, read_response};
 use super::rewrite::{Delivery, write_response, write_switch};
+use super::splice::{Splice, poll_message};
 use super::stream::{ClientStream, TargetStream};
 use super::table::Version;
 use super::target::{Group, Target};
@@ -260,6 +261,8 @@ async fn exchange(
         buffers,
         tether: &entered.tether,
         sink_failed: false,
+        up: None,
+        down: None,
         tunnelled_bytes: 0,
         log,
     };
@@ -300,6 +303,9 @@ struct Attempt<'a> {
     tether: &'a Tether,
     /// The target takes no more of the request; it may have answered nevertheless.
     sink_failed: bool,
+    /// Bodies that go by pipe.
+    up: Option<Splice>,
+    down: Option<Splice>,
     /// To the client, after 101.
     tunnelled_bytes: u64,
     log: &'a mut LogRecord,
@@ -351,10 +357,9 @@ impl Attempt<'_> {
             return None;
         }
         let sides = (&mut *self.client, &mut *self.target);
-        match self
-            .request
-            .poll(cx, self.inbox, self.buffers, sides, progress)
-        {
+        let message = (&mut *self.request, &mut self.up);
+        let memory = (&mut *self.inbox, self.buffers);
+        match poll_message(cx, message, memory, sides, progress) {
             Poll::Pending | Poll::Ready(Ok(())) => None,
             Poll::Ready(Err(PumpError::Sink)) => {
                 self.sink_failed = true;
@@ -414,7 +419,8 @@ impl Attempt<'_> {
             return Poll::Pending;
         };
         let sides = (&mut *self.target, &mut *self.client);
-        let polled = pump.poll(cx, &mut self.outbox, self.buffers, sides, progress);
+        let memory = (&mut self.outbox, self.buffers);
+        let polled = poll_message(cx, (pump, &mut self.down), memory, sides, progress);
         if pump.moved_bytes > 0 {
             self.log.replied();
         }

@@ -39,6 +39,7 @@ mod response_headers;
 mod rewrite;
 mod route;
 mod seal;
+mod splice;
 mod sticky;
 mod stream;
 mod table;

@@ -15,6 +15,9 @@ use super::buffer::{Buffer, Buffers};
 /// The rest of a body from which on a large buffer is worth having.
 const LARGE_BODY_BYTES: u64 = 16 * 1024;
 
+/// From here on a rest of known length is left to `splice`, if it can be.
+const SPLICED_BYTES: u64 = 64 * 1024;
+
 /// Why a message could not be moved to its end.
 #[derive(Debug)]
 pub enum PumpError {
@@ -49,6 +52,8 @@ pub struct Pump {
     pub moved_bytes: u64,
     /// Taken from the source, framing included; the head is not part of it.
     pub taken_bytes: u64,
+    /// `poll` comes back, not done, before it would read the rest of a large body.
+    pub stops_before_large: bool,
 }
 
 impl Pump {
@@ -73,6 +78,7 @@ impl Pump {
             replay: None,
             moved_bytes: 0,
             taken_bytes: 0,
+            stops_before_large: false,
         };
         pump.take(source)?;
         if pump.ended {
@@ -141,6 +147,9 @@ impl Pump {
             }
             self.replay = None;
             if source.is_empty() {
+                if self.stops_before_large && !self.chunked && self.rest_bytes() >= SPLICED_BYTES {
+                    return Poll::Ready(Ok(()));
+                }
                 if self.rest_is_large() {
                     source.enlarge(buffers);
                 }
@@ -157,6 +166,30 @@ impl Pump {
                 }
             }
             self.take(source).map_err(PumpError::Framing)?;
+        }
+    }
+
+    /// Of a body of known length.
+    pub fn rest_bytes(&self) -> u64 {
+        match self.body {
+            Body::Length(left) => left,
+            Body::Chunked(_) | Body::UntilClose => 0,
+        }
+    }
+
+    /// Some of the body went past: it was taken from the source.
+    pub fn took(&mut self, count: usize) {
+        self.taken_bytes += count as u64;
+        if let Body::Length(left) = &mut self.body {
+            *left = left.saturating_sub(count as u64);
+        }
+    }
+
+    /// It has reached the sink, where `is_last` says that nothing is on its way any more.
+    pub fn gave(&mut self, count: usize, is_last: bool) {
+        self.moved_bytes += count as u64;
+        if is_last && self.body.is_done() {
+            self.end();
         }
     }
 

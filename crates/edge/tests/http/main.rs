@@ -13,5 +13,6 @@ mod logs;
 mod openssl;
 mod pki;
 mod process;
+mod splice;
 mod tables;
 mod tls;
