@@ -370,7 +370,9 @@ def routes(api, vpc, peer, subnet, second):
     refused("CreateRoute", "InvalidParameterValue|InvalidParameterCombination", RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway, NatGatewayId=f"nat-{NOBODY}")
     refused("DeleteRoute", "InvalidParameterValue", RouteTableId=table, DestinationCidrBlock="10.0.0.0/16")
     refused("ReplaceRoute", "InvalidRoute.NotFound|InvalidParameterValue", RouteTableId=table, DestinationCidrBlock="192.0.2.0/24", GatewayId=gateway)
-    refused("DeleteManagedPrefixList", "DependencyViolation|InvalidPrefixListModification|PrefixListInUse|InvalidState|UnsupportedOperation", PrefixListId=prefixes)
+    api.same("a list in use is asked to go", api.call("DeleteManagedPrefixList", PrefixListId=prefixes)["PrefixList"]["State"], "delete-in-progress")
+    api.same("and stays", api.call("DescribeManagedPrefixLists", PrefixListIds=[prefixes])["PrefixLists"][0]["State"], "delete-failed")
+    refused("DeleteManagedPrefixList", "InvalidPrefixListID.NotFound|InvalidPrefixListId.NotFound", PrefixListId=f"pl-{NOBODY}")
     api.same("who uses the list", [a["ResourceId"] for a in api.listed("GetManagedPrefixListAssociations", "PrefixListAssociations", PrefixListId=prefixes)], [table])
     association = do("AssociateRouteTable", RouteTableId=table, SubnetId=subnet)["AssociationId"]
     spare = do("CreateRouteTable", VpcId=vpc)["RouteTable"]["RouteTableId"]

@@ -490,6 +490,8 @@ pub enum PrefixListState {
     CreateComplete,
     ModifyComplete,
     RestoreComplete,
+    /// It was in use when it should go, and stays as it is.
+    DeleteFailed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

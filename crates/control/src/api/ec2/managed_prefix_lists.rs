@@ -78,6 +78,7 @@ fn state(row: &Row) -> &'static str {
         PrefixListState::CreateComplete => "create-complete",
         PrefixListState::ModifyComplete => "modify-complete",
         PrefixListState::RestoreComplete => "restore-complete",
+        PrefixListState::DeleteFailed => "delete-failed",
     }
 }
 
@@ -94,6 +95,8 @@ fn render(row: &Row, state: &str) -> ManagedPrefixList {
         prefix_list_id: Some(row.prefix_list_id.to_string()),
         prefix_list_name: Some(row.name.clone()),
         state: Some(state.to_owned()),
+        state_message: (state == "delete-failed")
+            .then(|| "The prefix list is in use by other resources.".to_owned()),
         tags: tags::render(&row.tags),
         version: i64::try_from(row.version).ok(),
         ..ManagedPrefixList::default()
@@ -230,6 +233,11 @@ pub fn modify(
     })
 }
 
+fn still_there(context: &Context, row: &Row) -> bool {
+    let lists = context.snapshot().prefix_lists;
+    lists.contains(&context.scope(), &row.prefix_list_id)
+}
+
 pub fn delete(
     context: &Context,
     request: DeleteManagedPrefixListRequest,
@@ -238,8 +246,12 @@ pub fn delete(
     let row = write(context, request.dry_run, |tx| {
         prefix_lists::delete(tx, &context.scope(), &id)
     })?;
+    let state = match row.state {
+        PrefixListState::DeleteFailed if still_there(context, &row) => "delete-in-progress",
+        _ => "delete-complete",
+    };
     Ok(DeleteManagedPrefixListResult {
-        prefix_list: Some(render(&row, "delete-complete")),
+        prefix_list: Some(render(&row, state)),
     })
 }
 

@@ -351,11 +351,15 @@ pub fn associations(snapshot: &Snapshot, scope: &Scope, id: &PrefixListId) -> Ve
     tables.chain(groups).collect()
 }
 
-/// Not while something refers to it.
+/// While something refers to it the call succeeds and the deletion fails, which the list's state then tells; it can be
+/// used and deleted as before. (Seen of AWS by Terraform's users: hashicorp/terraform-provider-aws issue 20991.)
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ManagedPrefixList.html>
 pub fn delete(tx: &mut Tx, scope: &Scope, id: &PrefixListId) -> Result<PrefixList, Refusal> {
-    let list = own(tx, scope, id, "deleted")?;
+    let mut list = own(tx, scope, id, "deleted")?;
     if !associations(tx.snapshot(), scope, id).is_empty() {
-        return Err(Refusal::has_dependents("prefix list", id));
+        list.state = PrefixListState::DeleteFailed;
+        tx.put(list.clone());
+        return Ok(list);
     }
     tx.delete::<PrefixList>(scope, id);
     Ok(list)

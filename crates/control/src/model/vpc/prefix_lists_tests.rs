@@ -151,8 +151,9 @@ fn a_list_in_use_stays_and_grows_only_as_its_users_can() {
     };
     security_group_rules::authorize(&mut tx, &scope(), &group, false, vec![rule], &Tags::new())
         .unwrap();
-    let in_use = delete(&mut tx, &scope(), &id).unwrap_err();
-    assert_eq!(in_use.code(), "DependencyViolation");
+    delete(&mut tx, &scope(), &id).unwrap();
+    let kept = get(tx.snapshot(), &scope(), &id).unwrap();
+    assert_eq!(kept.state, PrefixListState::DeleteFailed);
     assert_eq!(
         associations(tx.snapshot(), &scope(), &id),
         [group.to_string()]

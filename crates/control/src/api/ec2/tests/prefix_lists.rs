@@ -96,12 +96,17 @@ fn a_route_names_a_list_and_keeps_it() {
         &format!("PrefixListId={id}"),
     );
     assert_eq!(elements(&users, "resourceId"), [table]);
-    assert_eq!(
-        region.code("DeleteManagedPrefixList", &format!("PrefixListId={id}")),
-        "DependencyViolation"
+    let delete = || region.ok("DeleteManagedPrefixList", &format!("PrefixListId={id}"));
+    assert_eq!(element(&delete(), "state"), "delete-in-progress");
+    let kept = region.ok(
+        "DescribeManagedPrefixLists",
+        &format!("PrefixListId.1={id}"),
     );
+    assert_eq!(element(&kept, "state"), "delete-failed");
+    assert!(element(&kept, "stateMessage").contains("in use"));
     region.ok("DeleteRoute", &route);
-    region.ok("DeleteManagedPrefixList", &format!("PrefixListId={id}"));
+    // What failed once does not look so when it succeeds.
+    assert_eq!(element(&delete(), "state"), "delete-complete");
 }
 
 #[test]
