@@ -1,13 +1,13 @@
 //! A load balancer node by hand, for measurements: `alb <ip> <port> <target ip:port>...`. With a file of PEM in
 //! `ALB_TLS` (certificate and key) it ends TLS, with `ALB_TARGET_TLS` it speaks TLS to its targets, with
-//! `ALB_VERSION` of HTTP2 or GRPC that.
+//! `ALB_VERSION` of HTTP2 or GRPC that. With a folder in `ALB_LOGS` it writes access and connection logs below it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fogbank_edge::http::{
-    Action, Algorithm, Attributes, Certificate, HealthCheck, Listener, MutualTls, Protocol, Table,
-    Target, TargetGroup, TlsListener, Version, WeightedGroup, Worker,
+    Action, Algorithm, Attributes, Certificate, HealthCheck, Home, Listener, LogDestination, Logs,
+    MutualTls, Protocol, Table, Target, TargetGroup, TlsListener, Version, WeightedGroup, Worker,
 };
 
 fn main() {
@@ -34,6 +34,11 @@ fn main() {
                 draining: false,
             }
         });
+    let folder = std::env::var_os("ALB_LOGS");
+    let log = folder.is_some().then(|| LogDestination {
+        bucket: "logs".into(),
+        prefix: None,
+    });
     let pem = std::env::var("ALB_TLS")
         .ok()
         .map(|path| std::fs::read_to_string(path).expect("a PEM file"));
@@ -97,7 +102,11 @@ fn main() {
         load_balancer: "app/bench/1".into(),
         dns_name: "bench".into(),
         zone: "a".into(),
-        attributes: Attributes::default(),
+        attributes: Attributes {
+            access_log: log.clone(),
+            connection_log: log,
+            ..Attributes::default()
+        },
         listeners: vec![Listener {
             attributes: Default::default(),
             default_guard: None,
@@ -113,12 +122,19 @@ fn main() {
         }],
         target_groups: vec![group],
     };
+    let logs = match folder {
+        Some(folder) => Logs::new(Home {
+            data_folder: folder.into(),
+            eni: "eni-bench".into(),
+        }),
+        None => Logs::default(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let worker = Worker::new(ip, 20_000);
+        let worker = Worker::with_logs(ip, 20_000, logs);
         worker.apply(&table);
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -8,6 +8,7 @@ mod forwarding;
 mod h2;
 mod h2_frames;
 mod h2_targets;
+mod haproxy;
 mod health;
 mod logs;
 mod openssl;
