@@ -1,7 +1,6 @@
 //! HTTP/2 as RFC 9113 and RFC 7541 want it, frame by frame, with a client that writes bytes by hand. The section of
 //! the RFC stands with each case. Also what only an attacker sends.
 
-use std::future::Future;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -177,8 +176,11 @@ impl Raw {
     }
 }
 
+/// What is tried, its frames, and what may come of them.
+type Case<'c> = (&'c str, Vec<Vec<u8>>, &'c [End]);
+
 /// Runs frames after the preface, each case on a connection of its own.
-async fn expect(cases: Vec<(&str, Vec<Vec<u8>>, &[End])>) {
+async fn expect(cases: Vec<Case<'_>>) {
     let origin = Origin::of("fine").await;
     let bed = Bed::new(&[origin.address]);
     for (case, frames, wanted) in cases {
@@ -772,18 +774,16 @@ async fn floods_end_their_connection() {
 }
 
 /// Whatever comes, the connection ends or waits; nothing panics, and nothing spins.
-fn survives(bytes: Vec<u8>) -> impl Future<Output = ()> {
-    async move {
-        let mut bed = Bed::new(&[]);
-        bed.change(|table| table.attributes.idle_timeout_ms = 20);
-        let mut stream = dial(&bed);
-        let _ = bounded(stream.write_all(&bytes)).await;
-        let mut answer = Vec::new();
-        let ended = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
-        assert!(ended.is_ok(), "the connection does not end");
-        until(|| bed.worker.counts().node.active_connections == 0).await;
-        assert_eq!(bed.worker.counts().node.panics, 0);
-    }
+async fn survives(bytes: Vec<u8>) {
+    let mut bed = Bed::new(&[]);
+    bed.change(|table| table.attributes.idle_timeout_ms = 20);
+    let mut stream = dial(&bed);
+    let _ = bounded(stream.write_all(&bytes)).await;
+    let mut answer = Vec::new();
+    let ended = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok(), "the connection does not end");
+    until(|| bed.worker.counts().node.active_connections == 0).await;
+    assert_eq!(bed.worker.counts().node.panics, 0);
 }
 
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {

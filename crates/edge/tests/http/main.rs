@@ -17,3 +17,4 @@ mod process;
 mod splice;
 mod tables;
 mod tls;
+mod web_sockets;

@@ -87,10 +87,9 @@ impl Upload {
     ) -> Poll<Result<(), UploadError>> {
         loop {
             // What is there of the body goes with the head.
-            if self.sent == 0 && self.payload.is_empty() && !self.ended {
-                if let Poll::Ready(taken) = self.take(cx, body) {
-                    taken?;
-                }
+            let is_new = self.sent == 0 && self.payload.is_empty() && !self.ended;
+            if is_new && let Poll::Ready(taken) = self.take(cx, body) {
+                taken?;
             }
             while self.sent < self.piece_length() {
                 let count = ready!(self.write(cx, writer)).map_err(|_| UploadError::Target)?;
