@@ -80,6 +80,14 @@ impl Deciding<'_> {
         request: &Request<'_, '_>,
     ) -> Option<(usize, Option<Sticky>)> {
         let kind = |place: usize| self.routes.stickiness.get(place)?.as_ref();
+        // The usual case first: nothing is read where nothing is sticky.
+        let next = match forward.stickiness_s {
+            None => forward.next(),
+            Some(_) => None,
+        };
+        if let Some(place) = next.filter(|&place| kind(place).is_none()) {
+            return Some((place, None));
+        }
         let reading = Reading {
             sealer: &self.routes.sealer,
             request,
@@ -92,11 +100,8 @@ impl Deciding<'_> {
                 .chosen_from()
                 .find(|place| group(place).is_some_and(|group| mark_of(&group.id) == mark))
         });
-        let place = bound.or_else(|| forward.next())?;
+        let place = next.or(bound).or_else(|| forward.next())?;
         let (kind, groups) = (kind(place), forward.stickiness_s.is_some());
-        if kind.is_none() && !groups {
-            return Some((place, None));
-        }
         let mark = mark_of(&self.routes.groups.get(place)?.id);
         let sticky = reading.sticky(mark, kind, groups, self.tls.is_some());
         Some((place, Some(sticky)))

@@ -28,6 +28,10 @@ use super::worker::Worker;
 const LOOK_OUT_MIN: Duration = Duration::from_millis(25);
 const LOOK_OUT_MAX: Duration = Duration::from_millis(500);
 
+/// More targets of a group than this are looked at one after the other at first, so far apart on average.
+const CROWD: usize = 16;
+const CROWD_PAUSE_MS: u64 = 1;
+
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -45,6 +49,7 @@ pub async fn watch(worker: Arc<Worker>, group: Arc<Group>, target: Arc<Target>) 
         group,
         target,
     };
+    watched.wait_for_turn().await;
     while !watched.target.is_gone() {
         let started = Instant::now();
         let check = watched.group.check();
@@ -75,6 +80,16 @@ struct Watched {
 }
 
 impl Watched {
+    /// A thousand targets that come at once are not all looked at in the same moment.
+    async fn wait_for_turn(&self) {
+        let crowd = self.group.targets().len();
+        if crowd > CROWD {
+            let pause = self.worker.dice.roll() % (crowd as u64 * CROWD_PAUSE_MS);
+            self.rest(Instant::now() + Duration::from_millis(pause))
+                .await;
+        }
+    }
+
     /// One check; what it found counts if `counts` says so, and if the target and its check are still the same.
     async fn look_and_judge(&self, check: &HealthCheck, counts: impl Fn(&Finding) -> bool) {
         let (started, began) = (SystemTime::now(), Instant::now());

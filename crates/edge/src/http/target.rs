@@ -345,11 +345,13 @@ impl GroupState {
             .filter(|target| target.is_healthy())
             .cloned()
             .collect();
+        // Those that come together see no elder in each other: all start at once.
+        let settled = healthy.iter().filter(|target| target.is_settled()).count();
+        let may_start_slowly = !self.slow_start.is_zero();
         for target in &self.targets {
-            let others = healthy.iter().filter(|other| !Arc::ptr_eq(other, target));
-            let has_elders = others.clone().any(|other| other.is_settled());
-            let is_healthy = healthy.iter().any(|healthy| Arc::ptr_eq(healthy, target));
-            target.start(is_healthy, has_elders && !self.slow_start.is_zero());
+            let is_healthy = target.is_healthy() && !target.is_draining();
+            let elders = settled - usize::from(settled > 0 && target.is_settled());
+            target.start(is_healthy, may_start_slowly && elders > 0);
         }
         // Fail open: with too few healthy targets all registered ones are used (fact TGT-8).
         let fails_open = healthy.len() < self.minimum_healthy;

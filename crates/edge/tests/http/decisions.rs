@@ -239,6 +239,21 @@ async fn a_target_that_joins_starts_slowly() {
 }
 
 #[tokio::test]
+async fn targets_that_come_together_start_together() {
+    let (one, two) = (Origin::of("one").await, Origin::of("two").await);
+    let mut bed = Bed::new(&[]);
+    bed.change(|table| {
+        table.target_groups = vec![group(GROUP, &[one.address, two.address])];
+        table.target_groups[0].slow_start_ms = 900_000;
+    });
+    for _ in 0..20 {
+        assert_eq!(bed.get("/").await.status, 200);
+    }
+    let (first, second) = (one.seen().len(), two.seen().len());
+    assert!(first.abs_diff(second) <= 2, "{first} and {second}");
+}
+
+#[tokio::test]
 async fn the_least_busy_target_is_chosen() {
     let busy = Origin::start(|_| Script::Silence).await;
     let free = Origin::of("free").await;
