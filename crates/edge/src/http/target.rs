@@ -70,6 +70,7 @@ pub struct Target {
     answers: AtomicU32,
     errors: AtomicU32,
     trend: Mutex<Trend>,
+    registered_at_ms: AtomicI64,
     start: Mutex<Start>,
     draining: AtomicBool,
     gone: AtomicBool,
@@ -86,6 +87,7 @@ pub struct Target {
 #[derive(Clone, Copy, Debug, Default)]
 struct Start {
     was_healthy: bool,
+    has_been_healthy: bool,
     /// It is in slow start since then.
     slow_since: Option<Instant>,
 }
@@ -345,13 +347,14 @@ impl GroupState {
             .filter(|target| target.is_healthy())
             .cloned()
             .collect();
-        // Those that come together see no elder in each other: all start at once.
-        let settled = healthy.iter().filter(|target| target.is_settled()).count();
-        let may_start_slowly = !self.slow_start.is_zero();
+        let settled = healthy.iter().filter(|target| target.is_settled());
+        let eldest = settled
+            .map(|target| target.registered_at_ms.load(Ordering::Relaxed))
+            .min()
+            .filter(|_| !self.slow_start.is_zero());
         for target in &self.targets {
             let is_healthy = target.is_healthy() && !target.is_draining();
-            let elders = settled - usize::from(settled > 0 && target.is_settled());
-            target.start(is_healthy, may_start_slowly && elders > 0);
+            target.start(is_healthy, eldest);
         }
         // Fail open: with too few healthy targets all registered ones are used (fact TGT-8).
         let fails_open = healthy.len() < self.minimum_healthy;
@@ -389,6 +392,7 @@ impl Target {
             answers: AtomicU32::new(0),
             errors: AtomicU32::new(0),
             trend: Mutex::default(),
+            registered_at_ms: AtomicI64::new(0),
             start: Mutex::default(),
             draining: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -403,6 +407,8 @@ impl Target {
     fn apply(&self, row: &table::Target, check_changed: bool) {
         lock(&self.zone).clone_from(&row.zone);
         self.weight.store(row.weight, Ordering::Relaxed);
+        self.registered_at_ms
+            .store(row.registered_at_ms, Ordering::Relaxed);
         let was_draining = self.draining.swap(row.draining, Ordering::Relaxed);
         if row.draining {
             lock(&self.idle).clear();
@@ -477,15 +483,20 @@ impl Target {
         u64::from(self.weight.load(Ordering::Relaxed)) * u64::from(share)
     }
 
-    /// Its health may have changed. It starts slowly if it was not healthy and others serve at full share already.
-    fn start(&self, is_healthy: bool, slowly: bool) {
+    /// Its health may have changed. It starts slowly if it was not healthy and others serve at full share already; the
+    /// first time only if those were registered before it: targets of one registration start together.
+    fn start(&self, is_healthy: bool, eldest_ms: Option<i64>) {
+        let registered_at_ms = self.registered_at_ms.load(Ordering::Relaxed);
         let mut start = lock(&self.start);
-        if !is_healthy || !slowly {
+        let has_elders =
+            eldest_ms.is_some_and(|eldest| start.has_been_healthy || eldest < registered_at_ms);
+        if !is_healthy || !has_elders {
             start.slow_since = None;
         } else if !start.was_healthy {
             start.slow_since = Some(Instant::now());
         }
         start.was_healthy = is_healthy;
+        start.has_been_healthy |= is_healthy;
     }
 
     /// Healthy before now, and not in slow start.

@@ -222,7 +222,9 @@ async fn a_target_that_joins_starts_slowly() {
     .await;
     bed.change(|table| {
         table.target_groups[0].slow_start_ms = 900_000;
-        table.target_groups[0].targets.push(target(&two.address));
+        let mut joins = target(&two.address);
+        joins.registered_at_ms = 1;
+        table.target_groups[0].targets.push(joins);
     });
     crate::bed::until(|| {
         let health = bed.worker.health();
