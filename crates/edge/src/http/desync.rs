@@ -34,6 +34,13 @@ pub fn treatment(mode: DesyncMode, reason: Option<Reason>) -> Treatment {
     }
 }
 
+/// For a door that passes requests on byte for byte: whoever reads them next must find the same end.
+pub fn may_pass_unchanged(reason: Option<Reason>) -> bool {
+    reason.is_none_or(|reason| {
+        reason.classification() == Classification::Acceptable && reason != Reason::SuspiciousHeader
+    })
+}
+
 fn is_framed_twice(reason: Reason) -> bool {
     matches!(
         reason,

@@ -18,7 +18,7 @@ mod connection;
 mod control;
 mod counters;
 mod decision;
-mod desync;
+pub(crate) mod desync;
 mod entrance;
 mod exchange;
 mod follow_up;

@@ -18,6 +18,7 @@ use super::doors::Door;
 use super::refusal::Refusal;
 use super::responses::Responses;
 use crate::http::body::Body;
+use crate::http::desync::may_pass_unchanged;
 use crate::http::request::{HEAD_MAX_BYTES, read_request};
 
 const READ_BYTES: usize = 16 * 1024;
@@ -204,6 +205,9 @@ impl Inbound {
                 Ok(None) => return,
                 Err(refusal) => return self.refuse(Refusal::Malformed(refusal.status)),
                 Ok(Some((_, Err(refusal)))) => return self.refuse(refusal),
+                Ok(Some((_, Ok(facts)))) if !may_pass_unchanged(facts.noncompliance) => {
+                    return self.refuse(Refusal::Malformed(400));
+                }
                 Ok(Some((length, Ok(facts)))) => {
                     self.cleared += length;
                     self.admitted.push(facts.is_head);
