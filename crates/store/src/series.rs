@@ -6,7 +6,7 @@
 //!
 //! The buckets are in a redb file, whose tree bears a torn write and whose cache bounds the memory; the names of the
 //! series alone are in memory. An `add` is seen by the next read and is on the disk after the next [`SeriesStore::sync`],
-//! which its owner calls once a second. Why so: `docs/decisions/0014-metrics.md`.
+//! which its owner calls once a second. Why so: `docs/decisions/0019-metrics.md`.
 
 mod names;
 mod point;

@@ -1,4 +1,4 @@
-//! Rows of CloudWatch's alarms and dashboards. What alarms look at is kept elsewhere: `docs/decisions/0014-metrics.md`.
+//! Rows of CloudWatch's alarms and dashboards. What alarms look at is kept elsewhere: `docs/decisions/0019-metrics.md`.
 
 use crate::*;
 use serde::{Deserialize, Serialize};
