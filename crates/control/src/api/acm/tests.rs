@@ -259,6 +259,11 @@ async fn lists_go_page_by_page_even_while_they_grow() {
                     break;
                 }
                 if order == "DESCENDING" {
+                    // Of one instant, its name would decide.
+                    let before = context.now();
+                    while context.now() == before {
+                        std::thread::yield_now();
+                    }
                     requested(context, |r| r.domain_name = "new.example.com".to_owned());
                 }
             }
