@@ -100,7 +100,7 @@ def requested(shop, acm, zone):
 
 def scenario(host):
     data = os.path.join(host.folder, "data")
-    with host.region("--speed", "20", data=data) as region:
+    with host.region("--speed", "20", "--metrics", "127.0.0.1:9464", data=data) as region:
         shop = host.shop(region)
         acm, cloudwatch = region.client("acm"), region.client("cloudwatch")
         elb, addresses = shop.elb, shop.addresses
@@ -200,6 +200,10 @@ def scenario(host):
         count = wait("requests are counted", counted, 30)
         names = {m["MetricName"] for page in cloudwatch.get_paginator("list_metrics").paginate(Namespace="AWS/ApplicationELB") for m in page["Metrics"]}
         assert {"RequestCount", "TargetResponseTime", "HTTPCode_Target_2XX_Count", "HealthyHostCount", "NewConnectionCount", "ProcessedBytes"} <= names, names
+        status, text = http_get("127.0.0.1", "/metrics", port=9464)
+        equal("status of /metrics", status, 200)
+        mine = [line for line in text.splitlines() if line.startswith("fogbank_alb_requests_received_total{") and tail in line]
+        assert len(mine) == 2 and sum(float(line.split()[-1]) for line in mine) >= count, (count, mine)
         print(f"access log written, {count:.0f} requests counted, {len(names)} metrics")
 
         # Without its listener the certificate may go.

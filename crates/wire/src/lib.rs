@@ -6,6 +6,8 @@
 
 mod cbor;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod golden;
 mod gzip;
 mod json;

@@ -256,26 +256,36 @@ impl Pump {
             source.bytes(self.payload.clone()),
             self.suffix,
         ];
-        let mut skip = self.sent;
-        let mut slices = [IoSlice::new(b""); 4];
-        let mut count = 0;
-        for part in parts {
-            let skipped = skip.min(part.len());
-            skip -= skipped;
-            if skipped < part.len() {
-                slices[count] = IoSlice::new(&part[skipped..]);
-                count += 1;
-            }
-        }
-        let written = match &slices[..count] {
-            [only] => ready!(Pin::new(writer).poll_write(cx, only)),
-            several => ready!(Pin::new(writer).poll_write_vectored(cx, several)),
-        };
-        Poll::Ready(match written {
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            written => written,
-        })
+        poll_write_parts(cx, writer, parts, self.sent)
     }
+}
+
+/// Writes of a piece's parts what is left after its first `sent` bytes, in one call.
+pub fn poll_write_parts<W: AsyncWrite + Unpin>(
+    cx: &mut Context<'_>,
+    writer: &mut W,
+    parts: [&[u8]; 4],
+    sent: usize,
+) -> Poll<io::Result<usize>> {
+    let mut skip = sent;
+    let mut slices = [IoSlice::new(b""); 4];
+    let mut count = 0;
+    for part in parts {
+        let skipped = skip.min(part.len());
+        skip -= skipped;
+        if skipped < part.len() {
+            slices[count] = IoSlice::new(&part[skipped..]);
+            count += 1;
+        }
+    }
+    let written = match &slices[..count] {
+        [only] => ready!(Pin::new(writer).poll_write(cx, only)),
+        several => ready!(Pin::new(writer).poll_write_vectored(cx, several)),
+    };
+    Poll::Ready(match written {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        written => written,
+    })
 }
 
 /// `<hex>\r\n` at the front of the line; gives its length.

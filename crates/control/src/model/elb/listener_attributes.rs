@@ -12,21 +12,7 @@ use crate::model::tx::Tx;
 use fogbank_types::Scope;
 use fogbank_types::elb::Listener;
 
-/// In the order of AWS's answers.
-static HTTP: &[Attribute] = table! {
-    "routing.http.response.server.enabled" = "true", Values::Boolean;
-    "routing.http.response.strict_transport_security.header_value" = "", Values::Checked(strict_transport_security);
-    "routing.http.response.access_control_allow_origin.header_value" = "", Values::Checked(origin);
-    "routing.http.response.access_control_allow_methods.header_value" = "", Values::Checked(methods);
-    "routing.http.response.access_control_allow_headers.header_value" = "", Values::Checked(header_names);
-    "routing.http.response.access_control_allow_credentials.header_value" = "", Values::OneOf(&["", "true"]);
-    "routing.http.response.access_control_expose_headers.header_value" = "", Values::Checked(header_names);
-    "routing.http.response.access_control_max_age.header_value" = "", Values::Checked(max_age);
-    "routing.http.response.content_security_policy.header_value" = "", Values::Checked(header_value);
-    "routing.http.response.x_content_type_options.header_value" = "", Values::OneOf(&["", "nosniff"]);
-    "routing.http.response.x_frame_options.header_value" = "", Values::Checked(frame_options);
-};
-
+/// In the order of AWS's answers: those of requests, which only HTTPS listeners have, come first.
 static HTTPS: &[Attribute] = table! {
     "routing.http.request.x_amzn_mtls_clientcert_serial_number.header_name" = "X-Amzn-Mtls-Clientcert-Serial-Number", Values::Checked(header_name);
     "routing.http.request.x_amzn_mtls_clientcert_issuer.header_name" = "X-Amzn-Mtls-Clientcert-Issuer", Values::Checked(header_name);
@@ -50,7 +36,12 @@ static HTTPS: &[Attribute] = table! {
 };
 
 fn table_of(protocol: &str) -> &'static [Attribute] {
-    if protocol == "HTTPS" { HTTPS } else { HTTP }
+    if protocol == "HTTPS" {
+        return HTTPS;
+    }
+    let responses =
+        HTTPS.partition_point(|attribute| attribute.key.starts_with("routing.http.request."));
+    &HTTPS[responses..]
 }
 
 /// Whether a listener of that protocol has such an attribute.

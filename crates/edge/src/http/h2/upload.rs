@@ -1,7 +1,7 @@
 //! A request's body from an HTTP/2 stream to a target that speaks HTTP/1.1, a piece at a time: the client may
 //! send more when the target has taken what it sent. Used by `forward`; the counterpart of `pump` there.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use tokio::io::AsyncWrite;
 
-use super::super::pump::write_size;
+use super::super::pump::{poll_write_parts, write_size};
 
 #[derive(Debug)]
 pub enum UploadError {
@@ -179,24 +179,6 @@ impl Upload {
             &self.payload[..],
             self.suffix,
         ];
-        let mut skip = self.sent;
-        let mut slices = [IoSlice::new(b""); 4];
-        let mut count = 0;
-        for part in parts {
-            let skipped = skip.min(part.len());
-            skip -= skipped;
-            if skipped < part.len() {
-                slices[count] = IoSlice::new(&part[skipped..]);
-                count += 1;
-            }
-        }
-        let written = match &slices[..count] {
-            [only] => ready!(Pin::new(writer).poll_write(cx, only)),
-            several => ready!(Pin::new(writer).poll_write_vectored(cx, several)),
-        };
-        Poll::Ready(match written {
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            written => written,
-        })
+        poll_write_parts(cx, writer, parts, self.sent)
     }
 }
