@@ -99,18 +99,11 @@ counters! {
         client_left_460,
         redirects,
         fixed_responses,
-        redirects_too_long,
         /// Requests that don't comply with RFC 7230, forwarded or not.
         desync_noncompliant,
         desync_refused,
-        /// Requests with header names that are not valid.
-        invalid_headers_dropped,
-        invalid_headers_forwarded,
-        auth_successes,
-        auth_failures,
+        /// Refused because the rule wants a login or a token, which is not served.
         auth_errors,
-        auth_refreshes,
-        auth_claims_too_long,
         /// A sticky group chose anew: by load balancer cookie, by application cookie.
         non_sticky_requests,
         app_cookie_non_sticky_requests,
@@ -120,7 +113,6 @@ counters! {
     beside {
         /// With clients.
         active_connections: Counter => u64,
-        auth_times: Histogram => Times,
         /// Told by the logs themselves.
         log_lines_dropped: () => u64,
     }
@@ -154,7 +146,6 @@ impl Counters {
     pub fn told(&self) -> NodeCounts {
         NodeCounts {
             active_connections: self.active_connections.get(),
-            auth_times: self.auth_times.told(),
             ..self.read()
         }
     }
@@ -174,15 +165,12 @@ impl GroupCounters {
 impl NodeCounts {
     /// What came since an earlier moment; gauges as they are now.
     pub fn since(&self, earlier: &Self) -> Self {
-        let mut since = self.since_counters(earlier);
-        since.auth_times = self.auth_times.since(&earlier.auth_times);
-        since
+        self.since_counters(earlier)
     }
 
     /// Adds what a predecessor counted.
     pub fn add(&mut self, other: &Self) {
         self.add_counters(other);
-        self.auth_times.add(&other.auth_times);
     }
 }
 

@@ -209,12 +209,11 @@ impl Deciding<'_> {
             is_head: facts.is_head,
             unix_time_s: unix_time_s(),
         };
+        if let Some(status) = failed {
+            answer::write_error(out, status, manner);
+            return Verdict::Answer { status, facts };
+        }
         let status = match matched.action {
-            _ if failed.is_some() => {
-                let status = failed.unwrap_or(500);
-                answer::write_error(out, status, manner);
-                status
-            }
             Action::Redirect(redirect) => {
                 worker.counters.redirects.add(1);
                 log.action("redirect");

@@ -161,16 +161,8 @@ impl Folder {
                 "DesyncMitigationMode_NonCompliant_Request_Count",
                 node.desync_noncompliant,
             ),
-            (
-                "ForwardedInvalidHeaderRequestCount",
-                node.invalid_headers_forwarded,
-            ),
             ("HTTP_Fixed_Response_Count", node.fixed_responses),
             ("HTTP_Redirect_Count", node.redirects),
-            (
-                "HTTP_Redirect_Url_Limit_Exceeded_Count",
-                node.redirects_too_long,
-            ),
             ("HTTPCode_ELB_3XX_Count", node.elb_3xx),
             ("HTTPCode_ELB_4XX_Count", node.elb_4xx),
             ("HTTPCode_ELB_5XX_Count", node.elb_5xx),
@@ -190,10 +182,6 @@ impl Folder {
             ),
             ("RejectedConnectionCount", node.rejected_connections),
             ("ELBAuthError", node.auth_errors),
-            ("ELBAuthFailure", node.auth_failures),
-            ("ELBAuthSuccess", node.auth_successes),
-            ("ELBAuthRefreshTokenSuccess", node.auth_refreshes),
-            ("ELBAuthUserClaimsSizeExceeded", node.auth_claims_too_long),
         ];
         for (name, count) in ones {
             if count > 0 {
@@ -219,20 +207,6 @@ impl Folder {
                 place.dimensions(true, false, false),
                 value,
             );
-        }
-        if node.invalid_headers_dropped > 0 {
-            let value = Value::Ones(node.invalid_headers_dropped as f64);
-            self.put(
-                place,
-                "DroppedInvalidHeaderRequestCount",
-                "Count",
-                place.dimensions(true, true, false),
-                value,
-            );
-        }
-        if node.auth_times.count() > 0 {
-            let value = Value::Times(node.auth_times.clone());
-            self.of_balancer(place, "ELBAuthLatency", "Milliseconds", &value);
         }
     }
 
