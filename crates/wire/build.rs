@@ -25,6 +25,10 @@ const SERVICES: &[(&str, &str)] = &[
     ("logs", "Logs"),
     ("acm", "Acm"),
     ("cloudwatch", "Cloudwatch"),
+    ("application-autoscaling", "ApplicationAutoscaling"),
+    ("servicediscovery", "Servicediscovery"),
+    ("ssm", "Ssm"),
+    ("secretsmanager", "Secretsmanager"),
 ];
 
 /// Names of the prelude that the generated code or of ours that the generated code uses plainly.
@@ -66,7 +70,8 @@ fn main() {
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let model: Value = serde_json::from_str(&text).unwrap();
         let writer = Writer::new(&model, variant);
-        fs::write(Path::new(&out).join(format!("{name}.rs")), writer.write()).unwrap();
+        let module = name.replace('-', "_");
+        fs::write(Path::new(&out).join(format!("{module}.rs")), writer.write()).unwrap();
     }
 }
 
@@ -679,7 +684,21 @@ fn translate_pattern(source: &str) -> String {
         .replace(
             "(?!-)[A-Za-z0-9-]{1,62}[A-Za-z0-9]",
             "[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]",
-        );
+        )
+        // And Application Auto Scaling's names, to say "no space at either end, none of these within".
+        .replace(
+            r"(?!((^[ ]+.*)|(.*([\u0000-\u001f]|[\u007f-\u009f]|[:/|])+.*)|(.*[ ]+$))).+",
+            r"[^\x00-\x1f\x7f-\x9f:/| ](?:[^\x00-\x1f\x7f-\x9f:/|]*[^\x00-\x1f\x7f-\x9f:/| ])?",
+        )
+        // And Cloud Map's identifiers, to say "no ARN".
+        .replace("(?!arn:)[!-~]{1,1024}", &no_arn(1024))
+        .replace("(?!arn:)[!-~]{1,253}", &no_arn(253))
+        // And its names of services, to bound their length: its model has to, `servicediscovery` in control.
+        .replace("(?=^.{1,127}$)", "")
+        .replace(r"\p{Print}", r"[\x20-\x7E]")
+        .replace(r"\p{ASCII}", r"[\x00-\x7F]")
+        // Java's regular expressions read a range of surrogate pairs as one of code points.
+        .replace(r"\uD800\uDC00-\uDBFF\uDFFF", "\u{10000}-\u{10FFFF}");
     let mut in_class = false;
     let mut chars = source.chars().peekable();
     while let Some(c) = chars.next() {
@@ -740,6 +759,14 @@ fn translate_pattern(source: &str) -> String {
     }
     out.push_str(r")\z");
     out
+}
+
+/// Up to `most` visible characters that do not begin with `arn:`.
+fn no_arn(most: usize) -> String {
+    let [one, two, three, four] = [most - 1, most - 2, most - 3, most - 4];
+    format!(
+        "(?:[!-`b-~][!-~]{{0,{one}}}|a(?:[!-qs-~][!-~]{{0,{two}}})?|ar(?:[!-mo-~][!-~]{{0,{three}}})?|arn(?:[!-9;-~][!-~]{{0,{four}}})?)"
+    )
 }
 
 /// A dash at the start or end of a class, or just after a range, is no range.

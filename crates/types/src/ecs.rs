@@ -45,9 +45,14 @@ pub struct TaskDefinition {
     /// CPU architecture and operating system family, as given.
     pub runtime_platform: Option<(Option<String>, Option<String>)>,
     pub pid_mode: Option<String>,
-    pub volumes: Vec<String>,
+    pub volumes: Vec<Volume>,
+    #[serde(default)]
+    pub enable_fault_injection: Option<bool>,
     pub registered_at: Timestamp,
     pub deregistered_at: Option<Timestamp>,
+    /// Set by DeleteTaskDefinitions: the definition goes when nothing uses it any more.
+    #[serde(default)]
+    pub delete_requested_at: Option<Timestamp>,
     pub registered_by: String,
     pub tags: Tags,
 }
@@ -77,6 +82,97 @@ pub struct ContainerDefinition {
     pub interactive: Option<bool>,
     pub pseudo_terminal: Option<bool>,
     pub init_process_enabled: Option<bool>,
+    /// Capabilities added to and dropped from Fargate's set, `SYS_PTRACE`; `None`: not given.
+    pub capabilities: Option<(Vec<String>, Vec<String>)>,
+    pub depends_on: Vec<ContainerDependency>,
+    pub health_check: Option<HealthCheck>,
+    pub restart_policy: Option<RestartPolicy>,
+    pub secrets: Vec<SecretReference>,
+    pub mount_points: Vec<MountPoint>,
+    pub volumes_from: Vec<VolumeFrom>,
+    /// Name and value, `net.core.somaxconn`.
+    pub system_controls: Vec<(String, String)>,
+    /// ARN of the secret with the registry's user name and password.
+    pub repository_credentials: Option<String>,
+    /// `enabled` or `disabled`.
+    pub version_consistency: Option<String>,
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerDependency {
+    pub container_name: String,
+    pub condition: DependencyCondition,
+}
+
+/// What a container must have come to before another one starts.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DependencyCondition {
+    /// It was started.
+    Start,
+    /// It exited, whatever its code.
+    Complete,
+    /// It exited with code 0.
+    Success,
+    /// Its health check passed.
+    Healthy,
+}
+
+/// With the defaults filled in. <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// `CMD` or `CMD-SHELL`, then the command; `NONE`.
+    pub command: Vec<String>,
+    /// 5 to 300.
+    pub interval_seconds: u32,
+    /// 2 to 60 (120 by newer pages).
+    pub timeout_seconds: u32,
+    /// 1 to 10.
+    pub retries: u32,
+    /// 0 to 300; `None`: not given, which is off.
+    pub start_period_seconds: Option<u32>,
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerRestartPolicy.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartPolicy {
+    pub enabled: bool,
+    pub ignored_exit_codes: Vec<i32>,
+    /// 60 to 1800; 300 unless given. A container must have run this long to be restarted.
+    pub restart_attempt_period_seconds: Option<u32>,
+}
+
+/// A variable whose value comes from Parameter Store or Secrets Manager when the container starts (fact TASK-12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretReference {
+    pub name: String,
+    /// A parameter's name or ARN, or a secret's ARN with `:json-key:stage:version` behind it.
+    pub value_from: String,
+}
+
+/// A folder of the task that its containers share. <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bind-mounts.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    pub name: String,
+    /// Whether `host` was given; clients tell an empty one from none.
+    #[serde(default)]
+    pub host: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPoint {
+    pub source_volume: String,
+    pub container_path: String,
+    #[serde(default)]
+    pub read_only: Option<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeFrom {
+    pub source_container: String,
+    #[serde(default)]
+    pub read_only: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,6 +224,11 @@ pub struct Service {
     pub maximum_percent: u32,
     /// Circuit breaker: enabled, and whether it rolls back.
     pub circuit_breaker: Option<(bool, bool)>,
+    /// Where its tasks are instances of Cloud Map services (fact SVC-18).
+    #[serde(default)]
+    pub service_registries: Vec<ServiceRegistry>,
+    #[serde(default)]
+    pub service_connect: Option<ServiceConnect>,
     pub health_check_grace_period_seconds: Option<u32>,
     /// The newest (PRIMARY) first.
     pub deployments: Vec<Deployment>,
@@ -155,6 +256,40 @@ pub enum ServiceStatus {
     Inactive,
 }
 
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceRegistry.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRegistry {
+    /// ARN of a Cloud Map service.
+    pub registry_arn: String,
+    pub port: Option<u16>,
+    pub container_name: Option<String>,
+    pub container_port: Option<u16>,
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceConnectConfiguration.html>
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceConnect {
+    pub enabled: bool,
+    /// Name or ARN of a Cloud Map namespace; the cluster's default if `None`.
+    pub namespace: Option<String>,
+    /// Names that other services may call this one by; empty: it is a client only.
+    pub services: Vec<ServiceConnectService>,
+    pub log_configuration: Option<LogConfiguration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceConnectService {
+    /// Of a port mapping of the task definition.
+    pub port_name: String,
+    /// The Cloud Map service's name; the port's if `None`.
+    pub discovery_name: Option<String>,
+    /// DNS name (the discovery name and the namespace's if `None`) and port.
+    pub client_aliases: Vec<(u16, Option<String>)>,
+    pub ingress_port_override: Option<u16>,
+    /// Idle and per request, in seconds; 0 is none.
+    pub timeouts: Option<(Option<u32>, Option<u32>)>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceLoadBalancer {
     pub target_group_arn: String,
@@ -172,6 +307,10 @@ pub struct Deployment {
     /// Where its tasks are targets.
     #[serde(default)]
     pub load_balancers: Vec<ServiceLoadBalancer>,
+    #[serde(default)]
+    pub service_registries: Vec<ServiceRegistry>,
+    #[serde(default)]
+    pub service_connect: Option<ServiceConnect>,
     pub platform_version: String,
     pub rollout_state: RolloutState,
     pub rollout_reason: String,
@@ -242,6 +381,9 @@ pub struct Task {
     /// Set by the control plane when the interface is released and the task is over.
     pub stopped_at: Option<Timestamp>,
     pub enable_execute_command: bool,
+    /// Until when scale-in and deployments leave it alone (fact SVC-17).
+    #[serde(default)]
+    pub protected_until: Option<Timestamp>,
     /// Of the RunTask call, so that a repeated call does not start it again.
     #[serde(default)]
     pub client_token: Option<String>,

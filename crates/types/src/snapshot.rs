@@ -263,6 +263,8 @@ tables! {
     instance_profiles: iam::InstanceProfile = "instance-profile", |r| r.scope.clone(), r.name.clone();
     log_groups: logs::LogGroup = "log-group", |r| r.scope.clone(), r.name.clone();
     log_streams: logs::LogStream = "log-stream", |r| r.scope.clone(), format!("{}:{}", r.group, r.name);
+    parameters: ssm::Parameter = "parameter", |r| r.scope.clone(), r.name.clone();
+    secrets: secret::Secret = "secret", |r| r.scope.clone(), r.arn.clone();
     host_statuses: status::HostStatus = "status-host", |r| host_scope(), r.host.clone();
     dns_statuses: status::DnsStatus = "status-dns", |r| host_scope(), r.host.clone();
     insights_findings: diagnosis::NetworkInsightsFinding = "status-network-insights", |r| r.scope.clone(), r.analysis_id.to_string();

@@ -65,6 +65,22 @@ pub struct ContainerStatus {
     pub finished_at: Option<Timestamp>,
     /// Host pid while running, for the operator.
     pub pid: Option<i32>,
+    /// What its health check says; `None`: it has none.
+    #[serde(default)]
+    pub health: Option<ContainerHealth>,
+    /// How often its restart policy started it again.
+    #[serde(default)]
+    pub restart_count: u32,
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/healthcheck.html>
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ContainerHealth {
+    /// Being evaluated.
+    Unknown,
+    Healthy,
+    Unhealthy,
 }
 
 /// What one load balancer node thinks of one target group's targets.

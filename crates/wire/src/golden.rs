@@ -117,6 +117,10 @@ fn round_trips(operation: &Operation) -> (RoundTrip, RoundTrip) {
         Service::Logs => crate::logs::ROUND_TRIPS,
         Service::Acm => crate::acm::ROUND_TRIPS,
         Service::Cloudwatch => crate::cloudwatch::ROUND_TRIPS,
+        Service::ApplicationAutoscaling => crate::application_autoscaling::ROUND_TRIPS,
+        Service::Servicediscovery => crate::servicediscovery::ROUND_TRIPS,
+        Service::Ssm => crate::ssm::ROUND_TRIPS,
+        Service::Secretsmanager => crate::secretsmanager::ROUND_TRIPS,
     };
     let (_, input, output) = table
         .iter()

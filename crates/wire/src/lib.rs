@@ -94,5 +94,13 @@ services! {
     /// AWS Certificate Manager.
     acm,
     /// Amazon CloudWatch: metrics and alarms.
-    cloudwatch
+    cloudwatch,
+    /// Application Auto Scaling.
+    application_autoscaling,
+    /// AWS Cloud Map.
+    servicediscovery,
+    /// AWS Systems Manager: parameters.
+    ssm,
+    /// AWS Secrets Manager.
+    secretsmanager
 }

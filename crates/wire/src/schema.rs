@@ -29,6 +29,10 @@ pub enum Service {
     Logs,
     Acm,
     Cloudwatch,
+    ApplicationAutoscaling,
+    Servicediscovery,
+    Ssm,
+    Secretsmanager,
 }
 
 /// What a service's model says about it as a whole.
@@ -57,7 +61,7 @@ pub struct ServiceSchema {
 }
 
 impl Service {
-    pub const ALL: [Service; 10] = [
+    pub const ALL: [Service; 14] = [
         Service::Ec2,
         Service::Elbv2,
         Service::Ecs,
@@ -68,6 +72,10 @@ impl Service {
         Service::Logs,
         Service::Acm,
         Service::Cloudwatch,
+        Service::ApplicationAutoscaling,
+        Service::Servicediscovery,
+        Service::Ssm,
+        Service::Secretsmanager,
     ];
 
     pub fn schema(self) -> &'static ServiceSchema {
@@ -82,6 +90,10 @@ impl Service {
             Service::Logs => &crate::logs::SERVICE,
             Service::Acm => &crate::acm::SERVICE,
             Service::Cloudwatch => &crate::cloudwatch::SERVICE,
+            Service::ApplicationAutoscaling => &crate::application_autoscaling::SERVICE,
+            Service::Servicediscovery => &crate::servicediscovery::SERVICE,
+            Service::Ssm => &crate::ssm::SERVICE,
+            Service::Secretsmanager => &crate::secretsmanager::SERVICE,
         }
     }
 
@@ -99,7 +111,7 @@ impl Service {
         }
     }
 
-    /// Our short name: the module's, the model file's.
+    /// botocore's name for it: the model file's, and the module's but for dashes.
     pub fn name(self) -> &'static str {
         match self {
             Service::Ec2 => "ec2",
@@ -112,6 +124,10 @@ impl Service {
             Service::Logs => "logs",
             Service::Acm => "acm",
             Service::Cloudwatch => "cloudwatch",
+            Service::ApplicationAutoscaling => "application-autoscaling",
+            Service::Servicediscovery => "servicediscovery",
+            Service::Ssm => "ssm",
+            Service::Secretsmanager => "secretsmanager",
         }
     }
 

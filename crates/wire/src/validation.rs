@@ -187,8 +187,15 @@ pub fn code(service: Service, violations: &[Violation]) -> &'static str {
         },
         Protocol::AwsQuery => "ValidationError",
         Protocol::RestXml => "InvalidInput",
-        Protocol::AwsJson if service == Service::Acm => "ValidationException",
-        Protocol::AwsJson | Protocol::RpcV2Cbor => "InvalidParameterException",
+        Protocol::AwsJson => match service {
+            Service::Acm
+            | Service::ApplicationAutoscaling
+            | Service::Ssm
+            | Service::Secretsmanager => "ValidationException",
+            Service::Servicediscovery => "InvalidInput",
+            _ => "InvalidParameterException",
+        },
+        Protocol::RpcV2Cbor => "InvalidParameterException",
     }
 }
 

@@ -29,7 +29,8 @@ from botocore.utils import percent_encode_sequence
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE.parents[3] / "models"
-SERVICES = ["ec2", "elbv2", "ecs", "ecr", "route53", "iam", "sts", "logs", "acm", "cloudwatch"]
+SERVICES = ["ec2", "elbv2", "ecs", "ecr", "route53", "iam", "sts", "logs", "acm", "cloudwatch",
+            "application-autoscaling", "servicediscovery", "ssm", "secretsmanager"]
 REQUEST_ID = "00000000-0000-4000-8000-000000000000"
 SCOPE = "AKIAIOSFODNN7EXAMPLE/20260102/eu-west-1/{}/aws4_request"
 
@@ -38,6 +39,9 @@ CANDIDATES = [
     "word", "1", "404", "HTTP", "ipv4pool-coip-0a1b", "ipam-pool-0a1b", "d29yZA==",
     "sha256:0123456789abcdef", "123456789012", "01234567-89ab-cdef-0123-456789abcdef",
     "www.example.com", "192.0.2.44", "/", "/path/", "v1", "47.60", "arn:aws:iam::123456789012:role/word", "us-west-1",
+    "arn:aws:application-autoscaling:us-west-1:123456789012:scalable-target/word",
+    "Name", "4h",
+    "arn:aws:secretsmanager:us-west-1:123456789012:secret:ecr-pullthroughcache/word",
     "arn:aws:acm:us-west-1:123456789012:certificate/word", "arn:aws:acm-pca:us-west-1:123456789012:certificate-authority/word",
     "-----BEGIN CERTIFICATE-----\nd29yZA==\n-----END CERTIFICATE-----\n",
     "-----BEGIN PRIVATE KEY-----\nd29yZA==\n-----END PRIVATE KEY-----\n",
@@ -94,9 +98,22 @@ class Samples:
             return (text + "." * least)[:max(most, 1)] if len(text) < least else text[:most]
         for text in [f"{name}{self.count}"] + CANDIDATES:
             text = text + text[-1] * max(0, least - len(text))
-            if len(text) <= most and re.fullmatch(pattern.replace(r"\p{L}\p{Z}\p{N}", r"\w ").replace(r"\u10000-\u10FFFF", ""), text):
+            if len(text) <= most and re.fullmatch(pythons(pattern), text):
                 return text
         raise SystemExit(f"no sample matches {pattern}")
+
+
+def pythons(pattern):
+    """A model's pattern, which is Java's, as far as Python can say it."""
+    for java, python in [
+        (r"\p{Print}", "[ -~]"),
+        (r"\p{ASCII}", "[ -~]"),
+        (r"\p{L}\p{Z}\p{N}", r"\w "),
+        (r"\u10000-\u10FFFF", ""),
+        (r"\uD800\uDC00-\uDBFF\uDFFF", ""),
+    ]:
+        pattern = pattern.replace(java, python)
+    return pattern
 
 
 def native(shape, value):

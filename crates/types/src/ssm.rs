@@ -1,0 +1,56 @@
+//! Rows of Systems Manager's Parameter Store.
+
+use crate::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Parameter {
+    pub scope: Scope,
+    /// As given, with its slashes.
+    pub name: String,
+    /// Oldest first, at most a hundred; the last one is the parameter's value.
+    pub versions: Vec<ParameterVersion>,
+    pub tags: Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParameterVersion {
+    /// From 1.
+    pub version: u64,
+    pub kind: ParameterKind,
+    pub value: String,
+    /// `text`, `aws:ec2:image`.
+    pub data_type: String,
+    /// `Standard`, `Advanced`.
+    pub tier: String,
+    pub description: Option<String>,
+    pub allowed_pattern: Option<String>,
+    /// Of a SecureString; `alias/aws/ssm` unless given.
+    pub key_id: Option<String>,
+    /// JSON text as given.
+    pub policies: Option<String>,
+    pub labels: BTreeSet<String>,
+    pub modified_at: Timestamp,
+    /// ARN of the caller.
+    pub modified_by: String,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ParameterKind {
+    String,
+    StringList,
+    SecureString,
+}
+
+impl Parameter {
+    /// `arn:aws:ssm:<region>:<account>:parameter/<name>`, whose slash the name may bring itself.
+    pub fn arn(&self) -> String {
+        let name = self.name.strip_prefix('/').unwrap_or(&self.name);
+        self.scope.arn("ssm", &format!("parameter/{name}"))
+    }
+
+    pub fn latest(&self) -> Option<&ParameterVersion> {
+        self.versions.last()
+    }
+}
