@@ -55,6 +55,8 @@ fn container(task: &Task, index: usize, name: &str) -> ContainerStatus {
         started_at: None,
         finished_at: None,
         pid: None,
+        health: None,
+        restart_count: 0,
     }
 }
 
@@ -200,6 +202,8 @@ mod tests {
             started_at: None,
             finished_at: None,
             pid: None,
+            health: None,
+            restart_count: 0,
         };
         TaskStatus {
             scope: Scope::new("000000000000", "us-east-1"),

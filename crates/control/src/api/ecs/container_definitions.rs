@@ -50,6 +50,7 @@ pub fn read(request: wire::ContainerDefinition) -> Result<ContainerDefinition, A
         interactive: request.interactive,
         pseudo_terminal: request.pseudo_terminal,
         init_process_enabled,
+        ..ContainerDefinition::default()
     })
 }
 

@@ -193,6 +193,8 @@ impl World {
                 started_at: started,
                 finished_at: None,
                 pid: None,
+                health: None,
+                restart_count: 0,
             }],
         };
         self.tx().put(status);

@@ -70,8 +70,10 @@ pub fn register(
         runtime_platform: new.runtime_platform,
         pid_mode: new.pid_mode,
         volumes: Vec::new(),
+        enable_fault_injection: None,
         registered_at: tx.now(),
         deregistered_at: None,
+        delete_requested_at: None,
         registered_by: root_arn(scope),
         tags: new.tags,
     };

@@ -414,6 +414,7 @@ fn start_in(
         stop_containers: false,
         stopped_at: None,
         enable_execute_command: launch.enable_execute_command,
+        protected_until: None,
         client_token: launch.client_token.clone(),
         created_at: tx.now(),
         tags: launch.tags.clone(),
