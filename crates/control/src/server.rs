@@ -4,11 +4,11 @@
 
 use crate::api::{ApiError, Caller, Context, Handlers};
 use crate::engine::{CommitError, Engine};
-use crate::issuance;
 use crate::model::vpc::default_vpc;
 use crate::reconcile::driver;
 use crate::registry;
 use crate::zones;
+use crate::{image_expiry, issuance};
 use bytes::Bytes;
 use fogbank_store::remote::Server;
 use fogbank_store::{Store, StoreError};
@@ -87,12 +87,14 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
     let mut store_server = tokio::spawn(socket.run());
     let mut reconcilers = tokio::spawn(driver::run(engine.clone()));
     let mut issuer = tokio::spawn(issuance::run(engine.clone()));
+    let mut expiry = tokio::spawn(image_expiry::run(engine.clone()));
     let mut metrics = tokio::spawn(crate::metrics::run(engine.clone()));
     tokio::select! {
         () = accept(listener, shared) => {}
         _ = &mut store_server => tracing::error!("the store's socket closed"),
         _ = &mut reconcilers => tracing::error!("the reconcilers ended"),
         _ = &mut issuer => tracing::error!("certificates are no longer issued"),
+        _ = &mut expiry => tracing::error!("images are no longer expired"),
         _ = &mut metrics => tracing::error!("the metrics are no longer kept"),
         _ = terminate.recv() => {}
     }

@@ -255,6 +255,8 @@ tables! {
     repositories: ecr::Repository = "repository", |r| r.scope.clone(), r.name.clone();
     images: ecr::Image = "image", |r| r.scope.clone(), format!("{}@{}", r.repository, r.digest);
     layers: ecr::Layer = "layer", |r| r.scope.clone(), format!("{}@{}", r.repository, r.digest);
+    registries: ecr::Registry = "registry", |r| r.scope.clone(), "this".to_owned();
+    lifecycle_previews: ecr::LifecyclePreview = "lifecycle-preview", |r| r.scope.clone(), r.repository.clone();
     hosted_zones: route53::HostedZone = "hosted-zone", |r| r.scope.clone(), r.id.clone();
     record_sets: route53::RecordSet = "record-set", |r| r.scope.clone(), format!("{}/{}/{}/{}", r.zone_id, r.name, r.record_type, r.set_identifier.as_deref().unwrap_or(""));
     changes: route53::Change = "change", |r| r.scope.clone(), r.id.clone();

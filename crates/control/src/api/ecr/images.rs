@@ -2,6 +2,7 @@
 
 use super::{invalid, page, registry};
 use crate::api::{ApiError, Context};
+use crate::model::Refused as _;
 use crate::model::ecr::images::{self, ImageName, NewImage};
 use crate::model::ecr::manifest::{self, BYTES_MAX, is_digest, is_tag};
 use crate::model::ecr::{Refusal, repositories};
@@ -11,14 +12,14 @@ use fogbank_types::Scope;
 use fogbank_types::ecr::Image;
 use fogbank_wire::ecr as wire;
 
-fn read_name(id: wire::ImageIdentifier) -> ImageName {
+pub fn read_name(id: wire::ImageIdentifier) -> ImageName {
     ImageName {
         digest: id.image_digest,
         tag: id.image_tag,
     }
 }
 
-fn show_name(name: ImageName) -> wire::ImageIdentifier {
+pub fn show_name(name: ImageName) -> wire::ImageIdentifier {
     wire::ImageIdentifier {
         image_digest: name.digest,
         image_tag: name.tag,
@@ -26,7 +27,7 @@ fn show_name(name: ImageName) -> wire::ImageIdentifier {
 }
 
 /// Whether an image passes `filter.tagStatus`.
-fn wanted(image: &Image, status: Option<&str>) -> bool {
+pub fn wanted(image: &Image, status: Option<&str>) -> bool {
     match status {
         Some("TAGGED") => !image.image_tags.is_empty(),
         Some("UNTAGGED") => image.image_tags.is_empty(),
@@ -244,6 +245,9 @@ pub fn batch_delete(
             }
             match images::delete(tx, &scope, &request.repository_name, name) {
                 Ok(removed) => gone.extend(removed),
+                Err(refusal @ Refusal::ImageReferencedByManifestList { .. }) => {
+                    failures.push(failure(name, refusal.code(), &refusal.to_string()));
+                }
                 Err(_) => {
                     failures.push(failure(name, "ImageNotFound", "Requested image not found"))
                 }

@@ -3,6 +3,7 @@
 mod images;
 mod layers;
 mod policies;
+mod registries;
 mod repositories;
 
 use super::{ApiError, Context};
@@ -37,6 +38,19 @@ super::handlers! {
     write InitiateLayerUpload => layers::initiate,
     write UploadLayerPart => layers::upload_part,
     write CompleteLayerUpload => layers::complete,
+    read DescribeRegistry => registries::describe,
+    read PutReplicationConfiguration => registries::put_replication,
+    read GetRegistryPolicy => registries::get_policy,
+    write PutRegistryPolicy => registries::put_policy,
+    write DeleteRegistryPolicy => registries::delete_policy,
+    read GetRegistryScanningConfiguration => registries::get_scanning,
+    write PutRegistryScanningConfiguration => registries::put_scanning,
+    read GetAccountSetting => registries::get_account_setting,
+    write PutAccountSetting => registries::put_account_setting,
+    write StartLifecyclePolicyPreview => registries::start_preview,
+    read GetLifecyclePolicyPreview => registries::get_preview,
+    read StartImageScan => registries::start_scan,
+    read DescribeImageScanFindings => registries::scan_findings,
 }
 
 /// The registry that a request names: the caller's own if it names none.

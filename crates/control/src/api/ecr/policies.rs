@@ -3,11 +3,7 @@
 use super::registry;
 use crate::api::{ApiError, Context};
 use crate::model::ecr::{policies, repositories};
-use fogbank_types::Timestamp;
 use fogbank_wire::ecr as wire;
-
-/// When a lifecycle policy was evaluated that was not yet: AWS says the epoch.
-const NEVER: Timestamp = Timestamp(0);
 
 pub fn set(
     context: &Context,
@@ -84,13 +80,10 @@ pub fn get_lifecycle(
         context.snapshot(),
         registry(context, request.registry_id.as_ref()),
     );
-    let text = policies::lifecycle(repositories::find(
-        &snapshot,
-        &scope,
-        &request.repository_name,
-    )?)?;
+    let repository = repositories::find(&snapshot, &scope, &request.repository_name)?;
+    let text = policies::lifecycle_text(repository)?;
     Ok(wire::GetLifecyclePolicyResponse {
-        last_evaluated_at: Some(NEVER),
+        last_evaluated_at: Some(repository.lifecycle_evaluated_at.unwrap_or_default()),
         lifecycle_policy_text: Some(text),
         registry_id: Some(scope.account),
         repository_name: Some(request.repository_name),
@@ -102,7 +95,7 @@ pub fn delete_lifecycle(
     request: wire::DeleteLifecyclePolicyRequest,
 ) -> Result<wire::DeleteLifecyclePolicyResponse, ApiError> {
     let scope = registry(context, request.registry_id.as_ref());
-    let text = context.write(|tx| {
+    let (text, evaluated_at) = context.write(|tx| {
         Ok(policies::delete_lifecycle(
             tx,
             &scope,
@@ -110,7 +103,7 @@ pub fn delete_lifecycle(
         )?)
     })?;
     Ok(wire::DeleteLifecyclePolicyResponse {
-        last_evaluated_at: Some(NEVER),
+        last_evaluated_at: Some(evaluated_at.unwrap_or_default()),
         lifecycle_policy_text: Some(text),
         registry_id: Some(scope.account),
         repository_name: Some(request.repository_name),

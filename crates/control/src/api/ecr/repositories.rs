@@ -22,6 +22,23 @@ fn read_tags(tags: Vec<wire::Tag>) -> Tags {
     tags.into_iter().map(|tag| (tag.key, tag.value)).collect()
 }
 
+/// `WILDCARD` is the only type of filter.
+fn read_exclusions(filters: Option<Vec<wire::ImageTagMutabilityExclusionFilter>>) -> Vec<String> {
+    let filters = filters.unwrap_or_default();
+    filters.into_iter().map(|filter| filter.filter).collect()
+}
+
+fn show_exclusions(
+    repository: &Repository,
+) -> Option<Vec<wire::ImageTagMutabilityExclusionFilter>> {
+    let show = |filter: &String| wire::ImageTagMutabilityExclusionFilter {
+        filter: filter.clone(),
+        filter_type: "WILDCARD".to_owned(),
+    };
+    let list = &repository.mutability_exclusions;
+    (!list.is_empty()).then(|| list.iter().map(show).collect())
+}
+
 pub fn create(
     context: &Context,
     request: wire::CreateRepositoryRequest,
@@ -32,16 +49,11 @@ pub fn create(
     {
         return Err(not_offered("An encryption type other than AES256"));
     }
-    if request
-        .image_tag_mutability_exclusion_filters
-        .is_some_and(|filters| !filters.is_empty())
-    {
-        return Err(not_offered("imageTagMutabilityExclusionFilters"));
-    }
     let scope = registry(context, request.registry_id.as_ref());
     let new = NewRepository {
         name: request.repository_name,
         tag_mutability: request.image_tag_mutability,
+        mutability_exclusions: read_exclusions(request.image_tag_mutability_exclusion_filters),
         scan_on_push: request
             .image_scanning_configuration
             .and_then(|c| c.scan_on_push)
@@ -65,11 +77,11 @@ fn show(repository: &Repository) -> wire::Repository {
             scan_on_push: Some(repository.scan_on_push),
         }),
         image_tag_mutability: Some(repository.tag_mutability.clone()),
+        image_tag_mutability_exclusion_filters: show_exclusions(repository),
         registry_id: Some(repository.scope.account.clone()),
         repository_arn: Some(repository.arn.clone()),
         repository_name: Some(repository.name.clone()),
         repository_uri: Some(repository.uri.clone()),
-        ..wire::Repository::default()
     }
 }
 
@@ -125,27 +137,27 @@ pub fn put_tag_mutability(
     context: &Context,
     request: wire::PutImageTagMutabilityRequest,
 ) -> Result<wire::PutImageTagMutabilityResponse, ApiError> {
-    if request
-        .image_tag_mutability_exclusion_filters
-        .is_some_and(|filters| !filters.is_empty())
-    {
-        return Err(not_offered("imageTagMutabilityExclusionFilters"));
-    }
     let scope = registry(context, request.registry_id.as_ref());
-    let mutability = repositories::checked_mutability(Some(&request.image_tag_mutability))?;
+    let (mutability, exclusions) = repositories::checked_mutability(
+        Some(&request.image_tag_mutability),
+        read_exclusions(request.image_tag_mutability_exclusion_filters),
+    )?;
     let row = context.write(|tx| {
         Ok(repositories::update(
             tx,
             &scope,
             &request.repository_name,
-            |row| row.tag_mutability = mutability.clone(),
+            |row| {
+                row.tag_mutability = mutability.clone();
+                row.mutability_exclusions = exclusions.clone();
+            },
         )?)
     })?;
     Ok(wire::PutImageTagMutabilityResponse {
+        image_tag_mutability_exclusion_filters: show_exclusions(&row),
         image_tag_mutability: Some(row.tag_mutability),
         registry_id: Some(scope.account),
         repository_name: Some(row.name),
-        ..wire::PutImageTagMutabilityResponse::default()
     })
 }
 

@@ -1,6 +1,6 @@
 //! Images: manifests in a repository, with their tags (facts IMG-3, IMG-4).
 
-use super::manifest::{Manifest, is_digest, is_tag};
+use super::manifest::{self, Manifest, is_digest, is_tag};
 use super::{Refusal, repositories};
 use crate::model::Tx;
 use fogbank_types::ecr::{Image, Layer};
@@ -94,6 +94,7 @@ pub fn put_layer(
             repository: repository.to_owned(),
             digest: digest.to_owned(),
             size,
+            pushed_at: tx.now(),
         });
     }
     Ok(())
@@ -122,7 +123,7 @@ pub fn put(tx: &mut Tx, scope: &Scope, new: NewImage) -> Result<Image, Refusal> 
     if let (Some(holder), Some(tag)) = (&holder, &new.tag)
         && holder.digest != new.digest
     {
-        if repository.tag_mutability == "IMMUTABLE" {
+        if repositories::is_immutable(&repository, tag) {
             return Err(Refusal::ImageTagAlreadyExists {
                 tag: tag.clone(),
                 name: new.repository,
@@ -145,6 +146,8 @@ pub fn put(tx: &mut Tx, scope: &Scope, new: NewImage) -> Result<Image, Refusal> 
             media_type: new.manifest.media_type.clone(),
             size: new.manifest_size + new.manifest.blobs.iter().map(|blob| blob.size).sum::<u64>(),
             image_tags: Vec::new(),
+            blobs: digests(&new.manifest.blobs),
+            manifests: digests(&new.manifest.manifests),
             pushed_at: tx.now(),
         },
         |known| Image::clone(&known),
@@ -157,6 +160,10 @@ pub fn put(tx: &mut Tx, scope: &Scope, new: NewImage) -> Result<Image, Refusal> 
     }
     tx.put(image.clone());
     Ok(image)
+}
+
+fn digests(list: &[manifest::Descriptor]) -> Vec<String> {
+    list.iter().map(|one| one.digest.clone()).collect()
 }
 
 fn check_references(snapshot: &Snapshot, scope: &Scope, new: &NewImage) -> Result<(), Refusal> {
@@ -198,6 +205,16 @@ fn check_references(snapshot: &Snapshot, scope: &Scope, new: &NewImage) -> Resul
     Ok(())
 }
 
+/// Whether an index of the repository has the image among its own.
+fn is_named_by_an_index(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    repository: &str,
+    digest: &str,
+) -> bool {
+    of(snapshot, scope, repository).any(|image| image.manifests.iter().any(|named| named == digest))
+}
+
 /// Removes a tag, or the image if it is named by its digest alone. Gives what was removed.
 pub fn delete(
     tx: &mut Tx,
@@ -207,6 +224,10 @@ pub fn delete(
 ) -> Result<Vec<ImageName>, Refusal> {
     let mut image = Image::clone(find(tx.snapshot(), scope, repository, name)?);
     let digest = image.digest.clone();
+    let goes = name.tag.is_none() || image.image_tags.len() == 1;
+    if goes && is_named_by_an_index(tx.snapshot(), scope, repository, &digest) {
+        return Err(Refusal::ImageReferencedByManifestList { digest });
+    }
     match &name.tag {
         Some(tag) => {
             image.image_tags.retain(|known| known != tag);

@@ -2,10 +2,14 @@
 //!
 //! Called by `api/ecr` and by the registry. Bytes are blobs on disk; rows say which of them a repository has.
 
+pub mod expiry;
 pub mod images;
+pub mod lifecycle;
 pub mod manifest;
 pub mod policies;
+pub mod registries;
 pub mod repositories;
+mod tag_pattern;
 
 use super::Refused;
 
@@ -64,6 +68,26 @@ pub enum Refusal {
         "Images with digests '{digests}' required for pushing image into repository with name '{name}' do not exist"
     )]
     ReferencedImagesNotFound { digests: String, name: String },
+    #[error(
+        "Requested image referenced by manifest list: image {digest} goes only after the lists that name it"
+    )]
+    ImageReferencedByManifestList { digest: String },
+    #[error("Registry policy does not exist in the registry with id '{registry}'")]
+    RegistryPolicyNotFound { registry: String },
+    #[error(
+        "Lifecycle policy preview does not exist for the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    LifecyclePreviewNotFound { name: String, registry: String },
+    #[error(
+        "Image scan does not exist for the image with '{image}' in the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    ScanNotFound {
+        image: String,
+        name: String,
+        registry: String,
+    },
+    #[error("{0}")]
+    Validation(String),
     #[error("{0}")]
     InvalidParameter(String),
     #[error("{0}")]
@@ -86,6 +110,11 @@ impl Refused for Refusal {
             Self::ImageDigestDoesNotMatch { .. } => "ImageDigestDoesNotMatchException",
             Self::LayersNotFound { .. } => "LayersNotFoundException",
             Self::ReferencedImagesNotFound { .. } => "ReferencedImagesNotFoundException",
+            Self::ImageReferencedByManifestList { .. } => "ImageReferencedByManifestList",
+            Self::RegistryPolicyNotFound { .. } => "RegistryPolicyNotFoundException",
+            Self::LifecyclePreviewNotFound { .. } => "LifecyclePolicyPreviewNotFoundException",
+            Self::ScanNotFound { .. } => "ScanNotFoundException",
+            Self::Validation(_) => "ValidationException",
             Self::InvalidParameter(_) => "InvalidParameterException",
             Self::InvalidTagParameter(_) => "InvalidTagParameterException",
             Self::TooManyTags(_) => "TooManyTagsException",

@@ -1,12 +1,13 @@
-//! Repository policies and lifecycle policies: checked and kept. Lifecycle rules are not evaluated yet.
+//! Repository policies and lifecycle policies: checked and kept. `expiry` acts by the latter.
 
-use super::{Refusal, repositories};
+use super::{Refusal, lifecycle, repositories};
 use crate::model::Tx;
-use fogbank_types::Scope;
 use fogbank_types::ecr::Repository;
+use fogbank_types::{Scope, Timestamp};
 use serde_json::Value;
 
-fn not_valid(parameter: &str, why: &str) -> Refusal {
+/// AWS's text for a parameter that breaks a rule.
+pub fn not_valid(parameter: &str, why: &str) -> Refusal {
     Refusal::InvalidParameter(format!(
         "Invalid parameter at '{parameter}' failed to satisfy constraint: '{why}'"
     ))
@@ -20,12 +21,19 @@ pub fn set_policy(
     text: String,
 ) -> Result<Repository, Refusal> {
     repositories::find(tx.snapshot(), scope, name)?;
-    let refused = || not_valid("PolicyText", "Invalid repository policy provided");
-    let document: Value = serde_json::from_str(&text).map_err(|_| refused())?;
-    let statements = match document.get("Statement") {
-        Some(Value::Array(list)) if !list.is_empty() => list.clone(),
-        Some(one @ Value::Object(_)) => vec![one.clone()],
-        _ => return Err(refused()),
+    if !is_policy(&text) {
+        return Err(not_valid(
+            "PolicyText",
+            "Invalid repository policy provided",
+        ));
+    }
+    repositories::update(tx, scope, name, |row| row.policy = Some(text))
+}
+
+/// Whether every statement says Allow or Deny, to whom, and what.
+pub fn is_policy(text: &str) -> bool {
+    let Ok(document) = serde_json::from_str::<Value>(text) else {
+        return false;
     };
     let is_good = |statement: &Value| {
         matches!(
@@ -34,10 +42,11 @@ pub fn set_policy(
         ) && (statement.get("Principal").is_some() || statement.get("NotPrincipal").is_some())
             && (statement.get("Action").is_some() || statement.get("NotAction").is_some())
     };
-    if !statements.iter().all(is_good) {
-        return Err(refused());
+    match document.get("Statement") {
+        Some(Value::Array(list)) => !list.is_empty() && list.iter().all(is_good),
+        Some(one @ Value::Object(_)) => is_good(one),
+        _ => false,
     }
-    repositories::update(tx, scope, name, |row| row.policy = Some(text))
 }
 
 pub fn delete_policy(tx: &mut Tx, scope: &Scope, name: &str) -> Result<String, Refusal> {
@@ -64,94 +73,40 @@ pub fn set_lifecycle(
     text: String,
 ) -> Result<Repository, Refusal> {
     repositories::find(tx.snapshot(), scope, name)?;
-    check_lifecycle(&text).map_err(|why| {
+    read_lifecycle(&text)?;
+    let now = tx.now();
+    repositories::update(tx, scope, name, |row| {
+        row.lifecycle_policy = Some(text);
+        row.lifecycle_evaluated_at = Some(now);
+    })
+}
+
+/// The rules of a policy's text.
+pub fn read_lifecycle(text: &str) -> Result<Vec<lifecycle::Rule>, Refusal> {
+    lifecycle::read(text).map_err(|why| {
         not_valid(
             "LifecyclePolicyText",
             &format!("Lifecycle policy validation failure: {why}"),
         )
+    })
+}
+
+/// What it said, and when it was last evaluated.
+pub fn delete_lifecycle(
+    tx: &mut Tx,
+    scope: &Scope,
+    name: &str,
+) -> Result<(String, Option<Timestamp>), Refusal> {
+    let repository = repositories::find(tx.snapshot(), scope, name)?.clone();
+    let text = lifecycle_text(&repository)?;
+    repositories::update(tx, scope, name, |row| {
+        row.lifecycle_policy = None;
+        row.lifecycle_evaluated_at = None;
     })?;
-    repositories::update(tx, scope, name, |row| row.lifecycle_policy = Some(text))
+    Ok((text, repository.lifecycle_evaluated_at))
 }
 
-fn check_lifecycle(text: &str) -> Result<(), String> {
-    let document: Value =
-        serde_json::from_str(text).map_err(|_| "Lifecycle policy string is not valid JSON")?;
-    let rules = document
-        .get("rules")
-        .and_then(Value::as_array)
-        .ok_or("object has missing required properties ([\"rules\"])")?;
-    if rules.is_empty() {
-        return Err(
-            "array is too short: must have at least 1 elements but instance has 0 elements"
-                .to_owned(),
-        );
-    }
-    let mut priorities = std::collections::BTreeSet::new();
-    for rule in rules {
-        let priority = rule
-            .get("rulePriority")
-            .and_then(Value::as_u64)
-            .filter(|p| *p > 0);
-        let priority =
-            priority.ok_or("object has missing required properties ([\"rulePriority\"])")?;
-        if !priorities.insert(priority) {
-            return Err(format!("Duplicate rule priority {priority}"));
-        }
-        let selection = rule
-            .get("selection")
-            .ok_or("object has missing required properties ([\"selection\"])")?;
-        let text_of = |key: &str| {
-            selection
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        if !matches!(text_of("tagStatus"), "tagged" | "untagged" | "any") {
-            return Err("instance value (tagStatus) not found in enum (possible values: [\"any\",\"tagged\",\"untagged\"])".to_owned());
-        }
-        let lists = ["tagPrefixList", "tagPatternList"];
-        let listed = lists.iter().any(|key| {
-            selection
-                .get(key)
-                .and_then(Value::as_array)
-                .is_some_and(|l| !l.is_empty())
-        });
-        if (text_of("tagStatus") == "tagged") != listed {
-            return Err(
-                "tagPrefixList or tagPatternList is required if and only if tagStatus is tagged"
-                    .to_owned(),
-            );
-        }
-        match text_of("countType") {
-            "imageCountMoreThan" => {}
-            "sinceImagePushed" if text_of("countUnit") == "days" => {}
-            "sinceImagePushed" => return Err("countUnit must be days".to_owned()),
-            _ => return Err("instance value (countType) not found in enum (possible values: [\"imageCountMoreThan\",\"sinceImagePushed\"])".to_owned()),
-        }
-        if selection
-            .get("countNumber")
-            .and_then(Value::as_u64)
-            .is_none_or(|number| number == 0)
-        {
-            return Err("countNumber must be greater than 0".to_owned());
-        }
-        if rule.pointer("/action/type").and_then(Value::as_str) != Some("expire") {
-            return Err(
-                "instance value (action.type) not found in enum (possible values: [\"expire\"])"
-                    .to_owned(),
-            );
-        }
-    }
-    Ok(())
-}
-
-pub fn delete_lifecycle(tx: &mut Tx, scope: &Scope, name: &str) -> Result<String, Refusal> {
-    let text = lifecycle(repositories::find(tx.snapshot(), scope, name)?)?;
-    repositories::update(tx, scope, name, |row| row.lifecycle_policy = None)?;
-    Ok(text)
-}
-
-pub fn lifecycle(repository: &Repository) -> Result<String, Refusal> {
+pub fn lifecycle_text(repository: &Repository) -> Result<String, Refusal> {
     repository
         .lifecycle_policy
         .clone()
@@ -159,26 +114,4 @@ pub fn lifecycle(repository: &Repository) -> Result<String, Refusal> {
             name: repository.name.clone(),
             registry: repository.scope.account.clone(),
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lifecycle_policy_must_make_sense() {
-        let good = r#"{"rules":[{"rulePriority":1,"selection":{"tagStatus":"untagged","countType":"sinceImagePushed",
-            "countUnit":"days","countNumber":14},"action":{"type":"expire"}}]}"#;
-        assert_eq!(check_lifecycle(good), Ok(()));
-        for (from, to) in [
-            ("\"rules\"", "\"rule\""),
-            ("untagged", "tagged"),
-            ("\"days\"", "\"weeks\""),
-            (":14", ":0"),
-            ("expire", "keep"),
-            ("\"rulePriority\":1", "\"rulePriority\":0"),
-        ] {
-            assert!(check_lifecycle(&good.replace(from, to)).is_err(), "{from}");
-        }
-    }
 }

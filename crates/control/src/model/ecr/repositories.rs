@@ -1,17 +1,19 @@
 //! Repositories. One must exist before anything is pushed to it (fact IMG-2).
 
-use super::Refusal;
+use super::{Refusal, tag_pattern};
 use crate::model::Tx;
 use fogbank_types::ecr::{Image, Layer, Repository};
 use fogbank_types::{Scope, Snapshot, Tags};
 use std::sync::Arc;
 
 const TAGS_MAX: usize = 50;
+const EXCLUSIONS_MAX: usize = 5;
 
 #[derive(Debug, Clone, Default)]
 pub struct NewRepository {
     pub name: String,
     pub tag_mutability: Option<String>,
+    pub mutability_exclusions: Vec<String>,
     pub scan_on_push: bool,
     pub tags: Tags,
 }
@@ -73,14 +75,18 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRepository) -> Result<Reposito
             registry: scope.account.clone(),
         });
     }
+    let (tag_mutability, mutability_exclusions) =
+        checked_mutability(new.tag_mutability.as_deref(), new.mutability_exclusions)?;
     let repository = Repository {
         scope: scope.clone(),
         arn: scope.arn("ecr", &format!("repository/{}", new.name)),
         uri: format!("{}/{}", host(scope), new.name),
         name: new.name,
-        tag_mutability: checked_mutability(new.tag_mutability.as_deref())?,
+        tag_mutability,
+        mutability_exclusions,
         scan_on_push: new.scan_on_push,
         lifecycle_policy: None,
+        lifecycle_evaluated_at: None,
         policy: None,
         created_at: tx.now(),
         tags: new.tags,
@@ -89,14 +95,39 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRepository) -> Result<Reposito
     Ok(repository)
 }
 
-/// `MUTABLE` if nothing is given.
-pub fn checked_mutability(given: Option<&str>) -> Result<String, Refusal> {
-    match given.unwrap_or("MUTABLE") {
-        known @ ("MUTABLE" | "IMMUTABLE") => Ok(known.to_owned()),
-        other => Err(Refusal::InvalidParameter(format!(
-            "The image tag mutability {other} is not offered by this region yet."
+/// The setting (`MUTABLE` if nothing is given) and the patterns of tags for which its opposite holds.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html>
+pub fn checked_mutability(
+    given: Option<&str>,
+    exclusions: Vec<String>,
+) -> Result<(String, Vec<String>), Refusal> {
+    let setting = given.unwrap_or("MUTABLE");
+    let refused = |why: &str| {
+        Refusal::InvalidParameter(format!(
+            "Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: '{why}'"
+        ))
+    };
+    match (setting.ends_with("_WITH_EXCLUSION"), exclusions.len()) {
+        (true, 0) => Err(refused(&format!(
+            "must be given with the image tag mutability {setting}"
         ))),
+        (true, count) if count > EXCLUSIONS_MAX => Err(refused(&format!(
+            "member must have length less than or equal to {EXCLUSIONS_MAX}"
+        ))),
+        (false, count) if count > 0 => Err(refused(&format!(
+            "must not be given with the image tag mutability {setting}"
+        ))),
+        _ => Ok((setting.to_owned(), exclusions)),
     }
+}
+
+/// Whether a tag, once put, stays with its image (fact IMG-3).
+pub fn is_immutable(repository: &Repository, tag: &str) -> bool {
+    let excluded = repository
+        .mutability_exclusions
+        .iter()
+        .any(|one| tag_pattern::matches(one, tag));
+    repository.tag_mutability.starts_with("IMMUTABLE") != excluded
 }
 
 fn check_tags(name: &str, tags: &Tags) -> Result<(), Refusal> {
@@ -245,8 +276,32 @@ mod tests {
     }
 
     #[test]
-    fn unbuilt_mutability_is_refused() {
-        assert!(checked_mutability(Some("IMMUTABLE_WITH_EXCLUSION")).is_err());
-        assert_eq!(checked_mutability(None).unwrap(), "MUTABLE");
+    fn exclusions_go_with_a_setting_that_has_some() {
+        let list = || vec!["latest*".to_owned()];
+        assert!(checked_mutability(Some("IMMUTABLE_WITH_EXCLUSION"), Vec::new()).is_err());
+        assert!(checked_mutability(Some("IMMUTABLE_WITH_EXCLUSION"), list()).is_ok());
+        assert!(checked_mutability(Some("MUTABLE"), list()).is_err());
+        assert!(
+            checked_mutability(Some("MUTABLE_WITH_EXCLUSION"), vec![String::new(); 6]).is_err()
+        );
+        assert_eq!(checked_mutability(None, Vec::new()).unwrap().0, "MUTABLE");
+    }
+
+    #[test]
+    fn an_excluded_tag_has_the_opposite_setting() {
+        let mut tx = Tx::for_test();
+        let mut is_immutable = |name: &str, setting: &str, tag: &str| {
+            let new = NewRepository {
+                name: name.to_owned(),
+                tag_mutability: Some(setting.to_owned()),
+                mutability_exclusions: vec!["dev-*".to_owned()],
+                ..NewRepository::default()
+            };
+            super::is_immutable(&create(&mut tx, &scope(), new).unwrap(), tag)
+        };
+        assert!(!is_immutable("a1", "IMMUTABLE_WITH_EXCLUSION", "dev-1"));
+        assert!(is_immutable("a2", "IMMUTABLE_WITH_EXCLUSION", "1"));
+        assert!(is_immutable("b1", "MUTABLE_WITH_EXCLUSION", "dev-1"));
+        assert!(!is_immutable("b2", "MUTABLE_WITH_EXCLUSION", "1"));
     }
 }

@@ -1,0 +1,61 @@
+//! Carries lifecycle policies of repositories out and frees the disk from what no image needs.
+//!
+//! Started once by the server. `model::ecr::expiry` says what is due; here are only the clock and the bytes.
+
+use crate::engine::{CommitError, Engine};
+use crate::model::ecr::expiry;
+use crate::registry::collector;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause after a failure, and at least between two looks: nothing here is urgent.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Never returns while the engine lives.
+pub async fn run(engine: Arc<Engine>) {
+    let mut snapshots = engine.subscribe();
+    loop {
+        let due_at = expiry::due_at(&snapshots.borrow_and_update(), engine.config());
+        let wait = due_at.map(|at| {
+            let ms = u64::try_from(at.0 - engine.now().0).unwrap_or(0);
+            Duration::from_millis(ms)
+        });
+        match wait {
+            Some(wait) if wait.is_zero() => {}
+            Some(wait) => {
+                // Something that comes meanwhile is due no earlier than its own time; look again then.
+                let changed = tokio::time::timeout(wait, snapshots.changed()).await;
+                if matches!(changed, Ok(Err(_))) {
+                    return;
+                }
+                if changed.is_ok() {
+                    tokio::time::sleep(PAUSE.min(wait)).await;
+                }
+                continue;
+            }
+            None => {
+                if snapshots.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        }
+        let worker = engine.clone();
+        let done = tokio::task::spawn_blocking(move || expire(&worker)).await;
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "images could not be expired; trying again"),
+            Err(error) => tracing::error!(%error, "expiring images panicked; trying again"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn expire(engine: &Engine) -> Result<(), CommitError> {
+    let (removed, _) = engine.write(|tx| Ok::<_, CommitError>(expiry::expire(tx)))?;
+    if !removed.is_empty() {
+        tracing::info!(count = removed.len(), "images or layers expired");
+        collector::collect(engine.config(), || engine.snapshot(), &removed);
+    }
+    Ok(())
+}
