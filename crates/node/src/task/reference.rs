@@ -119,6 +119,8 @@ mod tests {
                 media_type: String::new(),
                 size: 1,
                 image_tags: vec![tag.into()],
+                blobs: Vec::new(),
+                manifests: Vec::new(),
                 pushed_at: Timestamp(0),
             };
             snapshot.images.insert(Arc::new(image), 1);
