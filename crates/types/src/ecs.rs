@@ -2,7 +2,7 @@
 
 use crate::*;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cluster {
@@ -96,6 +96,9 @@ pub struct ContainerDefinition {
     pub repository_credentials: Option<String>,
     /// `enabled` or `disabled`.
     pub version_consistency: Option<String>,
+    /// Lists inside of other members that were given without items (`linuxParameters.devices`): clients tell them from
+    /// those that were not given.
+    pub given_empty: BTreeSet<String>,
 }
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html>

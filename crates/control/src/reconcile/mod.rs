@@ -14,6 +14,7 @@ pub mod peering_expiry;
 pub mod service_count;
 pub mod target_draining;
 pub mod target_registration;
+pub mod task_definition_deletion;
 pub mod task_lifecycle;
 pub mod vpc_endpoint_state;
 #[cfg(test)]
@@ -61,6 +62,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "service_count",
         run: service_count::reconcile,
+    },
+    Reconciler {
+        name: "task_definition_deletion",
+        run: task_definition_deletion::reconcile,
     },
     Reconciler {
         name: "certificate_state",

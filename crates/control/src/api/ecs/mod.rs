@@ -31,6 +31,7 @@ super::handlers! {
     write RegisterTaskDefinition => task_definitions::register,
     read DescribeTaskDefinition => task_definitions::describe,
     write DeregisterTaskDefinition => task_definitions::deregister,
+    write DeleteTaskDefinitions => task_definitions::delete,
     read ListTaskDefinitions => task_definitions::list,
     read ListTaskDefinitionFamilies => task_definitions::list_families,
     write RunTask => tasks::run,
@@ -54,12 +55,13 @@ fn invalid(text: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterException", text)
 }
 
+fn client(text: impl Into<String>) -> ApiError {
+    ApiError::new("ClientException", text)
+}
+
 /// Refuses what would otherwise be accepted and ignored.
 fn not_offered(what: &str) -> ApiError {
-    ApiError::new(
-        "ClientException",
-        format!("{what} is not offered by this region yet."),
-    )
+    client(format!("{what} is not offered by this region yet."))
 }
 
 fn absent<T>(value: &Option<T>, what: &str) -> Result<(), ApiError> {

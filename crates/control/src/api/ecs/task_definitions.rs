@@ -1,11 +1,11 @@
 //! Task definitions.
 
 use super::container_definitions::{self, refuse_fault_injection};
-use super::{absent, empty, included, page, read_tags, show_tags};
+use super::{absent, client, included, not_true, page, read_tags, show_tags};
 use crate::api::{ApiError, Context};
 use crate::model::ecs::tags;
 use crate::model::ecs::task_definitions::{self, NewTaskDefinition};
-use fogbank_types::ecs::TaskDefinition;
+use fogbank_types::ecs::{ContainerDefinition, TaskDefinition, Volume};
 use fogbank_wire::ecs as wire;
 use std::collections::BTreeMap;
 
@@ -14,11 +14,28 @@ pub fn register(
     request: wire::RegisterTaskDefinitionRequest,
 ) -> Result<wire::RegisterTaskDefinitionResponse, ApiError> {
     refuse_fault_injection(request.enable_fault_injection)?;
-    empty(&request.inference_accelerators, "inferenceAccelerators")?;
-    absent(&request.ipc_mode, "ipcMode")?;
-    empty(&request.placement_constraints, "placementConstraints")?;
+    let given = |list: usize, text: &str| match list {
+        0 => Ok(()),
+        _ => Err(client(text)),
+    };
+    given(
+        request.inference_accelerators.iter().flatten().count(),
+        "Unsupported field 'inferenceAccelerators'.",
+    )?;
+    given(
+        request.ipc_mode.iter().count(),
+        "Fargate compatible task definitions do not support ipcMode",
+    )?;
+    given(
+        request.placement_constraints.iter().flatten().count(),
+        "Fargate compatible task definitions do not support constraints",
+    )?;
     absent(&request.proxy_configuration, "proxyConfiguration")?;
-    empty(&request.volumes, "volumes")?;
+    let volumes = request
+        .volumes
+        .unwrap_or_default()
+        .into_iter()
+        .map(read_volume);
     let containers = request
         .container_definitions
         .into_iter()
@@ -37,6 +54,7 @@ pub fn register(
             .runtime_platform
             .map(|platform| (platform.cpu_architecture, platform.operating_system_family)),
         pid_mode: request.pid_mode.filter(|mode| !mode.is_empty()),
+        volumes: volumes.collect::<Result<_, _>>()?,
         tags: read_tags(request.tags)?,
     };
     tags::check(&new.tags)?;
@@ -47,6 +65,54 @@ pub fn register(
         tags: Some(show_tags(&definition.tags)),
         task_definition: Some(show(&definition)),
     })
+}
+
+/// A folder of the task; whatever lives elsewhere is refused, by name or as Fargate does.
+fn read_volume(volume: wire::Volume) -> Result<Volume, ApiError> {
+    not_true(volume.configured_at_launch, "volumes.configuredAtLaunch")?;
+    if volume.docker_volume_configuration.is_some() {
+        return Err(client(
+            "Fargate compatible task definitions do not support dockerVolumeConfiguration",
+        ));
+    }
+    if volume
+        .fsx_windows_file_server_volume_configuration
+        .is_some()
+    {
+        return Err(client(
+            "Fargate compatible task definitions do not support fsxWindowsFileServerVolumeConfiguration",
+        ));
+    }
+    absent(
+        &volume.efs_volume_configuration,
+        "volumes.efsVolumeConfiguration",
+    )?;
+    absent(
+        &volume.s3files_volume_configuration,
+        "volumes.s3filesVolumeConfiguration",
+    )?;
+    let path = volume
+        .host
+        .as_ref()
+        .and_then(|host| host.source_path.as_ref());
+    if path.is_some_and(|path| !path.is_empty()) {
+        return Err(client(
+            "Fargate compatible task definitions do not support sourcePath",
+        ));
+    }
+    Ok(Volume {
+        name: volume.name.unwrap_or_default(),
+        host: volume.host.is_some(),
+    })
+}
+
+/// ECS answers with an empty `host` for a volume that is nothing but a name.
+fn show_volume(volume: &Volume) -> wire::Volume {
+    wire::Volume {
+        host: Some(wire::HostVolumeProperties::default()),
+        name: Some(volume.name.clone()),
+        ..wire::Volume::default()
+    }
 }
 
 fn show(definition: &TaskDefinition) -> wire::TaskDefinition {
@@ -60,6 +126,7 @@ fn show(definition: &TaskDefinition) -> wire::TaskDefinition {
                 .collect(),
         ),
         cpu: Some(definition.cpu.to_string()),
+        delete_requested_at: definition.delete_requested_at,
         deregistered_at: definition.deregistered_at,
         ephemeral_storage: definition
             .ephemeral_storage_gib
@@ -83,50 +150,76 @@ fn show(definition: &TaskDefinition) -> wire::TaskDefinition {
                 operating_system_family,
             },
         ),
-        status: Some(
-            if definition.active {
-                "ACTIVE"
-            } else {
-                "INACTIVE"
-            }
-            .to_owned(),
-        ),
+        status: Some(status_of(definition).to_owned()),
         task_definition_arn: Some(definition.arn.clone()),
         task_role_arn: definition.task_role_arn.clone(),
-        volumes: Some(Vec::new()),
+        volumes: Some(definition.volumes.iter().map(show_volume).collect()),
         ..wire::TaskDefinition::default()
     }
 }
 
+fn status_of(definition: &TaskDefinition) -> &'static str {
+    match (definition.active, definition.delete_requested_at) {
+        (true, _) => "ACTIVE",
+        (false, None) => "INACTIVE",
+        (false, Some(_)) => "DELETE_IN_PROGRESS",
+    }
+}
+
 /// What a host must be able to do for it.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-placement-constraints.html>
 fn attributes(definition: &TaskDefinition) -> Vec<wire::Attribute> {
-    let mut names = vec![
-        "com.amazonaws.ecs.capability.docker-remote-api.1.18",
-        "ecs.capability.task-eni",
+    let any = |has: fn(&ContainerDefinition) -> bool| definition.containers.iter().any(has);
+    let is_secret = |c: &ContainerDefinition, manager: bool| {
+        let mut from = c.secrets.iter().map(|secret| &secret.value_from);
+        from.any(|from| from.contains(":secretsmanager:") == manager)
+    };
+    let logs = any(|c| c.log_configuration.is_some());
+    let ecr = any(|c| c.image.contains(".dkr.ecr."));
+    let given = [
+        (true, "com.amazonaws.ecs.capability.docker-remote-api.1.18"),
+        (true, "ecs.capability.task-eni"),
+        (logs, "com.amazonaws.ecs.capability.logging-driver.awslogs"),
+        (logs, "com.amazonaws.ecs.capability.docker-remote-api.1.19"),
+        (logs, "ecs.capability.execution-role-awslogs"),
+        (ecr, "com.amazonaws.ecs.capability.ecr-auth"),
+        (ecr, "ecs.capability.execution-role-ecr-pull"),
+        (
+            definition.task_role_arn.is_some(),
+            "com.amazonaws.ecs.capability.task-iam-role",
+        ),
+        (
+            any(|c| !c.depends_on.is_empty()),
+            "ecs.capability.container-ordering",
+        ),
+        (
+            any(|c| c.health_check.is_some()),
+            "ecs.capability.container-health-check",
+        ),
+        (
+            any(|c| c.restart_policy.as_ref().is_some_and(|p| p.enabled)),
+            "ecs.capability.container-restart-policy",
+        ),
+        (
+            definition.containers.iter().any(|c| is_secret(c, false)),
+            "ecs.capability.secrets.ssm.environment-variables",
+        ),
+        (
+            definition.containers.iter().any(|c| is_secret(c, true)),
+            "ecs.capability.secrets.asm.environment-variables",
+        ),
+        (
+            any(|c| c.repository_credentials.is_some()),
+            "ecs.capability.private-registry-authentication.secretsmanager",
+        ),
+        (
+            definition.pid_mode.is_some(),
+            "ecs.capability.pid-ipc-namespace-sharing",
+        ),
     ];
-    if definition
-        .containers
-        .iter()
-        .any(|c| c.log_configuration.is_some())
-    {
-        names.push("com.amazonaws.ecs.capability.logging-driver.awslogs");
-        names.push("com.amazonaws.ecs.capability.docker-remote-api.1.19");
-        names.push("ecs.capability.execution-role-awslogs");
-    }
-    if definition
-        .containers
-        .iter()
-        .any(|c| c.image.contains(".dkr.ecr."))
-    {
-        names.push("com.amazonaws.ecs.capability.ecr-auth");
-        names.push("ecs.capability.execution-role-ecr-pull");
-    }
-    if definition.task_role_arn.is_some() {
-        names.push("com.amazonaws.ecs.capability.task-iam-role");
-    }
+    let names = given.into_iter().filter(|(needed, _)| *needed);
     names
-        .into_iter()
-        .map(|name| wire::Attribute {
+        .map(|(_, name)| wire::Attribute {
             name: name.to_owned(),
             ..wire::Attribute::default()
         })
@@ -163,17 +256,39 @@ pub fn deregister(
     })
 }
 
+pub fn delete(
+    context: &Context,
+    request: wire::DeleteTaskDefinitionsRequest,
+) -> Result<wire::DeleteTaskDefinitionsResponse, ApiError> {
+    let scope = context.scope();
+    let (deleted, undeleted) = context.write(|tx| {
+        Ok(task_definitions::delete(
+            tx,
+            &scope,
+            &request.task_definitions,
+        )?)
+    })?;
+    let failures = undeleted.into_iter().map(|failure| wire::Failure {
+        arn: Some(failure.arn),
+        detail: None,
+        reason: Some(failure.reason.to_owned()),
+    });
+    Ok(wire::DeleteTaskDefinitionsResponse {
+        failures: Some(failures.collect()),
+        task_definitions: Some(deleted.iter().map(show).collect()),
+    })
+}
+
 pub fn list(
     context: &Context,
     request: wire::ListTaskDefinitionsRequest,
 ) -> Result<wire::ListTaskDefinitionsResponse, ApiError> {
     let snapshot = context.snapshot();
-    let active = request.status.as_deref().unwrap_or("ACTIVE") == "ACTIVE";
-    let none_of_these = request.status.as_deref() == Some("DELETE_IN_PROGRESS");
+    let status = request.status.as_deref().unwrap_or("ACTIVE");
     let mut rows: Vec<(String, String)> = snapshot
         .task_definitions
         .in_scope(&context.scope())
-        .filter(|row| !none_of_these && row.active == active)
+        .filter(|row| !task_definitions::is_tombstone(row) && status_of(row) == status)
         // Despite its name the prefix is a whole family.
         .filter(|row| {
             request
@@ -217,6 +332,9 @@ pub fn list_families(
     let snapshot = context.snapshot();
     let mut families: BTreeMap<String, bool> = BTreeMap::new();
     for row in snapshot.task_definitions.in_scope(&context.scope()) {
+        if task_definitions::is_tombstone(row) {
+            continue;
+        }
         *families.entry(row.family.clone()).or_default() |= row.active;
     }
     let prefix = request.family_prefix.unwrap_or_default();

@@ -4,6 +4,7 @@
 //! same transaction that made it, and every rule here answers with the code and the text that AWS gives.
 
 pub mod clusters;
+pub mod container_definitions;
 pub mod fargate;
 pub mod health;
 pub mod rollout;

@@ -1,10 +1,11 @@
 //! Task definitions: what a task consists of. Revisions count up per family and never change (fact ECS-4).
 
-use super::{Refusal, client, fargate, is_name};
+use super::{Refusal, client, container_definitions, fargate, invalid, is_name};
 use crate::model::Tx;
-use fogbank_types::ecs::{ContainerDefinition, TaskDefinition};
-use fogbank_types::{Scope, Snapshot, Tags};
-use std::collections::BTreeSet;
+use fogbank_types::ecs::{
+    ContainerDefinition, Service, ServiceStatus, Task, TaskDefinition, Volume,
+};
+use fogbank_types::{Row as _, Scope, Snapshot, Tags, Timestamp};
 use std::sync::Arc;
 
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,7 @@ pub struct NewTaskDefinition {
     pub ephemeral_storage_gib: Option<i32>,
     pub runtime_platform: Option<(Option<String>, Option<String>)>,
     pub pid_mode: Option<String>,
+    pub volumes: Vec<Volume>,
     pub tags: Tags,
 }
 
@@ -34,14 +36,16 @@ pub fn register(
             "Family should match the pattern [a-zA-Z0-9_-]{1,255}.",
         ));
     }
-    check_named(&new)?;
+    container_definitions::check_named(&new.containers)?;
     let (cpu, memory_mib) = size(&new)?;
     if let Some(gib) = new.ephemeral_storage_gib
         && !(21..=200).contains(&gib)
     {
-        return Err(client(
-            "The ephemeral storage size must be between 21 and 200 GiB.",
-        ));
+        return Err(client(if gib < 21 {
+            "EphemeralStorage size should be at least 21."
+        } else {
+            "EphemeralStorage size should be at most 200."
+        }));
     }
     if let Some(mode) = new.pid_mode.as_deref()
         && mode != "task"
@@ -51,7 +55,7 @@ pub fn register(
         )));
     }
     check_platform(&new)?;
-    check_containers(&new, cpu, memory_mib)?;
+    container_definitions::check(&new, cpu, memory_mib)?;
     let revision = last_revision(tx.snapshot(), scope, &new.family) + 1;
     let definition = TaskDefinition {
         arn: scope.arn("ecs", &format!("task-definition/{}:{revision}", new.family)),
@@ -69,7 +73,7 @@ pub fn register(
         ephemeral_storage_gib: new.ephemeral_storage_gib.map(|gib| gib as u32),
         runtime_platform: new.runtime_platform,
         pid_mode: new.pid_mode,
-        volumes: Vec::new(),
+        volumes: new.volumes,
         enable_fault_injection: None,
         registered_at: tx.now(),
         deregistered_at: None,
@@ -135,192 +139,6 @@ fn check_platform(new: &NewTaskDefinition) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What AWS looks at before the task's own parameters.
-fn check_named(new: &NewTaskDefinition) -> Result<(), Refusal> {
-    for container in &new.containers {
-        for (member, value) in [("name", &container.name), ("image", &container.image)] {
-            if value.is_empty() {
-                return Err(client(format!(
-                    "Container.{member} should not be null or empty."
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check_containers(new: &NewTaskDefinition, cpu: u32, memory_mib: u32) -> Result<(), Refusal> {
-    if new.containers.is_empty() {
-        return Err(client("Container list cannot be empty."));
-    }
-    if new.containers.len() > 10 {
-        return Err(client(
-            "Task definition may have a maximum of 10 containers.",
-        ));
-    }
-    let mut names = BTreeSet::new();
-    let mut ports = BTreeSet::new();
-    for container in &new.containers {
-        check_container(container, new)?;
-        if !names.insert(container.name.as_str()) {
-            return Err(client(
-                "Container names must be unique within a task definition.",
-            ));
-        }
-        for port in &container.port_mappings {
-            if !ports.insert((port.container_port, port.protocol.as_str())) {
-                return Err(client(format!(
-                    "Port {} ({}) is mapped more than once; containers of a task share one network interface.",
-                    port.container_port, port.protocol
-                )));
-            }
-        }
-    }
-    if !new.containers.iter().any(|container| container.essential) {
-        return Err(client(
-            "At least one container must be marked as essential.",
-        ));
-    }
-    let used: u64 = new.containers.iter().map(|c| u64::from(c.cpu)).sum();
-    if used > u64::from(cpu) {
-        return Err(client(format!(
-            "The total cpu ({used}) of the containers is more than the task's cpu ({cpu})."
-        )));
-    }
-    let reserved: u64 = new
-        .containers
-        .iter()
-        .map(|c| u64::from(c.memory_reservation_mib.or(c.memory_mib).unwrap_or(0)))
-        .sum();
-    let hard = new
-        .containers
-        .iter()
-        .filter_map(|c| c.memory_mib)
-        .max()
-        .unwrap_or(0);
-    if reserved > u64::from(memory_mib) || hard > memory_mib {
-        return Err(client(format!(
-            "The total memory ({}) of the containers is more than the task's memory ({memory_mib}).",
-            reserved.max(u64::from(hard))
-        )));
-    }
-    let size = serde_json::to_vec(&new.containers).map_or(0, |bytes| bytes.len());
-    if size > 64 * 1024 {
-        return Err(client(
-            "Actual length of the task definition exceeds the maximum of 65536 bytes.",
-        ));
-    }
-    Ok(())
-}
-
-fn check_container(
-    container: &ContainerDefinition,
-    new: &NewTaskDefinition,
-) -> Result<(), Refusal> {
-    if !is_name(&container.name) {
-        return Err(client(format!(
-            "Invalid container name '{}'. Up to 255 letters, numbers, hyphens, and underscores are allowed.",
-            container.name
-        )));
-    }
-    if container.image.len() > 255
-        || container
-            .image
-            .bytes()
-            .any(|b| b.is_ascii_whitespace() || b.is_ascii_control())
-    {
-        return Err(client(format!(
-            "Container.image contains invalid characters: container '{}'.",
-            container.name
-        )));
-    }
-    if is_ecr_image(&container.image) && new.execution_role_arn.is_none() {
-        return Err(client(
-            "Fargate requires task definition to have execution role ARN to support ECR images.",
-        ));
-    }
-    if let (Some(soft), Some(hard)) = (container.memory_reservation_mib, container.memory_mib)
-        && soft > hard
-    {
-        return Err(client(format!(
-            "Invalid setting for container '{}'. The 'memory' must be greater than or equal to 'memoryReservation'.",
-            container.name
-        )));
-    }
-    if container.memory_mib.is_some_and(|mib| mib < 6)
-        || container.memory_reservation_mib.is_some_and(|mib| mib < 6)
-    {
-        return Err(client(format!(
-            "Invalid 'memory' setting for container '{}': the minimum is 6 MiB.",
-            container.name
-        )));
-    }
-    for port in &container.port_mappings {
-        if port.host_port != 0 && port.host_port != port.container_port {
-            return Err(client(
-                "When networkMode=awsvpc, the host ports and container ports in port mappings must match.",
-            ));
-        }
-    }
-    for (what, seconds) in [
-        ("stopTimeout", container.stop_timeout_seconds),
-        ("startTimeout", container.start_timeout_seconds),
-    ] {
-        if seconds.is_some_and(|s| {
-            !(if what == "startTimeout" {
-                2..=120
-            } else {
-                0..=120
-            })
-            .contains(&s)
-        }) {
-            return Err(client(format!(
-                "The {what} of container '{}' must be at most 120 seconds.",
-                container.name
-            )));
-        }
-    }
-    check_log(container, new)
-}
-
-/// Facts ECS-2 and TASK-11.
-fn check_log(container: &ContainerDefinition, new: &NewTaskDefinition) -> Result<(), Refusal> {
-    let Some(log) = &container.log_configuration else {
-        return Ok(());
-    };
-    if log.driver != "awslogs" {
-        return Err(client(format!(
-            "The log driver '{}' is not offered yet, only awslogs is.",
-            log.driver
-        )));
-    }
-    if new.execution_role_arn.is_none() {
-        return Err(client(
-            "Fargate requires task definition to have execution role ARN to support log driver awslogs.",
-        ));
-    }
-    let missing: Vec<&str> = ["awslogs-group", "awslogs-region", "awslogs-stream-prefix"]
-        .into_iter()
-        .filter(|option| log.options.get(*option).is_none_or(String::is_empty))
-        .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(client(format!(
-            "Log driver awslogs requires options: {}",
-            missing.join(", ")
-        )))
-    }
-}
-
-/// `<account>.dkr.ecr.<region>.amazonaws.com/...`
-fn is_ecr_image(image: &str) -> bool {
-    image
-        .split('/')
-        .next()
-        .is_some_and(|host| host.contains(".dkr.ecr.") && host.contains(".amazonaws.com"))
-}
-
 /// The revisions of a family in order.
 pub fn family<'a>(
     snapshot: &'a Snapshot,
@@ -362,6 +180,7 @@ pub fn find<'a>(
             snapshot
                 .task_definitions
                 .get(scope, format!("{family}:{revision:08}"))
+                .filter(|definition| !is_tombstone(definition))
         }
         None => family(snapshot, scope, name).rfind(|definition| definition.active),
     }
@@ -402,11 +221,122 @@ pub fn deregister(tx: &mut Tx, scope: &Scope, text: &str) -> Result<TaskDefiniti
     Ok(definition)
 }
 
+/// How long a deleted revision can still be seen. AWS does not say; it deletes when nothing uses it any more.
+const DELETION_MS: u64 = 60_000;
+
+/// The newest revision of a family leaves a row without containers when it is deleted, which nobody sees: its number is
+/// never given again.
+pub fn is_tombstone(definition: &TaskDefinition) -> bool {
+    definition.containers.is_empty()
+}
+
+/// Why one of several revisions is not deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undeleted {
+    pub arn: String,
+    pub reason: &'static str,
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteTaskDefinitions.html>
+pub fn delete(
+    tx: &mut Tx,
+    scope: &Scope,
+    texts: &[String],
+) -> Result<(Vec<TaskDefinition>, Vec<Undeleted>), Refusal> {
+    if texts.is_empty() {
+        return Err(invalid("TaskDefinitions cannot be empty."));
+    }
+    if texts.len() > 10 {
+        return Err(invalid("You can specify up to 10 task definitions."));
+    }
+    let (mut deleted, mut undeleted) = (Vec::new(), Vec::new());
+    for text in texts {
+        let mut refuse = |reason| {
+            undeleted.push(Undeleted {
+                arn: text.clone(),
+                reason,
+            });
+        };
+        let name = text.rsplit('/').next().unwrap_or(text);
+        let found = name
+            .contains(':')
+            .then(|| find(tx.snapshot(), scope, text))
+            .flatten();
+        let Some(found) = found else {
+            refuse(
+                "The specified task definition identifier is invalid. Specify a valid name or ARN and try again.",
+            );
+            continue;
+        };
+        if found.active {
+            refuse(
+                "The specified task definition is still in ACTIVE status. Please deregister the target and try again.",
+            );
+            continue;
+        }
+        let mut definition = TaskDefinition::clone(found);
+        if definition.delete_requested_at.is_none() {
+            definition.delete_requested_at = Some(tx.now());
+            tx.put(definition.clone());
+        }
+        deleted.push(definition);
+    }
+    Ok((deleted, undeleted))
+}
+
+/// Removes deleted revisions that no task and no service needs; says when to look again.
+pub fn finish_deletions(tx: &mut Tx) -> Option<Timestamp> {
+    let doomed: Vec<Arc<TaskDefinition>> = tx
+        .snapshot()
+        .task_definitions
+        .all()
+        .filter(|row| row.delete_requested_at.is_some() && !is_tombstone(row))
+        .cloned()
+        .collect();
+    let mut wake = None;
+    for definition in doomed {
+        let requested = definition.delete_requested_at.unwrap_or(tx.now());
+        let at = requested.plus_ms(tx.config().scaled_ms(DELETION_MS) as i64);
+        if tx.now() < at {
+            wake = [wake, Some(at)].into_iter().flatten().min();
+        } else if !is_used(tx.snapshot(), &definition) {
+            remove(tx, &definition);
+        }
+    }
+    wake
+}
+
+fn is_used(snapshot: &Snapshot, definition: &TaskDefinition) -> bool {
+    let scope = &definition.scope;
+    let by_task = |task: &Arc<Task>| task.task_definition_arn == definition.arn;
+    let by_service = |service: &Arc<Service>| {
+        let deployed = service.deployments.iter().map(|d| &d.task_definition_arn);
+        service.status != ServiceStatus::Inactive
+            && deployed
+                .chain([&service.task_definition_arn])
+                .any(|arn| *arn == definition.arn)
+    };
+    snapshot.tasks.in_scope(scope).any(by_task) || snapshot.services.in_scope(scope).any(by_service)
+}
+
+fn remove(tx: &mut Tx, definition: &TaskDefinition) {
+    let scope = &definition.scope;
+    if last_revision(tx.snapshot(), scope, &definition.family) == definition.revision {
+        tx.put(TaskDefinition {
+            containers: Vec::new(),
+            volumes: Vec::new(),
+            tags: Tags::new(),
+            ..definition.clone()
+        });
+    } else {
+        tx.delete::<TaskDefinition>(scope, definition.id());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ecs::fixture::{container, definition, scope};
-    use fogbank_types::ecs::{LogConfiguration, PortMapping};
+    use crate::model::ecs::fixture::{World, definition, scope};
 
     fn refused(change: impl FnOnce(&mut NewTaskDefinition)) -> String {
         let mut new = definition("api");
@@ -506,53 +436,24 @@ mod tests {
     }
 
     #[test]
-    fn containers_must_fit_together() {
-        assert!(refused(|d| d.containers.clear()).contains("empty"));
-        assert!(refused(|d| d.containers[0].essential = false).contains("essential"));
-        assert!(refused(|d| d.containers.push(container("main"))).contains("unique"));
-        assert!(refused(|d| d.containers[0].cpu = 257).contains("cpu"));
-        assert!(refused(|d| d.containers[0].memory_mib = Some(513)).contains("memory"));
-        assert!(refused(|d| d.containers[0].image.clear()).contains("image"));
-        let port = |container_port, host_port| PortMapping {
-            container_port,
-            host_port,
-            protocol: "tcp".into(),
-            name: None,
-            app_protocol: None,
-        };
-        assert!(
-            refused(|d| d.containers[0].port_mappings = vec![port(80, 81)]).contains("must match")
-        );
-        assert!(
-            refused(|d| d.containers[0].port_mappings = vec![port(80, 80), port(80, 80)])
-                .contains("once")
-        );
-    }
-
-    #[test]
-    fn logs_and_ecr_images_need_a_role() {
-        let log = LogConfiguration {
-            driver: "awslogs".into(),
-            options: Default::default(),
-            secret_options: false,
-        };
-        assert!(
-            refused(|d| d.containers[0].log_configuration = Some(log.clone()))
-                .contains("awslogs-group")
-        );
-        assert!(
-            refused(|d| {
-                d.containers[0].log_configuration = Some(log);
-                d.execution_role_arn = None;
-            })
-            .contains("execution role")
-        );
-        assert!(
-            refused(|d| {
-                d.containers[0].image = "000000000000.dkr.ecr.us-east-1.amazonaws.com/api:1".into();
-                d.execution_role_arn = None;
-            })
-            .contains("ECR")
-        );
+    fn a_deleted_revision_goes_when_nothing_uses_it_and_its_number_stays() {
+        let mut world = World::new();
+        let command = world.run_task();
+        let (tasks, _) = crate::model::ecs::tasks::run(world.tx(), &scope(), command).unwrap();
+        let texts = ["api:1".to_owned(), "api:7".to_owned(), "api".to_owned()];
+        let (deleted, refused) = delete(world.tx(), &scope(), &texts).unwrap();
+        assert_eq!((deleted.len(), refused.len()), (0, 3));
+        assert!(refused[0].reason.contains("still in ACTIVE status"));
+        deregister(world.tx(), &scope(), "api:1").unwrap();
+        delete(world.tx(), &scope(), &texts[..1]).unwrap();
+        assert!(finish_deletions(world.tx()).is_some());
+        world.tx().advance_ms(DELETION_MS as i64);
+        finish_deletions(world.tx());
+        assert!(find(world.tx().snapshot(), &scope(), "api:1").is_some());
+        world.tx().delete::<Task>(&scope(), &tasks[0].id);
+        finish_deletions(world.tx());
+        assert!(find(world.tx().snapshot(), &scope(), "api:1").is_none());
+        let next = register(world.tx(), &scope(), definition("api")).unwrap();
+        assert_eq!(next.revision, 2);
     }
 }
