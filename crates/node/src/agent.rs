@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::abilities::Abilities;
 use crate::balancers::{self, Balancers};
 use crate::flow_logs::FlowLogs;
 use crate::ledger::{Ledger, LedgerError};
@@ -162,6 +163,7 @@ impl Agent {
         layers.sweep()?;
         let (failed, network) = watch::channel(Vec::new());
         let (asker, asks) = reach::channel();
+        let hierarchies = Hierarchies::detect()?;
         let host = Host {
             config: Arc::clone(&config),
             store: Arc::clone(&store),
@@ -169,7 +171,8 @@ impl Agent {
             ledger: Ledger::open(&config.data_dir)?,
             blobs: BlobStore::open(&config.data_dir)?,
             layers,
-            hierarchies: Hierarchies::detect()?,
+            abilities: Abilities::detect(&config.data_dir, &hierarchies),
+            hierarchies,
             network,
             asker,
         };

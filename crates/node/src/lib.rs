@@ -3,6 +3,7 @@
 //! Run as `fogbank node` (the agent) and `fogbank shim` (a task's parent). What must stay true: everything here is derived
 //! from the store and can be rebuilt from it; tasks outlive the agent and are adopted, not restarted.
 
+mod abilities;
 mod agent;
 pub mod balancers;
 mod flow_logs;

@@ -16,25 +16,54 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
-/// Clones into new mount, pid, ipc and uts namespaces (and a network namespace unless one is joined later), into the given
-/// group of the unified cgroup hierarchy if there is one, and runs `body` there. The child never returns from here.
+/// Which namespaces a container shares with others instead of having its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shared {
+    /// A network namespace is joined later.
+    pub network: bool,
+    /// The pid namespace that this process's children are in already.
+    pub pids: bool,
+}
+
+/// Clones into new mount, pid, ipc and uts namespaces (and a network namespace), into the given group of the unified cgroup
+/// hierarchy if there is one, and runs `body` there. The child never returns from here.
 pub fn container(
     unified: Option<BorrowedFd<'_>>,
-    joins_network: bool,
+    shared: Shared,
     body: impl FnOnce() -> u8,
 ) -> Result<Child, Errno> {
-    let mut flags = libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_PIDFD;
-    if !joins_network {
+    let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if !shared.network {
         flags |= libc::CLONE_NEWNET;
     }
+    if !shared.pids {
+        flags |= libc::CLONE_NEWPID;
+    }
+    cloned(flags, unified, body)
+}
+
+/// A process in a new user namespace that does nothing until it is killed. Callable from a process with threads.
+pub fn user_namespace_holder() -> Result<Child, Errno> {
+    cloned(libc::CLONE_NEWUSER, None, || {
+        // SAFETY: neither call has pointers or locks: they are all that the child does beside its parent's threads' memory.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            loop {
+                libc::pause();
+            }
+        }
+    })
+}
+
+fn cloned(
+    flags: libc::c_int,
+    unified: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> u8,
+) -> Result<Child, Errno> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: clone_args is plain old data for which all zeroes are the kernel's defaults.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = flags as u64;
+    arguments.flags = (flags | libc::CLONE_PIDFD) as u64;
     arguments.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     arguments.exit_signal = libc::SIGCHLD as u64;
     if let Some(group) = unified {
@@ -43,7 +72,8 @@ pub fn container(
     }
     // SAFETY: no CLONE_VM and no stack given, so this is a fork: the child has its own copy of all memory and goes on
     // right here. `arguments` and `pidfd` are alive and of the sizes named. The process is single-threaded (this
-    // module's callers guarantee it), so no lock can be held by a thread that the child lacks.
+    // module's callers guarantee it), so no lock can be held by a thread that the child lacks; the one body that is used
+    // from others takes none.
     let pid = unsafe {
         libc::syscall(
             libc::SYS_clone3,
@@ -68,6 +98,29 @@ pub fn container(
             Ok(Child { pid, pidfd })
         }
         _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+    }
+}
+
+/// Installs a system call filter for good. Unlike the crate's own way it leaves no_new_privs alone; the caller then needs
+/// CAP_SYS_ADMIN in its user namespace.
+pub fn install_filter(program: seccompiler::BpfProgramRef<'_>) -> Result<(), Errno> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: both types have the kernel's layout; the kernel only reads, and copies, what the pointers lead to.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            std::ptr::from_ref(&program),
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
     }
 }
 

@@ -1,14 +1,16 @@
-//! The system call filter: Docker's default profile (moby/profiles/seccomp) without what capabilities would add.
+//! The system call filter: Docker's default profile (moby/profiles/seccomp) for the capabilities that a container keeps.
 
 use std::collections::BTreeMap;
 
+use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
 };
 
-use super::SandboxError;
-use super::syscalls::ALLOWED;
+use super::syscalls::{ALLOWED, WITH_SYS_PTRACE};
+use super::{SandboxError, clone};
 
 /// Two programs: the kernel takes the stricter answer of both.
 #[derive(Clone)]
@@ -23,18 +25,24 @@ const NAMESPACES: u64 = 0x7E02_0000;
 /// A socket family that reaches the hypervisor, past every network namespace.
 const AF_VSOCK: u64 = 40;
 
-/// Builds the filter for this machine.
-pub fn compile() -> Result<Filter, SandboxError> {
-    build().map_err(|error| SandboxError::System {
+/// Builds the filter for this machine and these capabilities.
+pub fn compile(kept: CapabilitySet) -> Result<Filter, SandboxError> {
+    build(kept).map_err(|error| SandboxError::System {
         operation: "build the system call filter".to_owned(),
         source: std::io::Error::other(error),
     })
 }
 
-fn build() -> Result<Filter, seccompiler::BackendError> {
+fn build(kept: CapabilitySet) -> Result<Filter, seccompiler::BackendError> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.iter().map(|number| (*number, Vec::new())).collect();
+    if kept.contains(CapabilitySet::SYS_PTRACE) {
+        rules.extend(WITH_SYS_PTRACE.map(|number| (number, Vec::new())));
+    }
+    if !kept.contains(CapabilitySet::SYS_CHROOT) {
+        rules.remove(&libc::SYS_chroot);
+    }
     let compare = |length, operator, value| {
         SeccompCondition::new(0, length, operator, value)
             .and_then(|condition| SeccompRule::new(vec![condition]))
@@ -73,10 +81,10 @@ fn build() -> Result<Filter, seccompiler::BackendError> {
 }
 
 impl Filter {
-    /// Applies it to the calling process, for good. Sets no_new_privs as well, without which the kernel would refuse.
-    pub fn apply(&self) -> Result<(), seccompiler::Error> {
-        seccompiler::apply_filter(&self.hide_clone3)?;
-        seccompiler::apply_filter(&self.allow)
+    /// Applies it to the calling process, for good; it needs CAP_SYS_ADMIN in its user namespace, or no_new_privs.
+    pub fn apply(&self) -> Result<(), Errno> {
+        clone::install_filter(&self.hide_clone3)?;
+        clone::install_filter(&self.allow)
     }
 }
 
@@ -86,15 +94,20 @@ mod tests {
 
     #[test]
     fn the_filter_builds_for_this_machine() {
-        let filter = compile().unwrap();
+        let filter = compile(CapabilitySet::SYS_CHROOT).unwrap();
         assert!(filter.allow.len() > ALLOWED.len() && filter.allow.len() < 4096);
+        let none = compile(CapabilitySet::empty()).unwrap();
+        assert!(none.allow.len() < filter.allow.len());
+        let traces = compile(CapabilitySet::SYS_CHROOT | CapabilitySet::SYS_PTRACE).unwrap();
+        assert!(traces.allow.len() > filter.allow.len());
     }
 
     /// The errno of `socket` under the filter; the filter is the thread's own and ends with it.
     #[allow(unsafe_code)]
     fn socket_under_filter(family: u64) -> Option<i32> {
-        let filter = compile().unwrap();
+        let filter = compile(CapabilitySet::empty()).unwrap();
         let tried = std::thread::spawn(move || {
+            rustix::thread::set_no_new_privs(true).unwrap();
             filter.apply().unwrap();
             // SAFETY: no pointers are passed; a descriptor that comes back is closed at once.
             unsafe {
@@ -148,7 +161,11 @@ mod tests {
             libc::SYS_acct,
             libc::SYS_syslog,
             libc::SYS_clone3,
-            libc::SYS_process_vm_writev,
+            libc::SYS_quotactl,
+            libc::SYS_mount_setattr,
+            libc::SYS_process_madvise,
+            libc::SYS_pidfd_getfd,
+            libc::SYS_kcmp,
         ] {
             assert!(!ALLOWED.contains(&number), "{number}");
         }

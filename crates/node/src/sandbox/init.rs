@@ -12,13 +12,15 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::{Gid, Uid};
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::fs::{FileType, Gid, Uid};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::CapabilitySet;
 
 use super::account::{self, Account};
 use super::cgroup::Entry;
 use super::clone::Side;
 use super::filter::Filter;
+use super::identity::{IDS, Identity};
 use super::spec::{ContainerSpec, Ulimit};
 use super::{SandboxError, Streams, capability, clone, mounts};
 
@@ -33,6 +35,8 @@ pub struct Setup<'a> {
     pub entry: &'a Entry,
     pub streams: Streams,
     pub filter: Filter,
+    pub identity: Option<&'a Identity>,
+    pub kept: CapabilitySet,
 }
 
 /// A failure on its way to the parent.
@@ -104,27 +108,75 @@ fn become_container(setup: Setup<'_>) -> Result<i32, Failure> {
     }
     rustix::process::setsid().map_err(host("start a session"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    mounts::build(spec, setup.folder, setup.entry.shown())
-        .map_err(|(what, error)| Failure::Host(what, error))?;
+    let plan = mounts::Plan {
+        spec,
+        folder: setup.folder,
+        shown_controllers: setup.entry.shown(),
+        identity: setup.identity,
+    };
+    mounts::build(&plan).map_err(|(what, error)| Failure::Host(what, error))?;
     rustix::system::sethostname(spec.hostname.as_bytes()).map_err(host("set the host name"))?;
     for limit in &spec.ulimits {
         set_limit(limit)?;
     }
     let account = find_account(&spec.user)?;
-    let program = prepare_program(spec, &account)?;
+    own_streams(&setup.streams, &account, setup.identity)?;
     clone::place_streams(&setup.streams).map_err(host("place the streams"))?;
     clone::close_on_exec().map_err(host("mark descriptors"))?;
-    drop_privileges(&account)?;
-    setup
-        .filter
-        .apply()
-        .map_err(|error| Failure::Host("apply the filter".to_owned(), io::Error::other(error)))?;
+    if let Some(identity) = setup.identity {
+        become_root_of(identity)?;
+    }
+    // From here on as the container's own root: what is made or looked at is what it could make or look at itself.
+    let program = prepare_program(spec, &account)?;
+    drop_privileges(&setup, &account)?;
     if spec.init
         && let Side::Init(pid) = clone::fork_program().map_err(host("fork the program"))?
     {
         return Ok(pid);
     }
     Err(execute(program, &spec.args[0]))
+}
+
+/// Programs open their output again by `/dev/stdout`, which asks the pipe's owner.
+fn own_streams(
+    streams: &Streams,
+    account: &Account,
+    identity: Option<&Identity>,
+) -> Result<(), Failure> {
+    let host_id = |id: u32| identity.map_or(id, |identity| identity.host_id(id));
+    if identity.is_some() && (account.uid >= IDS || account.groups.iter().any(|id| *id >= IDS)) {
+        return Err(Failure::Refused(format!(
+            "user {}:{} is beyond the {IDS} ids that a task has",
+            account.uid, account.gid
+        )));
+    }
+    let (uid, gid) = (
+        Uid::from_raw(host_id(account.uid)),
+        Gid::from_raw(host_id(account.gid)),
+    );
+    for stream in [&streams.stdin, &streams.stdout, &streams.stderr] {
+        let found = rustix::fs::fstat(stream).map_err(host("look at the streams"))?;
+        // Not /dev/null, which is the host's.
+        if FileType::from_raw_mode(found.st_mode) == FileType::Fifo {
+            rustix::fs::fchown(stream, Some(uid), Some(gid)).map_err(host("own the streams"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Enters the task's user namespace as its root, with every capability there and none outside.
+fn become_root_of(identity: &Identity) -> Result<(), Failure> {
+    // Others of the task could look into this process now, and through it at all that the shim has open. Exec gives back
+    // what is taken here.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(host("close the process to others"))?;
+    let kind = rustix::thread::LinkNameSpaceType::User;
+    rustix::thread::move_into_link_name_space(identity.namespace(), Some(kind))
+        .map_err(host("enter the user namespace"))?;
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    rustix::thread::set_thread_groups(&[gid]).map_err(host("set groups"))?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(host("set the group"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(host("set the user"))
 }
 
 fn find_account(user: &str) -> Result<Account, Failure> {
@@ -214,8 +266,15 @@ fn find_program(name: &str, search: &str) -> Result<PathBuf, Failure> {
         })
 }
 
-fn drop_privileges(account: &Account) -> Result<(), Failure> {
-    capability::bound().map_err(host("cut the bounding set"))?;
+fn drop_privileges(setup: &Setup<'_>, account: &Account) -> Result<(), Failure> {
+    capability::bound(setup.kept).map_err(host("cut the bounding set"))?;
+    // Where root is the host's, nobody becomes root by a program's set-user-ID bit. Fargate knows no such rule, and where root
+    // is the task's own there is none.
+    if setup.identity.is_none() {
+        rustix::thread::set_no_new_privs(true).map_err(host("forbid new privileges"))?;
+    }
+    // While there is CAP_SYS_ADMIN: what follows is on the filter's list.
+    setup.filter.apply().map_err(host("apply the filter"))?;
     let groups: Vec<Gid> = account
         .groups
         .iter()
@@ -225,11 +284,11 @@ fn drop_privileges(account: &Account) -> Result<(), Failure> {
     rustix::thread::set_thread_groups(&groups).map_err(host("set groups"))?;
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(host("set the group"))?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(host("set the user"))?;
-    capability::cut().map_err(host("cut capabilities"))?;
-    // A container without its shim has no log and no one to report to; the kernel ends it.
+    capability::cut(setup.kept).map_err(host("cut capabilities"))?;
+    // A container without its shim has no log and no one to report to; the kernel ends it. After the last change of ids,
+    // which would undo it.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(host("tie to the shim"))?;
-    rustix::thread::set_no_new_privs(true).map_err(host("forbid new privileges"))
+        .map_err(host("tie to the shim"))
 }
 
 fn execute(mut program: Command, name: &str) -> Failure {

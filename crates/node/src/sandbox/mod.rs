@@ -5,7 +5,8 @@
 //! - Every mount is made in the container's own mount namespace, so that none is left when its last process ends.
 //! - The root file system is `nodev`: device nodes that a container makes or an image brings open nothing, on cgroup v1, v2
 //!   and hybrid hosts alike. The six devices that programs expect are bound in one by one.
-//! - Order at the end: capabilities are cut, the user is set, no_new_privs, then the system call filter, then exec.
+//! - Order at the end: the task's user namespace, the bounding set, the system call filter, the user, the capabilities, exec.
+//!   A container without a user namespace gets no new privileges by exec either: its root is the host's.
 //! - The caller is single-threaded: between clone and exec the child runs ordinary Rust code.
 //!
 //! Why this and not a runtime crate: docs/decisions/0004-containers.md.
@@ -15,6 +16,7 @@ mod capability;
 pub mod cgroup;
 mod clone;
 mod filter;
+mod identity;
 mod init;
 mod mounts;
 mod spec;
@@ -31,7 +33,8 @@ use rustix::process::{Pid, Signal};
 
 pub use cgroup::{CgroupError, Group, Hierarchies, Limits};
 pub use clone::{signal, unshare_mounts};
-pub use spec::{BoundFile, ContainerSpec, Ulimit};
+pub use identity::{Identity, probe as probe_identities};
+pub use spec::{BoundFile, Capabilities, ContainerSpec, Ulimit};
 
 /// Why a container did not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,12 +85,13 @@ impl Container {
     }
 }
 
-/// Starts a container: `folder` holds its writable layer, `group` its limits. Returns when its program was executed.
-/// The calling process must be single-threaded and reap the child.
+/// Starts a container: `folder` holds its writable layer, `group` its limits, `identity` its task's user namespace, if it has
+/// one. Returns when its program was executed. The calling process must be single-threaded and reap the child.
 pub fn start(
     spec: &ContainerSpec,
     folder: &Path,
     group: &Group,
+    identity: Option<&Identity>,
     streams: Streams,
 ) -> Result<Container, SandboxError> {
     for name in ["upper", "work", "root", "lower"] {
@@ -107,7 +111,8 @@ pub fn start(
         ),
         None => None,
     };
-    let filter = filter::compile()?;
+    let kept = capability::kept(&spec.capabilities).map_err(SandboxError::Refused)?;
+    let filter = filter::compile(kept)?;
     let entry = group.entry()?;
     let (errors, errors_in) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(system("make pipe"))?;
@@ -118,11 +123,15 @@ pub fn start(
         entry: &entry,
         streams,
         filter,
+        identity,
+        kept,
     };
-    let child = clone::container(entry.unified(), netns_is_shared(spec), || {
-        init::run(setup, errors_in)
-    })
-    .map_err(system("clone the container's process"))?;
+    let shared = clone::Shared {
+        network: spec.netns.is_some(),
+        pids: false,
+    };
+    let child = clone::container(entry.unified(), shared, || init::run(setup, errors_in))
+        .map_err(system("clone the container's process"))?;
     let mut text = String::new();
     let read = File::from(errors).take(1 << 16).read_to_string(&mut text);
     if text.is_empty() && read.is_ok() {
@@ -137,8 +146,4 @@ pub fn start(
         rustix::process::WaitIdOptions::EXITED,
     );
     Err(init::reported(&text))
-}
-
-fn netns_is_shared(spec: &ContainerSpec) -> bool {
-    spec.netns.is_some()
 }

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::Path;
 
 use rustix::fs::CWD;
@@ -17,6 +17,7 @@ use rustix::mount::{
     mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 
+use super::identity::Identity;
 use super::spec::ContainerSpec;
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -60,23 +61,93 @@ pub struct Prepared {
     files: Vec<(std::path::PathBuf, OwnedFd)>,
 }
 
+/// What is to be mounted, and for whom.
+pub struct Plan<'a> {
+    pub spec: &'a ContainerSpec,
+    /// Holds the writable layer.
+    pub folder: &'a Path,
+    /// v1 controllers that the container may see.
+    pub shown_controllers: &'a [String],
+    /// `None`: the container's ids are the host's.
+    pub identity: Option<&'a Identity>,
+}
+
+impl Plan<'_> {
+    /// The host's number for the container's id.
+    fn host_id(&self, id: u32) -> u32 {
+        self.identity.map_or(id, |identity| identity.host_id(id))
+    }
+
+    /// What was just made for the container is its root's.
+    fn give(&self, path: &Path) -> Result<()> {
+        match self.identity {
+            Some(identity) => {
+                let root = identity.host_id(0);
+                lchown(path, Some(root), Some(root)).map_err(at(format!("own {}", path.display())))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a folder and its parents where they are missing.
+    fn make_folder(&self, path: &Path) -> Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            self.make_folder(parent)?;
+        }
+        match fs::create_dir(path) {
+            Ok(()) => self.give(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err((format!("make {}", path.display()), error)),
+        }
+    }
+
+    fn make_file(&self, path: &Path) -> Result<()> {
+        fs::write(path, "").map_err(at(format!("make {}", path.display())))?;
+        self.give(path)
+    }
+
+    fn mount_at(
+        &self,
+        source: &str,
+        target: &str,
+        kind: &str,
+        flags: MountFlags,
+        options: &str,
+    ) -> Result<()> {
+        self.make_folder(Path::new(target))?;
+        let options = CString::new(options).map_err(at(target))?;
+        mount(source, target, kind, flags, options.as_c_str())
+            .map_err(at(format!("mount {target}")))
+    }
+
+    /// A file system in memory that is the container's root's.
+    fn memory_at(&self, name: &str, target: &str, flags: MountFlags, options: &str) -> Result<()> {
+        let root = self.host_id(0);
+        let options = format!("{options},uid={root},gid={root}");
+        self.mount_at(name, target, "tmpfs", flags, &options)
+    }
+}
+
 /// Mounts the root and everything in it, and makes it the process's root.
-pub fn build(spec: &ContainerSpec, folder: &Path, shown_controllers: &[String]) -> Result<()> {
+pub fn build(plan: &Plan<'_>) -> Result<()> {
     mount_change(
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
     .map_err(at("make mounts private"))?;
-    overlay(spec, folder)?;
-    let prepared = prepare(spec)?;
-    enter(&folder.join("root"))?;
-    system_folders(shown_controllers)?;
-    devices(prepared.devices)?;
+    overlay(plan)?;
+    let prepared = prepare(plan)?;
+    enter(&plan.folder.join("root"))?;
+    system_folders(plan)?;
+    devices(plan, prepared.devices)?;
     for (target, tree) in prepared.files {
-        bind_file(&target, &tree)?;
+        bind_file(plan, &target, &tree)?;
     }
     protect()?;
-    if spec.read_only_root {
+    if plan.spec.read_only_root {
         let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV;
         mount_remount("/", flags, "").map_err(at("make the root read-only"))?;
     }
@@ -84,12 +155,31 @@ pub fn build(spec: &ContainerSpec, folder: &Path, shown_controllers: &[String]) 
 }
 
 /// The layers have short names in `lower/` because the kernel takes one page of options, and 127 layers' paths are more.
-fn overlay(spec: &ContainerSpec, folder: &Path) -> Result<()> {
+/// With an identity they are looked at through mounts that show the container's ids, one for each folder of layers; copies
+/// that a write makes of a file, and new files, lie in the writable layer with the host's numbers for them.
+fn overlay(plan: &Plan<'_>) -> Result<()> {
+    let folder = plan.folder;
     rustix::process::chdir(folder).map_err(at(format!("enter {}", folder.display())))?;
+    let mut mapped: Vec<&Path> = Vec::new();
     let mut lower = Vec::new();
-    for (number, layer) in spec.layers.iter().enumerate() {
+    for (number, layer) in plan.spec.layers.iter().enumerate() {
         let name = format!("lower/{number}");
-        match symlink(layer, &name) {
+        let target = match (plan.identity, layer.parent(), layer.file_name()) {
+            (Some(identity), Some(parent), Some(layer)) => {
+                let known = mapped.iter().position(|known| *known == parent);
+                let number = match known {
+                    Some(number) => number,
+                    None => {
+                        show_mapped(identity, parent, mapped.len())?;
+                        mapped.push(parent);
+                        mapped.len() - 1
+                    }
+                };
+                Path::new("../mapped").join(number.to_string()).join(layer)
+            }
+            _ => layer.clone(),
+        };
+        match symlink(&target, &name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.map_err(at("link layer"))?,
         }
@@ -97,6 +187,7 @@ fn overlay(spec: &ContainerSpec, folder: &Path) -> Result<()> {
         fs::metadata(&name).map_err(at(format!("find layer {}", layer.display())))?;
         lower.push(name);
     }
+    plan.give(Path::new("upper"))?;
     lower.reverse();
     let base = format!("lowerdir={},upperdir=upper,workdir=work", lower.join(":"));
     // `volatile`: nothing of a task's writable layer outlives it, so it is never synced to disk.
@@ -116,7 +207,17 @@ fn overlay(spec: &ContainerSpec, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn prepare(spec: &ContainerSpec) -> Result<Prepared> {
+/// Puts a folder of layers at `mapped/<number>`.
+fn show_mapped(identity: &Identity, folder: &Path, number: usize) -> Result<()> {
+    let place = Path::new("mapped").join(number.to_string());
+    fs::create_dir_all(&place).map_err(at(format!("make {}", place.display())))?;
+    let tree = identity
+        .mapped(folder)
+        .map_err(at(format!("map the ids of {}", folder.display())))?;
+    put(&tree, &place)
+}
+
+fn prepare(plan: &Plan<'_>) -> Result<Prepared> {
     let detached = |path: &Path| {
         open_tree(
             CWD,
@@ -128,10 +229,10 @@ fn prepare(spec: &ContainerSpec) -> Result<Prepared> {
     let devices = DEVICES
         .iter()
         .map(|name| Ok((*name, detached(&Path::new("/dev").join(name))?)));
-    let files = spec
-        .files
-        .iter()
-        .map(|file| Ok((file.target.clone(), detached(&file.source)?)));
+    let files = plan.spec.files.iter().map(|file| {
+        plan.give(&file.source)?;
+        Ok((file.target.clone(), detached(&file.source)?))
+    });
     Ok(Prepared {
         devices: devices.collect::<Result<_>>()?,
         files: files.collect::<Result<_>>()?,
@@ -146,80 +247,59 @@ fn enter(root: &Path) -> Result<()> {
     rustix::process::chdir("/").map_err(at("enter the root"))
 }
 
-fn mount_at(
-    source: &str,
-    target: &str,
-    kind: &str,
-    flags: MountFlags,
-    options: &str,
-) -> Result<()> {
-    match fs::create_dir_all(target) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err((format!("make {target}"), error));
-        }
-        _ => {}
-    }
-    let options = CString::new(options).map_err(at(target))?;
-    mount(source, target, kind, flags, options.as_c_str()).map_err(at(format!("mount {target}")))
-}
-
 const CLOSED: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
 
-fn system_folders(shown_controllers: &[String]) -> Result<()> {
-    mount_at("proc", "/proc", "proc", CLOSED, "")?;
-    mount_at("sysfs", "/sys", "sysfs", CLOSED | MountFlags::RDONLY, "")?;
+fn system_folders(plan: &Plan<'_>) -> Result<()> {
+    plan.mount_at("proc", "/proc", "proc", CLOSED, "")?;
+    plan.mount_at("sysfs", "/sys", "sysfs", CLOSED | MountFlags::RDONLY, "")?;
     // Programs read their limits here; a host that refuses it costs them only that.
-    let _ = control_groups(shown_controllers);
-    mount_at(
-        "tmpfs",
-        "/dev",
-        "tmpfs",
-        MountFlags::NOSUID | MountFlags::NODEV,
-        "mode=755,size=65536k",
-    )?;
+    let _ = control_groups(plan);
+    let open = MountFlags::NOSUID | MountFlags::NODEV;
+    plan.memory_at("tmpfs", "/dev", open, "mode=755,size=65536k")?;
     let pseudo = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount_at(
-        "devpts",
-        "/dev/pts",
-        "devpts",
-        pseudo,
-        "newinstance,ptmxmode=0666,mode=0620,gid=5",
-    )?;
-    mount_at("shm", "/dev/shm", "tmpfs", CLOSED, "mode=1777,size=65536k")?;
-    mount_at("mqueue", "/dev/mqueue", "mqueue", CLOSED, "")
+    // 5 is the group `tty` of every distribution.
+    let options = format!(
+        "newinstance,ptmxmode=0666,mode=0620,gid={}",
+        plan.host_id(5)
+    );
+    plan.mount_at("devpts", "/dev/pts", "devpts", pseudo, &options)?;
+    plan.memory_at("shm", "/dev/shm", CLOSED, "mode=1777,size=65536k")?;
+    plan.mount_at("mqueue", "/dev/mqueue", "mqueue", CLOSED, "")?;
+    match plan.identity {
+        Some(identity) => {
+            let root = Some(identity.host_id(0));
+            chown("/dev/mqueue", root, root).map_err(at("own /dev/mqueue"))
+        }
+        None => Ok(()),
+    }
 }
 
-fn control_groups(shown_controllers: &[String]) -> Result<()> {
+fn control_groups(plan: &Plan<'_>) -> Result<()> {
     let flags = CLOSED | MountFlags::RDONLY;
-    if shown_controllers.is_empty() {
-        return mount_at("cgroup", "/sys/fs/cgroup", "cgroup2", flags, "");
+    if plan.shown_controllers.is_empty() {
+        return plan.mount_at("cgroup", "/sys/fs/cgroup", "cgroup2", flags, "");
     }
-    mount_at(
+    plan.mount_at(
         "tmpfs",
         "/sys/fs/cgroup",
         "tmpfs",
         CLOSED,
         "mode=755,size=1m",
     )?;
-    for name in shown_controllers {
-        mount_at(
-            "cgroup",
-            &format!("/sys/fs/cgroup/{name}"),
-            "cgroup",
-            flags,
-            name,
-        )?;
+    for name in plan.shown_controllers {
+        let target = format!("/sys/fs/cgroup/{name}");
+        plan.mount_at("cgroup", &target, "cgroup", flags, name)?;
     }
     mount_remount("/sys/fs/cgroup", MountFlags::BIND | flags, "")
         .map_err(at("protect /sys/fs/cgroup"))
 }
 
-fn devices(trees: Vec<(&'static str, OwnedFd)>) -> Result<()> {
+fn devices(plan: &Plan<'_>, trees: Vec<(&'static str, OwnedFd)>) -> Result<()> {
     for (name, tree) in trees {
         let target = format!("/dev/{name}");
-        fs::write(&target, "").map_err(at(format!("make {target}")))?;
+        plan.make_file(Path::new(&target))?;
         put(&tree, Path::new(&target))?;
     }
     for (link, target) in [
@@ -231,6 +311,7 @@ fn devices(trees: Vec<(&'static str, OwnedFd)>) -> Result<()> {
         ("/dev/core", "/proc/kcore"),
     ] {
         symlink(target, link).map_err(at(format!("link {link}")))?;
+        plan.give(Path::new(link))?;
     }
     Ok(())
 }
@@ -247,9 +328,9 @@ fn put(tree: &OwnedFd, target: &Path) -> Result<()> {
 }
 
 /// Makes the target if the image lacks it. One that is a link to nowhere (`/etc/resolv.conf` often is) is replaced.
-fn bind_file(target: &Path, tree: &OwnedFd) -> Result<()> {
+fn bind_file(plan: &Plan<'_>, target: &Path, tree: &OwnedFd) -> Result<()> {
     if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(at(format!("make {}", parent.display())))?;
+        plan.make_folder(parent)?;
     }
     if !target.exists() {
         match fs::remove_file(target) {
@@ -258,7 +339,7 @@ fn bind_file(target: &Path, tree: &OwnedFd) -> Result<()> {
             }
             _ => {}
         }
-        fs::write(target, "").map_err(at(format!("make {}", target.display())))?;
+        plan.make_file(target)?;
     }
     put(tree, target)
 }

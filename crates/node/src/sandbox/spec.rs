@@ -27,6 +27,16 @@ pub struct ContainerSpec {
     /// Its first process only reaps and passes signals on (`initProcessEnabled`); the program is its child.
     #[serde(default)]
     pub init: bool,
+    #[serde(default)]
+    pub capabilities: Capabilities,
+}
+
+/// Changes to the default list, by names without `CAP_`, or `ALL`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Capabilities {
+    pub add: Vec<String>,
+    pub drop: Vec<String>,
 }
 
 /// A file of the host, writable, at a path of the container.

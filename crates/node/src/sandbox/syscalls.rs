@@ -7,7 +7,17 @@ const COMMON: &[i64] = &[
     libc::SYS_adjtimex,
     libc::SYS_bind,
     libc::SYS_brk,
-    451, // cachestat, which the libc crate lacks
+    // Newer than the libc crate: cachestat, map_shadow_stack, futex_wake, futex_wait, futex_requeue, setxattrat, getxattrat,
+    // listxattrat, removexattrat.
+    451,
+    453,
+    454,
+    455,
+    456,
+    463,
+    464,
+    465,
+    466,
     libc::SYS_capget,
     libc::SYS_capset,
     libc::SYS_chdir,
@@ -150,6 +160,9 @@ const COMMON: &[i64] = &[
     libc::SYS_preadv2,
     libc::SYS_prlimit64,
     libc::SYS_process_mrelease,
+    // Docker's condition for these and ptrace is a kernel of 4.8 or newer; ours are.
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
     libc::SYS_pselect6,
     libc::SYS_ptrace,
     libc::SYS_pwrite64,
@@ -258,7 +271,9 @@ const COMMON: &[i64] = &[
 /// Older calls that only x86-64 still has.
 #[cfg(target_arch = "x86_64")]
 const OLD: &[i64] = &[
-    333, // io_pgetevents, which the libc crate lacks
+    // io_pgetevents and uretprobe, which the libc crate lacks.
+    333,
+    335,
     libc::SYS_access,
     libc::SYS_alarm,
     libc::SYS_arch_prctl,
@@ -301,7 +316,16 @@ const OLD: &[i64] = &[
 ];
 
 #[cfg(not(target_arch = "x86_64"))]
-const OLD: &[i64] = &[];
+const OLD: &[i64] = &[
+    292, // io_pgetevents
+];
+
+/// What Docker allows only to those who have the capability to look into others.
+pub const WITH_SYS_PTRACE: [i64; 3] = [
+    libc::SYS_kcmp,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_process_madvise,
+];
 
 const COUNT: usize = COMMON.len() + OLD.len();
 

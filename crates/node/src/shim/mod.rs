@@ -10,6 +10,7 @@
 //! - It is single-threaded: containers are cloned from it. It uses poll, not an async runtime, and stays small.
 
 mod client;
+mod ground;
 mod output;
 mod server;
 mod state;

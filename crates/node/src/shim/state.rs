@@ -13,6 +13,9 @@ pub struct TaskSpec {
     /// Path of the task's cgroup; each container has one below it, by its name.
     pub cgroup: String,
     pub limits: Limits,
+    /// Its ids are a range of its own on the host; otherwise they are the host's.
+    #[serde(default)]
+    pub user_namespace: bool,
     /// In the order of their start.
     pub containers: Vec<TaskContainer>,
 }

@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use super::ground::Ground;
 use super::output::Output;
 use super::server::Server;
 use super::state::{
@@ -46,6 +47,8 @@ struct Running {
 struct Supervisor {
     spec: TaskSpec,
     group: Group,
+    /// Why nothing can start, or what everything stands on.
+    ground: Result<Ground, String>,
     server: Server,
     state: TaskState,
     /// By the index of the spec's containers.
@@ -77,14 +80,19 @@ pub fn run(spec: TaskSpec, bundle: &Path) -> Result<(), ShimError> {
     };
     let server = Server::bind(SOCKET).map_err(failed("listen at", &bundle.join(SOCKET)))?;
     let running = spec.containers.iter().map(|_| None).collect();
+    let ground = group
+        .create(&spec.limits)
+        .map_err(describe)
+        .and_then(|()| Ground::prepare(&spec, bundle).map_err(describe));
     let mut supervisor = Supervisor {
         spec,
         group,
+        ground,
         server,
         state,
         running,
     };
-    supervisor.start(bundle);
+    supervisor.start();
     while supervisor.running.iter().any(Option::is_some) {
         supervisor.turn();
     }
@@ -92,16 +100,15 @@ pub fn run(spec: TaskSpec, bundle: &Path) -> Result<(), ShimError> {
 }
 
 impl Supervisor {
-    fn start(&mut self, bundle: &Path) {
-        let limited = self.group.create(&self.spec.limits);
+    fn start(&mut self) {
         for index in 0..self.spec.containers.len() {
             // An essential container that is already over ends the task before the next one starts.
             if self.state.phase == Phase::Stopping {
                 break;
             }
-            let started = match &limited {
-                Ok(()) => start(&self.spec.containers[index], &self.group, bundle),
-                Err(error) => Err(error.to_string()),
+            let started = match &self.ground {
+                Ok(ground) => start(&self.spec.containers[index], &self.group, ground),
+                Err(reason) => Err(reason.clone()),
             };
             let state = &mut self.state.containers[index];
             match started {
@@ -255,10 +262,11 @@ impl Supervisor {
     }
 
     fn kill(&mut self) {
-        self.stop(Cause::Requested);
+        // First of all: the stop signal would let them run on.
         for running in self.running.iter_mut().flatten() {
             let _ = running.container.signal(Signal::KILL);
         }
+        self.stop(Cause::Requested);
     }
 
     /// Tells watchers and the disk. The disk may be full: watchers are told all the same.
@@ -287,7 +295,7 @@ fn write_state(state: &TaskState) -> io::Result<()> {
     fs::rename("state.json.new", STATE_FILE)
 }
 
-fn start(container: &TaskContainer, task: &Group, bundle: &Path) -> Result<Running, String> {
+fn start(container: &TaskContainer, task: &Group, ground: &Ground) -> Result<Running, String> {
     let group = task.child(group_name(&container.spec.name));
     group.create(&container.limits).map_err(describe)?;
     let log = match &container.log {
@@ -302,9 +310,9 @@ fn start(container: &TaskContainer, task: &Group, bundle: &Path) -> Result<Runni
         stdout: stdout_in,
         stderr: stderr_in,
     };
-    let folder = bundle.join("containers").join(&container.spec.name);
-    let started =
-        sandbox::start(&container.spec, &folder, &group, streams).map_err(|error| match error {
+    let folder = ground.container(&container.spec.name);
+    let started = sandbox::start(&container.spec, &folder, &group, ground.identity(), streams)
+        .map_err(|error| match error {
             SandboxError::Refused(reason) => reason,
             other => describe(other),
         })?;

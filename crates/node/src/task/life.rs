@@ -235,6 +235,7 @@ impl Life {
             &images,
             self.host.cgroup(&self.id),
             &self.bundle,
+            self.host.abilities.user_namespaces,
             &self.host.config,
         );
         self.write_files(&plan, &spec).map_err(|error| {

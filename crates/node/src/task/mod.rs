@@ -29,6 +29,7 @@ use fogbank_types::{RegionConfig, Row as _, Snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::abilities::Abilities;
 use crate::ledger::Ledger;
 use crate::oci::LayerStore;
 use crate::reach::Asker;
@@ -44,6 +45,7 @@ pub struct Host {
     pub blobs: BlobStore,
     pub layers: LayerStore,
     pub hierarchies: Hierarchies,
+    pub abilities: Abilities,
     /// Ids of resources that the network could not be made to hold, after each attempt.
     pub network: watch::Receiver<Vec<String>>,
     /// Whether the network lets a task reach what it needs.

@@ -12,7 +12,7 @@ use fogbank_types::{RegionConfig, Snapshot};
 use super::logs::LogPlan;
 use super::reference;
 use crate::oci::Image;
-use crate::sandbox::{BoundFile, ContainerSpec, Limits, Ulimit};
+use crate::sandbox::{BoundFile, Capabilities, ContainerSpec, Limits, Ulimit};
 use crate::shim::{TaskContainer, TaskSpec};
 
 /// Fargate's default (fact ECS-5).
@@ -167,6 +167,7 @@ impl Plan {
         images: &[Arc<Ready>],
         cgroup: String,
         bundle: &Path,
+        user_namespace: bool,
         config: &RegionConfig,
     ) -> TaskSpec {
         let containers = self.containers.iter().zip(images);
@@ -179,6 +180,7 @@ impl Plan {
                 memory_bytes: Some(u64::from(self.task.memory_mib) << 20),
                 pids: Some(PROCESSES),
             },
+            user_namespace,
             containers: containers
                 .map(|(planned, image)| self.container(planned, image, bundle, config))
                 .collect(),
@@ -228,6 +230,7 @@ impl Plan {
                 files: vec![file("hosts"), file("resolv.conf")],
                 ulimits: ulimits(&definition.ulimits),
                 init: definition.init_process_enabled.unwrap_or(false),
+                capabilities: Capabilities::default(),
             },
             limits: Limits {
                 cpu_units: None,
