@@ -4,8 +4,9 @@
 
 use super::clock::http_date;
 use super::request::Request;
-use super::rewrite::{put, put_number};
+
 use super::table::{FixedResponse, Redirect};
+use super::text::{put, put_number};
 
 /// How an own answer is to be written.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::lock;
+use super::text::fill_hex;
 
 /// Seconds since 1970.
 pub fn unix_time_s() -> u64 {
@@ -85,17 +86,10 @@ impl Dice {
     /// `1-<8 hex digits of time>-<24 random hex digits>` ("Request tracing", ELB guide).
     pub fn trace_id(&self, unix_s: u64) -> [u8; 35] {
         let mut text = *b"1-00000000-000000000000000000000000";
-        put_hex(&mut text[2..10], unix_s);
-        put_hex(&mut text[11..19], self.roll());
-        put_hex(&mut text[19..35], self.roll());
+        fill_hex(&mut text[2..10], unix_s);
+        fill_hex(&mut text[11..19], self.roll());
+        fill_hex(&mut text[19..35], self.roll());
         text
-    }
-}
-
-fn put_hex(place: &mut [u8], mut number: u64) {
-    for digit in place.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
     }
 }
 

@@ -45,6 +45,7 @@ mod stream;
 mod table;
 mod target;
 mod tether;
+mod text;
 mod timer;
 mod tls;
 mod transform;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rewrite::put;
+use super::text::put;
 
 /// Attributes that add a header, and its name.
 const ADDED: [(&str, &str); 9] = [

@@ -3,14 +3,14 @@
 //!
 //! "HTTP headers and Application Load Balancers" and "Request tracing", ELB guide.
 
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::body::Body;
 use super::request::{Facts, Request, Role};
 use super::response::{Response, is_own_hop};
 use super::table::{Attributes, XffMode};
+use super::text::{put, put_address, put_ip, put_number};
 use super::tls::TlsFacts;
 
 /// What a forwarded request gets from where it came in.
@@ -127,10 +127,8 @@ fn write_forwarded_for(
         let separator: &[u8] = if out.len() > before { b", " } else { b"" };
         put(out, &[separator]);
         match (attributes.xff_client_port, peer.ip()) {
-            (false, IpAddr::V4(ip)) => put_address(out, ip.octets()),
-            // Writing to a Vec can't fail.
-            (false, ip) => drop(write!(out, "{ip}")),
-            (true, _) => drop(write!(out, "{peer}")),
+            (false, ip) => put_ip(out, ip),
+            (true, _) => put_address(out, peer),
         }
     } else if out.len() == before {
         return out.truncate(start);
@@ -263,36 +261,6 @@ fn write_length(out: &mut Vec<u8>, length: u64) {
 fn is_plain_name(name: &str) -> bool {
     name.bytes()
         .all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
-}
-
-pub fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-}
-
-/// In decimal; without the formatting machinery, which is slow.
-pub fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut text = [0; 20];
-    let mut start = text.len();
-    loop {
-        start -= 1;
-        text[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&text[start..]);
-}
-
-fn put_address(out: &mut Vec<u8>, octets: [u8; 4]) {
-    for (place, octet) in octets.into_iter().enumerate() {
-        if place > 0 {
-            out.push(b'.');
-        }
-        put_number(out, octet.into());
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! What a node writes down: a line for each request, connection and health check, in AWS's formats, in gzip
 //! files where AWS would put objects. `record` holds what is known of a request while it runs, `line` writes it
-//! as text, `ring` takes lines without waiting, `writer` is the thread that makes files of them.
+//! as text, `ring` takes lines without waiting, `writer` is the thread that makes files of them, and `gzip`
+//! makes them small.
 //!
 //! What must stay true: nothing is recorded or allocated while a log is off, and no request ever waits for a
 //! disk. Lines that find no room are dropped, counted and told.
 //!
 //! "Access logs", "Connection logs" and "Health check logs for your Application Load Balancer", ELB guide.
 
+mod gzip;
 mod line;
 mod record;
 mod ring;

@@ -9,8 +9,8 @@ use std::time::{Instant, SystemTime};
 
 use super::line::put_quoted;
 use crate::http::request::{Request, host_name};
-use crate::http::rewrite::{put, put_number};
 use crate::http::target::Group;
+use crate::http::text::{put, put_number};
 
 /// "If the string is longer than 8 KB, it is truncated": field `user_agent`.
 const USER_AGENT_MAX_BYTES: usize = 8 * 1024;

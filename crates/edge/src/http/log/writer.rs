@@ -15,10 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use rustix::fs::{FlockOperation, flock};
 
+use super::gzip;
 use super::ring::{Chunk, Home, Stream};
 use crate::http::clock::civil_date;
 use crate::http::table::Table;
@@ -355,9 +354,8 @@ impl Growing {
     /// Adds the batch as one gzip member. What could not be written whole is not there at all.
     fn compress(&mut self, parts: &Path) -> io::Result<()> {
         let batch = std::mem::take(&mut self.batch);
-        let mut encoder = GzEncoder::new(Vec::with_capacity(batch.len() / 6), Compression::fast());
-        encoder.write_all(&batch)?;
-        let member = encoder.finish()?;
+        let mut member = Vec::with_capacity(batch.len() / 3);
+        gzip::compress(&batch, &mut member);
         let file = match &mut self.file {
             Some(file) => file,
             None => {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::http::log::{ClientCertificate, Reason};
