@@ -350,6 +350,16 @@ pub struct ServiceEvent {
     pub message: String,
 }
 
+impl TaskDefinition {
+    /// What a task of it may write to its disk, its images included (fact ECS-6).
+    pub fn ephemeral_storage_gib(&self, overrides: &TaskOverrides) -> u32 {
+        overrides
+            .ephemeral_storage_gib
+            .or(self.ephemeral_storage_gib)
+            .unwrap_or(20)
+    }
+}
+
 /// What shall be; what is stands in `status::TaskStatus`, written by the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
@@ -417,6 +427,7 @@ pub struct TaskOverrides {
     pub memory: Option<String>,
     pub task_role_arn: Option<String>,
     pub execution_role_arn: Option<String>,
+    pub ephemeral_storage_gib: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -169,7 +169,7 @@ fn refuse_what_fargate_lacks(request: &wire::ContainerDefinition) -> Result<(), 
             )));
         }
     }
-    for requirement in request.resource_requirements.iter().flatten() {
+    if let Some(requirement) = request.resource_requirements.iter().flatten().next() {
         return Err(client(format!(
             "Fargate compatible task definitions do not support {}",
             requirement.r#type

@@ -1,12 +1,12 @@
 //! Tasks.
 
 use super::{
-    absent, empty, failure, included, invalid, not_true, page, pair, read_strategy, read_tags,
-    show_tags, unsigned,
+    empty, failure, included, invalid, not_true, page, pair, read_strategy, read_tags, show_tags,
+    unsigned,
 };
 use crate::api::{ApiError, Context};
 use crate::model::ecs::tasks::{self, Capacity, Placement, RunTask};
-use crate::model::ecs::{clusters, health, task_definitions};
+use crate::model::ecs::{clusters, container_health, health, task_definitions};
 use fogbank_types::Snapshot;
 use fogbank_types::ecs::{
     ContainerDefinition, ContainerOverride, DesiredStatus, Task, TaskOverrides,
@@ -86,11 +86,13 @@ fn read_overrides(overrides: Option<wire::TaskOverride>) -> Result<TaskOverrides
     let Some(overrides) = overrides else {
         return Ok(TaskOverrides::default());
     };
-    absent(&overrides.ephemeral_storage, "overrides.ephemeralStorage")?;
     empty(
         &overrides.inference_accelerator_overrides,
         "overrides.inferenceAcceleratorOverrides",
     )?;
+    let storage = overrides
+        .ephemeral_storage
+        .map(|storage| storage.size_in_gib);
     let mut containers = Vec::new();
     for container in overrides.container_overrides.unwrap_or_default() {
         empty(
@@ -118,6 +120,7 @@ fn read_overrides(overrides: Option<wire::TaskOverride>) -> Result<TaskOverrides
         memory: overrides.memory,
         task_role_arn: overrides.task_role_arn,
         execution_role_arn: overrides.execution_role_arn,
+        ephemeral_storage_gib: unsigned(storage, "ephemeralStorage")?,
     })
 }
 
@@ -140,11 +143,15 @@ fn show_overrides(overrides: &TaskOverrides) -> wire::TaskOverride {
     wire::TaskOverride {
         container_overrides: Some(overrides.containers.iter().map(show).collect()),
         cpu: overrides.cpu.clone(),
+        ephemeral_storage: overrides
+            .ephemeral_storage_gib
+            .map(|gib| wire::EphemeralStorage {
+                size_in_gib: gib as i32,
+            }),
         execution_role_arn: overrides.execution_role_arn.clone(),
         inference_accelerator_overrides: Some(Vec::new()),
         memory: overrides.memory.clone(),
         task_role_arn: overrides.task_role_arn.clone(),
-        ..wire::TaskOverride::default()
     }
 }
 
@@ -153,9 +160,7 @@ fn show(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::Task {
     let status = health::status(snapshot, task);
     let status = status.map(|row| &**row);
     let definition = task_definitions::find(snapshot, &task.scope, &task.task_definition_arn);
-    let storage_gib = definition
-        .and_then(|d| d.ephemeral_storage_gib)
-        .unwrap_or(20) as i32;
+    let storage_gib = definition.map_or(20, |d| d.ephemeral_storage_gib(&task.overrides)) as i32;
     let (stop_code, stopped_reason) = tasks::stop_reason(snapshot, task);
     let containers = definition
         .map(|d| d.containers.as_slice())
@@ -205,7 +210,9 @@ fn show(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::Task {
             ..wire::TaskEphemeralStorage::default()
         }),
         group: Some(task.group.clone()),
-        health_status: Some("UNKNOWN".to_owned()),
+        health_status: Some(
+            container_health::word(container_health::shown(snapshot, task)).to_owned(),
+        ),
         inference_accelerators: Some(Vec::new()),
         last_status: Some(health::last_status(snapshot, task).to_owned()),
         launch_type: Some(task.launch_type.clone()),
@@ -332,10 +339,15 @@ fn show_container(
         )),
         cpu: Some(cpu.to_string()),
         exit_code: found.and_then(|c| c.exit_code),
-        health_status: Some("UNKNOWN".to_owned()),
+        health_status: Some(
+            container_health::word(container_health::of_container(container, found)).to_owned(),
+        ),
         image: Some(container.image.clone()),
         image_digest: found.and_then(|c| c.image_digest.clone()),
         last_status: Some(last_status.to_owned()),
+        managed_agents: task
+            .enable_execute_command
+            .then(|| vec![managed_agent(found)]),
         memory: number(changed.and_then(|o| o.memory_mib).or(container.memory_mib)),
         memory_reservation: number(
             changed
@@ -351,6 +363,23 @@ fn show_container(
             .filter(|id| !id.is_empty()),
         task_arn: Some(task.arn.clone()),
         ..wire::Container::default()
+    }
+}
+
+/// What ECS Exec talks to; it lives as long as its container (fact TASK-14).
+fn managed_agent(status: Option<&ContainerStatus>) -> wire::ManagedAgent {
+    wire::ManagedAgent {
+        last_started_at: status.and_then(|s| s.started_at),
+        last_status: Some(
+            match status.map(|s| s.phase) {
+                None | Some(TaskPhase::Pending) => "PENDING",
+                Some(TaskPhase::Running | TaskPhase::Stopping) => "RUNNING",
+                Some(TaskPhase::Stopped) => "STOPPED",
+            }
+            .to_owned(),
+        ),
+        name: Some("ExecuteCommandAgent".to_owned()),
+        reason: None,
     }
 }
 

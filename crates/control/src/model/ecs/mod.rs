@@ -5,6 +5,7 @@
 
 pub mod clusters;
 pub mod container_definitions;
+pub mod container_health;
 pub mod fargate;
 pub mod health;
 pub mod rollout;

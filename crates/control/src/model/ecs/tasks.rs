@@ -312,9 +312,48 @@ fn check_overrides(definition: &TaskDefinition, overrides: &TaskOverrides) -> Re
     }
     let (cpu, memory_mib) = task_size(definition, overrides)?;
     fargate::check_size(cpu, memory_mib)?;
+    check_container_sizes(definition, overrides, cpu, memory_mib)?;
+    if overrides
+        .ephemeral_storage_gib
+        .is_some_and(|gib| !(21..=200).contains(&gib))
+    {
+        return Err(invalid(
+            "EphemeralStorage size should be at least 21 and at most 200.",
+        ));
+    }
     let bytes = serde_json::to_vec(overrides).map_or(0, |bytes| bytes.len());
     if bytes > 8192 {
         return Err(invalid("Container Overrides length must be at most 8192"));
+    }
+    Ok(())
+}
+
+/// The containers must fit into the task as it is started, too.
+fn check_container_sizes(
+    definition: &TaskDefinition,
+    overrides: &TaskOverrides,
+    cpu: u32,
+    memory_mib: u32,
+) -> Result<(), Refusal> {
+    let mut used = 0u64;
+    for container in &definition.containers {
+        let changed = overrides
+            .containers
+            .iter()
+            .find(|o| o.name == container.name);
+        used += u64::from(changed.and_then(|o| o.cpu).unwrap_or(container.cpu));
+        let memory = changed.and_then(|o| o.memory_mib).or(container.memory_mib);
+        if memory.is_some_and(|mib| mib > memory_mib) {
+            return Err(invalid(format!(
+                "The 'memory' setting for container '{}' is greater than for the task.",
+                container.name
+            )));
+        }
+    }
+    if used > u64::from(cpu) {
+        return Err(invalid(
+            "The sum of all container 'cpu' values cannot be greater than the task-level 'cpu' value.",
+        ));
     }
     Ok(())
 }
