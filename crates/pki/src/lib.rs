@@ -1,15 +1,17 @@
-//! Keys, certificates and the region's own certificate authority.
+//! Keys, certificates, the region's own certificate authority and its roles' sessions.
 //!
 //! Called by `edge` (the certificates that the doors to AWS's services show), by `control` (Certificate Manager) and by
 //! `fogbank ca`. What must stay true: a private key is never logged and never in an error's text; no bytes that a caller
-//! sends panic a reader; the authority's key never leaves `<data>/ca`. `authority` alone touches files.
+//! sends panic a reader; the authority's key never leaves `<data>/ca`. `authority` and `session` alone touch files.
 
 pub mod authority;
 pub mod certificate;
 pub mod key;
 #[cfg(test)]
 mod samples;
+pub mod session;
 
 pub use authority::{Authority, AuthorityError, Leaf};
 pub use certificate::{Certificate, CertificateError};
 pub use key::{KeyAlgorithm, KeyError, KeyPair};
+pub use session::{Credentials, Session, SessionError, Sessions, Token};
