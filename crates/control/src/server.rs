@@ -10,9 +10,10 @@ use crate::registry;
 use crate::zones;
 use crate::{image_expiry, issuance};
 use bytes::Bytes;
+use fogbank_pki::{Session, SessionError, Sessions, Token};
 use fogbank_store::remote::Server;
 use fogbank_store::{Store, StoreError};
-use fogbank_types::{RegionConfig, Scope};
+use fogbank_types::{RegionConfig, Scope, Timestamp};
 use fogbank_wire::{Call, Destination, Reason, ServiceError};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -50,6 +51,8 @@ pub enum ServerError {
     Load(StoreError),
     #[error("cannot offer the state to the other processes: {0}")]
     StoreSocket(StoreError),
+    #[error("cannot read the key of sessions: {0}")]
+    Sessions(#[from] SessionError),
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),
 }
@@ -58,6 +61,7 @@ struct Shared {
     engine: Arc<Engine>,
     handlers: Handlers,
     connections: Arc<Semaphore>,
+    sessions: Sessions,
 }
 
 /// Serves until SIGTERM.
@@ -72,6 +76,7 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
             })?;
     let socket =
         Server::bind(&config.store_socket(), store.clone()).map_err(ServerError::StoreSocket)?;
+    let sessions = Sessions::open(&config.data_dir)?;
     let engine = Engine::start(store, config)
         .await
         .map_err(ServerError::Load)?;
@@ -79,6 +84,7 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
         engine: engine.clone(),
         handlers: Handlers::all(),
         connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        sessions,
     });
     tokio::task::spawn_blocking({
         let engine = engine.clone();
@@ -241,10 +247,18 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
             fogbank_wire::unknown_operation(Some(operation.service), protocol, operation.name);
         return fogbank_wire::encode_error_in(protocol, operation.service, &error, &request_id);
     };
-    let context = Context::new(
-        caller(&call, host, shared.engine.config()),
-        shared.engine.clone(),
-    );
+    let session = match session(&call, &shared.sessions, shared.engine.now()) {
+        Ok(session) => session,
+        Err(refusal) => {
+            let (service, request_id) = (operation.service, &request_id);
+            return fogbank_wire::encode_error_in(protocol, service, &refusal, request_id);
+        }
+    };
+    let mut caller = caller(&call, host, shared.engine.config());
+    if let Some(session) = &session {
+        caller.account.clone_from(&session.account);
+    }
+    let context = Context::new(caller, shared.engine.clone()).with_session(session);
     let (run, input) = (handler.run, call.input);
     let is_settled = context.is_settled(operation.service);
     let result = if handler.blocking || !is_settled {
@@ -277,6 +291,31 @@ fn internal_error() -> ServiceError {
         500,
         "The region failed while it handled the request.",
     )
+}
+
+/// Whose temporary credentials a call is made with, if they are ours. Those of another origin are like any key.
+fn session(
+    call: &Call,
+    sessions: &Sessions,
+    now: Timestamp,
+) -> Result<Option<Session>, ServiceError> {
+    let Some(token) = &call.session_token else {
+        return Ok(None);
+    };
+    match sessions.read(&call.access_key, token) {
+        Token::Session(session) if session.expires_at_ms > now.0 => Ok(Some(session)),
+        Token::Session(_) => Err(ServiceError::new(
+            "ExpiredTokenException",
+            403,
+            "The security token included in the request is expired",
+        )),
+        Token::Forged => Err(ServiceError::new(
+            "UnrecognizedClientException",
+            403,
+            "The security token included in the request is invalid.",
+        )),
+        Token::Foreign => Ok(None),
+    }
 }
 
 /// Any key is the root of the account that it names; one that is not twelve digits means the default account.

@@ -5,5 +5,5 @@
 mod clients;
 pub mod dns;
 pub mod http;
-mod namespace;
+pub mod namespace;
 pub mod services;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fogbank_net::{Applier, Change, Compiler, Program, compile};
+use fogbank_pki::{SessionError, Sessions};
 use fogbank_store::blob::{BlobError, BlobStore};
 use fogbank_store::remote::Client;
 use fogbank_store::{Batch, Follower, Store};
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::abilities::Abilities;
 use crate::balancers::{self, Balancers};
+use crate::endpoint::Endpoint;
 use crate::flow_logs::FlowLogs;
 use crate::ledger::{Ledger, LedgerError};
 use crate::meters::Meters;
@@ -47,6 +49,8 @@ pub enum NodeError {
     Layers(#[from] LayerError),
     #[error("ledger")]
     Ledger(#[from] LedgerError),
+    #[error("sessions of roles")]
+    Sessions(#[from] SessionError),
     #[error("cgroups")]
     Cgroups(#[from] CgroupError),
     #[error("wait for signals")]
@@ -85,6 +89,7 @@ struct Agent {
     tasks: Tasks,
     balancers: Balancers,
     flow_logs: FlowLogs,
+    endpoint: Endpoint,
     /// What the network could not be made to hold; tasks wait on it.
     failed: watch::Sender<Vec<String>>,
     alarms: Vec<String>,
@@ -163,8 +168,10 @@ impl Agent {
         layers.sweep()?;
         let (failed, network) = watch::channel(Vec::new());
         let (asker, asks) = reach::channel();
+        let sessions = Sessions::open(&config.data_dir)?;
         let hierarchies = Hierarchies::detect()?;
         let host = Host {
+            sessions: sessions.clone(),
             config: Arc::clone(&config),
             store: Arc::clone(&store),
             reporter: reporter.clone(),
@@ -172,7 +179,7 @@ impl Agent {
             blobs: BlobStore::open(&config.data_dir)?,
             layers,
             abilities: Abilities::detect(&config.data_dir, &hierarchies),
-            hierarchies,
+            hierarchies: hierarchies.clone(),
             network,
             asker,
         };
@@ -180,6 +187,7 @@ impl Agent {
             balancers: Balancers::new(Arc::clone(&config), store, meters),
             tasks: Tasks::new(Arc::new(host)),
             flow_logs: FlowLogs::new(Arc::clone(&config)),
+            endpoint: Endpoint::start(Arc::clone(&config), hierarchies, sessions),
             compiler: Compiler::new(RegionConfig::clone(&config)),
             config,
             applier,
@@ -234,6 +242,7 @@ impl Agent {
                 tokio::task::spawn_blocking(move || Tasks::collect_layers(&host, &snapshot)).await;
             self.tasks.adopt(&self.snapshot);
         }
+        self.endpoint.update(&self.snapshot);
         // Before the network: a namespace is gone only when its processes are.
         let ends = if touched.rows || first {
             self.tasks.end(&self.snapshot)

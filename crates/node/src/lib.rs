@@ -6,6 +6,7 @@
 mod abilities;
 mod agent;
 pub mod balancers;
+mod endpoint;
 mod flow_logs;
 pub mod ledger;
 mod meters;

@@ -296,10 +296,7 @@ mod tests {
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         let changed = STANDARD.encode(bytes);
-        assert_eq!(
-            sessions.read(&given.access_key_id, &changed),
-            Token::Forged
-        );
+        assert_eq!(sessions.read(&given.access_key_id, &changed), Token::Forged);
         assert_eq!(sessions.read("ASIA", "token"), Token::Foreign);
     }
 

@@ -404,6 +404,28 @@ pub struct Task {
     pub tags: Tags,
 }
 
+impl Task {
+    /// The ARN of its container of that name. Any 36 digits name one; these stay the same for a task's container.
+    pub fn container_arn(&self, container: &str) -> String {
+        let position = container.bytes().fold(7u128, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(u128::from(byte))
+        });
+        let task = u128::from_str_radix(&self.id, 16).unwrap_or(0);
+        let tail = format!("{:032x}", task ^ position.wrapping_mul(0x9E37_79B9));
+        let resource = format!(
+            "container/{}/{}/{}-{}-{}-{}-{}",
+            self.cluster,
+            self.id,
+            &tail[..8],
+            &tail[8..12],
+            &tail[12..16],
+            &tail[16..20],
+            &tail[20..]
+        );
+        self.scope.arn("ecs", &resource)
+    }
+}
+
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum DesiredStatus {

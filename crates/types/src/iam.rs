@@ -38,7 +38,11 @@ impl Role {
         };
         let concerned = statements.iter().filter(|statement| {
             let actions = texts(statement.get("Action"));
-            let services = texts(statement.get("Principal").and_then(|who| who.get("Service")));
+            let services = texts(
+                statement
+                    .get("Principal")
+                    .and_then(|who| who.get("Service")),
+            );
             let everybody = statement.get("Principal").and_then(Value::as_str) == Some("*");
             (everybody || services.contains(&service))
                 && actions.iter().any(|action| {

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::model::vpc::default_vpc;
 use crate::model::{Refused, Tx};
+use fogbank_pki::Session;
 use fogbank_store::series::SeriesStore;
 use fogbank_types::{RegionConfig, Scope, Snapshot, Timestamp};
 use fogbank_wire::{Service, ServiceError, Value};
@@ -35,12 +36,27 @@ pub struct Caller {
 /// What a handler may use.
 pub struct Context {
     pub caller: Caller,
+    session: Option<Session>,
     engine: Arc<Engine>,
 }
 
 impl Context {
     pub fn new(caller: Caller, engine: Arc<Engine>) -> Self {
-        Self { caller, engine }
+        Self {
+            caller,
+            session: None,
+            engine,
+        }
+    }
+
+    /// For a caller with temporary credentials of this region.
+    pub fn with_session(self, session: Option<Session>) -> Self {
+        Self { session, ..self }
+    }
+
+    /// Whose temporary credentials the caller has; `None`: it is the root of its account.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
     }
 
     /// The caller's account and the region called.

@@ -51,6 +51,7 @@ mod tls;
 mod transform;
 mod worker;
 
+pub use clock::civil_date;
 pub use compile::compile;
 pub use control::{Counts, Event, GroupHealth};
 pub use counters::{GroupCounts, NodeCounts};

@@ -57,7 +57,7 @@ pub struct Limits {
 
 /// One mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
+pub(super) struct Mount {
     root: PathBuf,
     /// The unified hierarchy (v2).
     unified: bool,
@@ -169,7 +169,11 @@ impl Hierarchies {
 }
 
 impl Mount {
-    fn has(&self, controller: &str) -> bool {
+    pub(super) fn is_unified(&self) -> bool {
+        self.unified
+    }
+
+    pub(super) fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|name| name == controller)
     }
 }
@@ -210,7 +214,7 @@ impl Entry {
 }
 
 impl Group {
-    fn folders(&self) -> impl Iterator<Item = (&Mount, PathBuf)> {
+    pub(super) fn folders(&self) -> impl Iterator<Item = (&Mount, PathBuf)> {
         self.mounts
             .iter()
             .map(|mount| (mount, mount.root.join(&self.path)))

@@ -21,6 +21,7 @@ mod init;
 mod mounts;
 mod spec;
 mod syscalls;
+mod usage;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -35,6 +36,7 @@ pub use cgroup::{CgroupError, Group, Hierarchies, Limits};
 pub use clone::{signal, unshare_mounts};
 pub use identity::{Identity, probe as probe_identities};
 pub use spec::{BoundFile, Capabilities, ContainerSpec, Ulimit};
+pub use usage::Usage;
 
 /// Why a container did not start.
 #[derive(Debug, thiserror::Error)]

@@ -30,6 +30,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeF
 pub use client::{Client, ClientError, connect, order_line, read_state};
 pub use state::{Cause, ContainerState, Order, Phase, TaskContainer, TaskSpec, TaskState};
 
+pub(crate) use supervise::group_name;
+
 use crate::sandbox::{self, CgroupError};
 
 /// File in the bundle: what to run.

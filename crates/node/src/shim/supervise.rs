@@ -337,7 +337,7 @@ fn stdin(open: bool) -> Result<(OwnedFd, Option<OwnedFd>), Errno> {
 }
 
 /// A container may have the name of a file that every v1 group holds.
-fn group_name(container: &str) -> &str {
+pub(crate) fn group_name(container: &str) -> &str {
     match container {
         "tasks" => "tasks-container",
         "notify_on_release" => "notify_on_release-container",

@@ -237,6 +237,7 @@ impl Life {
             &self.bundle,
             self.host.abilities.user_namespaces,
             &self.host.config,
+            &crate::endpoint::relative_uri(&self.host.sessions, &self.id),
         );
         self.write_files(&plan, &spec).map_err(|error| {
             format!("ResourceInitializationError: write the task's bundle: {error}")

@@ -14,12 +14,14 @@ mod plan;
 mod reference;
 mod status;
 
+pub(crate) use plan::definition as plan_definition;
 pub use status::now;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fogbank_pki::Sessions;
 use fogbank_store::Store;
 use fogbank_store::blob::BlobStore;
 use fogbank_types::ec2::ZoneFaultKind;
@@ -48,6 +50,8 @@ pub struct Host {
     pub abilities: Abilities,
     /// Ids of resources that the network could not be made to hold, after each attempt.
     pub network: watch::Receiver<Vec<String>>,
+    /// What tasks' roles sign with.
+    pub sessions: Sessions,
     /// Whether the network lets a task reach what it needs.
     pub asker: Asker,
 }

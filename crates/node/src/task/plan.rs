@@ -35,6 +35,8 @@ pub struct Plan {
     pub hosts: String,
     pub resolv_conf: String,
     pub containers: Vec<Planned>,
+    /// The task runs with a role.
+    pub has_role: bool,
 }
 
 /// A container of a [`Plan`].
@@ -104,6 +106,7 @@ pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Res
         resolv_conf: resolv_conf(vpc, options),
         hostname,
         containers: containers.collect::<Result<_, String>>()?,
+        has_role: crate::endpoint::role(snapshot, task, definition)?.is_some(),
         task: Arc::clone(task),
     })
 }
@@ -169,8 +172,9 @@ impl Plan {
         bundle: &Path,
         user_namespace: bool,
         config: &RegionConfig,
+        credentials: &str,
     ) -> TaskSpec {
-        let containers = self.containers.iter().zip(images);
+        let containers = self.containers.iter().zip(images).enumerate();
         TaskSpec {
             task: self.task.id.clone(),
             cgroup,
@@ -182,7 +186,10 @@ impl Plan {
             },
             user_namespace,
             containers: containers
-                .map(|(planned, image)| self.container(planned, image, bundle, config))
+                .map(|(index, (planned, image))| {
+                    let around = self.around(index, credentials);
+                    self.container(planned, image, bundle, config, around)
+                })
                 .collect(),
         }
     }
@@ -193,6 +200,7 @@ impl Plan {
         ready: &Ready,
         bundle: &Path,
         config: &RegionConfig,
+        around: Vec<(String, String)>,
     ) -> TaskContainer {
         let Planned {
             definition,
@@ -221,7 +229,7 @@ impl Plan {
                     definition.entry_point.as_deref(),
                     command.map(Vec::as_slice),
                 ),
-                env: image.environment(self.environment(planned)),
+                env: image.environment(self.environment(planned, around)),
                 cwd: or_image(&definition.working_directory, &image.config.working_dir),
                 user: or_image(&definition.user, &image.config.user),
                 hostname: self.hostname.clone(),
@@ -252,8 +260,25 @@ impl Plan {
         }
     }
 
+    /// Where a container finds what is around it (facts TASK-8, TASK-10).
+    fn around(&self, index: usize, credentials: &str) -> Vec<(String, String)> {
+        let id = super::status::runtime_id(&self.task.id, index);
+        let mut around: Vec<(String, String)> = crate::endpoint::environment(&id)
+            .map(|(name, value)| (name.to_owned(), value))
+            .into();
+        if self.has_role {
+            let name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI".to_owned();
+            around.push((name, credentials.to_owned()));
+        }
+        around
+    }
+
     /// What Fargate sets (fact TASK-10), then the definition, then the override; the last counts.
-    fn environment(&self, planned: &Planned) -> impl Iterator<Item = (String, String)> {
+    fn environment(
+        &self,
+        planned: &Planned,
+        around: Vec<(String, String)>,
+    ) -> impl Iterator<Item = (String, String)> {
         let region = &self.task.scope.region;
         let own = [
             ("AWS_EXECUTION_ENV", "AWS_ECS_FARGATE"),
@@ -262,6 +287,7 @@ impl Plan {
         ];
         own.map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into_iter()
+            .chain(around)
             .chain(planned.definition.environment.clone())
             .chain(planned.overrides.environment.clone())
     }

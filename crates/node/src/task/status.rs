@@ -61,7 +61,7 @@ fn container(task: &Task, index: usize, name: &str) -> ContainerStatus {
 }
 
 /// `<task id>-<ten digits>`, as Fargate's.
-fn runtime_id(task: &str, index: usize) -> String {
+pub(super) fn runtime_id(task: &str, index: usize) -> String {
     let hex = Digest::of(format!("{task}/{index}").as_bytes()).hex();
     let number = u64::from_str_radix(&hex[..15], 16).unwrap_or_default();
     format!("{task}-{:010}", number % 10_000_000_000)

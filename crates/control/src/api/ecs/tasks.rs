@@ -315,28 +315,8 @@ fn show_container(
             .map(ToString::to_string),
     });
     let number = |mib: Option<u32>| mib.map(|mib| mib.to_string());
-    // Any 36 digits name a container; these stay the same for a task's container.
-    let position = container.name.bytes().fold(7u128, |sum, b| {
-        sum.wrapping_mul(31).wrapping_add(u128::from(b))
-    });
-    let tail = format!(
-        "{:032x}",
-        u128::from_str_radix(&task.id, 16).unwrap_or(0) ^ position.wrapping_mul(0x9E37_79B9)
-    );
     wire::Container {
-        container_arn: Some(task.scope.arn(
-            "ecs",
-            &format!(
-                "container/{}/{}/{}-{}-{}-{}-{}",
-                task.cluster,
-                task.id,
-                &tail[..8],
-                &tail[8..12],
-                &tail[12..16],
-                &tail[16..20],
-                &tail[20..]
-            ),
-        )),
+        container_arn: Some(task.container_arn(&container.name)),
         cpu: Some(cpu.to_string()),
         exit_code: found.and_then(|c| c.exit_code),
         health_status: Some(

@@ -1,13 +1,11 @@
 //! STS: who is calling, and credentials for a while.
 //!
-//! Every caller is the root of the account that its access key names until authentication is enforced; the credentials
-//! given here have AWS's form and are told apart by nothing yet.
+//! Every caller is the root of the account that its access key names, or the session that its token says, until
+//! authentication is enforced.
 
 use super::{ApiError, Context};
-use crate::model::Tx;
 use crate::model::iam::{documents, roles};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use fogbank_pki::{Session, Sessions};
 use fogbank_types::{Scope, Timestamp};
 use fogbank_wire::sts as wire;
 
@@ -29,6 +27,13 @@ fn caller_identity(
     _request: wire::GetCallerIdentityRequest,
 ) -> Result<wire::GetCallerIdentityResponse, ApiError> {
     let account = context.caller.account.clone();
+    if let Some(session) = context.session().filter(|s| !s.role.is_empty()) {
+        return Ok(wire::GetCallerIdentityResponse {
+            arn: Some(session.arn()),
+            user_id: Some(format!("{}:{}", session.role_id, session.name)),
+            account: Some(account),
+        });
+    }
     Ok(wire::GetCallerIdentityResponse {
         arn: Some(context.scope().global().arn("iam", "root")),
         user_id: Some(account.clone()),
@@ -36,22 +41,18 @@ fn caller_identity(
     })
 }
 
-fn credentials(tx: &mut Tx, expiration: Timestamp) -> wire::Credentials {
-    let random = |tx: &mut Tx, count: usize| -> Vec<u8> {
-        (0..count.div_ceil(16))
-            .flat_map(|_| tx.random().to_be_bytes())
-            .take(count)
-            .collect()
-    };
-    let letters = random(tx, 16)
-        .into_iter()
-        .map(|byte| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from(byte & 31)]));
-    wire::Credentials {
-        access_key_id: format!("ASIA{}", letters.collect::<String>()),
-        expiration,
-        secret_access_key: STANDARD.encode(random(tx, 30)),
-        session_token: STANDARD.encode(random(tx, 180)),
-    }
+fn credentials(context: &Context, session: &Session) -> Result<wire::Credentials, ApiError> {
+    let sessions = Sessions::open(&context.config().data_dir).map_err(|error| {
+        tracing::error!(%error, "no credentials can be given");
+        ApiError::new("InternalFailure", "The region's key can't be read.").with_status(500)
+    })?;
+    let credentials = sessions.credentials(session);
+    Ok(wire::Credentials {
+        access_key_id: credentials.access_key_id,
+        expiration: Timestamp(session.expires_at_ms),
+        secret_access_key: credentials.secret_access_key,
+        session_token: credentials.token,
+    })
 }
 
 fn assume_role(
@@ -94,7 +95,17 @@ fn assume_role(
         return Err(ApiError::new("ValidationError", text));
     }
     let expiration = context.now().plus_ms(i64::from(seconds) * 1000);
-    let credentials = context.write(|tx| Ok(credentials(tx, expiration)))?;
+    let credentials = credentials(
+        context,
+        &Session {
+            account: (*owner).to_owned(),
+            role_id: role.role_id.clone(),
+            role: name.to_owned(),
+            name: request.role_session_name.clone(),
+            issued_at_ms: context.now().0,
+            expires_at_ms: expiration.0,
+        },
+    )?;
     let session = format!("assumed-role/{name}/{}", request.role_session_name);
     Ok(wire::AssumeRoleResponse {
         assumed_role_user: Some(wire::AssumedRoleUser {
@@ -118,7 +129,17 @@ fn session_token(
         .unwrap_or(ROOT_SECONDS)
         .min(ROOT_SECONDS);
     let expiration = context.now().plus_ms(i64::from(seconds) * 1000);
-    let credentials = context.write(|tx| Ok(credentials(tx, expiration)))?;
+    let credentials = credentials(
+        context,
+        &Session {
+            account: context.caller.account.clone(),
+            role_id: String::new(),
+            role: String::new(),
+            name: String::new(),
+            issued_at_ms: context.now().0,
+            expires_at_ms: expiration.0,
+        },
+    )?;
     Ok(wire::GetSessionTokenResponse {
         credentials: Some(credentials),
     })
