@@ -4,6 +4,7 @@
 //! no bytes panic a decoder, memory is bounded by the size of the request, and whatever is
 //! malformed is refused with AWS's error, never widened or defaulted.
 
+pub mod agent_message;
 mod cbor;
 #[cfg(test)]
 mod damage;
@@ -24,6 +25,7 @@ mod signature;
 mod time;
 mod validation;
 mod value;
+pub mod websocket;
 mod xml;
 
 pub use malformed::Malformed;
