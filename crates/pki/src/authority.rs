@@ -170,7 +170,7 @@ fn named(name: &str) -> DistinguishedName {
 }
 
 /// A file's text; if it is not there, it is made, and whoever makes it first wins.
-fn kept(
+pub(crate) fn kept(
     dir: &Path,
     name: &str,
     mode: u32,

@@ -2,7 +2,8 @@
 //!
 //! Called by `edge` (the certificates that the doors to AWS's services show), by `control` (Certificate Manager) and by
 //! `fogbank ca`. What must stay true: a private key is never logged and never in an error's text; no bytes that a caller
-//! sends panic a reader; the authority's key never leaves `<data>/ca`. `authority` and `session` alone touch files.
+//! sends panic a reader; the authority's key never leaves `<data>/ca`. `authority`, `session` and `signing` alone touch
+//! files.
 
 pub mod authority;
 pub mod certificate;
@@ -10,8 +11,10 @@ pub mod key;
 #[cfg(test)]
 mod samples;
 pub mod session;
+pub mod signing;
 
 pub use authority::{Authority, AuthorityError, Leaf};
 pub use certificate::{Certificate, CertificateError};
 pub use key::{KeyAlgorithm, KeyError, KeyPair};
 pub use session::{Credentials, Session, SessionError, Sessions, Token};
+pub use signing::SigningKey;

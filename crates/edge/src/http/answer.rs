@@ -70,6 +70,34 @@ pub fn write_redirect(
     );
 }
 
+/// 302 to an address that a guard names.
+pub fn write_found(out: &mut Vec<u8>, location: &str, cookies: &[String], manner: Manner) {
+    let cookies = cookie_lines(cookies);
+    write_page(
+        out,
+        302,
+        &[b"Location: ", location.as_bytes(), b"\r\n", &cookies],
+        manner,
+    );
+}
+
+/// Sets cookies in an answer that is written already.
+pub fn add_cookies(out: &mut Vec<u8>, cookies: &[String]) {
+    let line_end = out.windows(2).position(|pair| pair == b"\r\n");
+    if let Some(at) = line_end.filter(|_| !cookies.is_empty()) {
+        out.splice(at + 2..at + 2, cookie_lines(cookies));
+    }
+}
+
+/// A Set-Cookie line for each.
+pub fn cookie_lines(cookies: &[String]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for cookie in cookies {
+        put(&mut lines, &[b"Set-Cookie: ", cookie.as_bytes(), b"\r\n"]);
+    }
+    lines
+}
+
 /// The address a redirect points to, for a request that came by this protocol to this port; `#{path}` is without its leading slash.
 pub fn location(
     redirect: &Redirect,

@@ -18,6 +18,7 @@ use super::clock::unix_time_s;
 use super::decision::{Deciding, Verdict};
 use super::desync::{self, Treatment, treatment};
 use super::exchange;
+use super::guard::Finding;
 use super::log::{Kind, LogRecord, Place};
 use super::pump::read;
 use super::request::{Facts, Refusal, read_request};
@@ -112,7 +113,8 @@ impl Connection {
     async fn run(&mut self) -> Flow {
         loop {
             let flow = match self.next_request().await {
-                Verdict::Close => {
+                // What was asked has been answered.
+                Verdict::Close | Verdict::Ask(_) => {
                     self.log.forget();
                     Flow::Close
                 }
@@ -155,7 +157,14 @@ impl Connection {
 
     /// Phases admit, match rule, act.
     async fn next_request(&mut self) -> Verdict {
-        let verdict = self.await_request().await;
+        let mut verdict = self.await_request().await;
+        if let Verdict::Ask(question) = verdict {
+            let worker = self.entered.worker.clone();
+            // In a box, so that other connections need no room for it.
+            let answer = Box::pin(worker.guards.answer(*question, &worker.counters));
+            let learned = answer.await;
+            verdict = self.decide(Some(&learned)).unwrap_or(Verdict::Close);
+        }
         self.entered.tether.set_idle_since(0);
         verdict
     }
@@ -166,7 +175,7 @@ impl Connection {
         self.timer.set(idle_timeout);
         if !self.inbox.is_empty() {
             self.begin_log();
-            if let Some(verdict) = self.decide() {
+            if let Some(verdict) = self.decide(None) {
                 return verdict;
             }
         }
@@ -198,7 +207,7 @@ impl Connection {
             let is_news = before == 0 || filled[before..].contains(&b'\n');
             if is_news || filled.len() > UNREAD_HEAD_BYTES {
                 self.routes = self.entered.worker.routes();
-                if let Some(verdict) = self.decide() {
+                if let Some(verdict) = self.decide(None) {
                     return verdict;
                 }
             }
@@ -236,8 +245,8 @@ impl Connection {
         .await
     }
 
-    /// None: the head is not all there.
-    fn decide(&mut self) -> Option<Verdict> {
+    /// None: the head is not all there. `learned`: the same head, once more, with what a guard asked.
+    fn decide(&mut self, learned: Option<&Finding>) -> Option<Verdict> {
         let Self {
             entered,
             inbox,
@@ -262,7 +271,9 @@ impl Connection {
             let mut facts = request.facts.clone();
             facts.keep_alive &= may_go_on;
             if let Some(reason) = facts.noncompliance {
-                entered.worker.counters.desync_noncompliant.add(1);
+                if learned.is_none() {
+                    entered.worker.counters.desync_noncompliant.add(1);
+                }
                 log.classified(Some(reason));
                 match treatment(attributes.desync_mode, Some(reason)) {
                     Treatment::Allow => {}
@@ -282,11 +293,14 @@ impl Connection {
                 peer: *peer,
                 port: *port,
                 tls: tls.as_deref(),
+                learned,
             };
             deciding.decide(listener, out, log, request, facts)
         });
         match read {
             Ok(None) => None,
+            // It stays where it is until the answer is there.
+            Ok(Some((_, Verdict::Ask(question)))) => Some(Verdict::Ask(question)),
             Ok(Some((length, verdict))) => {
                 inbox.consume(length);
                 log.received(length as u64);

@@ -102,8 +102,16 @@ counters! {
         /// Requests that don't comply with RFC 7230, forwarded or not.
         desync_noncompliant,
         desync_refused,
-        /// Refused because the rule wants a login or a token, which is not served.
+        /// Users that logged in.
+        auth_successes,
+        /// Logins that failed by what user or browser brought.
+        auth_failures,
+        /// Logins that failed by the provider, or the way to it.
         auth_errors,
+        auth_refreshes,
+        auth_claims_too_large,
+        token_successes,
+        token_failures,
         /// A sticky group chose anew: by load balancer cookie, by application cookie.
         non_sticky_requests,
         app_cookie_non_sticky_requests,
@@ -111,6 +119,8 @@ counters! {
         panics,
     }
     beside {
+        /// What providers took to tell who a user is.
+        auth_times: Histogram => Times,
         /// With clients.
         active_connections: Counter => u64,
         /// Told by the logs themselves.
@@ -145,6 +155,7 @@ counters! {
 impl Counters {
     pub fn told(&self) -> NodeCounts {
         NodeCounts {
+            auth_times: self.auth_times.told(),
             active_connections: self.active_connections.get(),
             ..self.read()
         }
@@ -165,12 +176,15 @@ impl GroupCounters {
 impl NodeCounts {
     /// What came since an earlier moment; gauges as they are now.
     pub fn since(&self, earlier: &Self) -> Self {
-        self.since_counters(earlier)
+        let mut since = self.since_counters(earlier);
+        since.auth_times = self.auth_times.since(&earlier.auth_times);
+        since
     }
 
     /// Adds what a predecessor counted.
     pub fn add(&mut self, other: &Self) {
         self.add_counters(other);
+        self.auth_times.add(&other.auth_times);
     }
 }
 

@@ -4,17 +4,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fogbank_types::elb::OnUnauthenticated;
-
 use super::answer::{self, Manner};
 use super::clock::unix_time_s;
 use super::follow_up::FollowUp;
+use super::guard::{Asked, Finding, Passage, Question, call_back};
 use super::log::{LogRecord, TransformStatus};
 use super::request::{Facts, Refusal, Request};
 use super::rewrite::{Origin, write_request};
 use super::route::{Action, Forward, Listener, Matched};
 use super::sticky::{Reading, Sticky, mark_of};
-use super::table::Guard;
 use super::target::Group;
 use super::tls::TlsFacts;
 use super::worker::{Routes, Worker};
@@ -31,6 +29,8 @@ pub enum Verdict {
         facts: Facts,
     },
     Refuse(Refusal),
+    /// To be decided again with the answer.
+    Ask(Box<Question>),
     Close,
 }
 
@@ -42,6 +42,27 @@ pub struct Deciding<'c> {
     pub port: u16,
     /// None: a plain connection.
     pub tls: Option<&'c TlsFacts>,
+    /// In the second pass over a request: what a guard asked.
+    pub learned: Option<&'c Finding>,
+}
+
+/// A request that its guard let through.
+struct Passed {
+    facts: Facts,
+    /// Header lines that the target gets.
+    lines: Vec<u8>,
+    /// That the client gets with the answer.
+    cookies: Vec<String>,
+}
+
+impl Passed {
+    fn unknown(facts: Facts) -> Self {
+        Self {
+            facts,
+            lines: Vec::new(),
+            cookies: Vec::new(),
+        }
+    }
 }
 
 impl Deciding<'_> {
@@ -60,11 +81,23 @@ impl Deciding<'_> {
         request: &Request<'_, '_>,
         facts: Facts,
     ) -> Verdict {
-        log.opened(request, &self.routes.dns_name, self.port);
-        let matched = listener.matching(request, self.peer.ip());
-        self.worker.counters.evaluated(matched.evaluations);
-        log.matched(matched.priority);
-        let verdict = self.act(listener, out, log, request, &matched, facts);
+        if self.learned.is_none() {
+            log.opened(request, &self.routes.dns_name, self.port);
+        }
+        let verdict = if listener.logins.is_callback(request) {
+            let passage = call_back(&listener.logins, &self.asked(request, &|| self.arn()));
+            match self.guarded(passage, out, log, facts) {
+                Ok(passed) => self.refuse(out, 500, passed.facts),
+                Err(verdict) => verdict,
+            }
+        } else {
+            let matched = listener.matching(request, self.peer.ip());
+            if self.learned.is_none() {
+                self.worker.counters.evaluated(matched.evaluations);
+            }
+            log.matched(matched.priority);
+            self.pass(listener, out, log, request, &matched, facts)
+        };
         if let Some(headers) = &listener.response_headers
             && matches!(verdict, Verdict::Answer { .. })
         {
@@ -107,20 +140,112 @@ impl Deciding<'_> {
         Some((place, Some(sticky)))
     }
 
-    /// The status to refuse a request with that does not pass the rule's guard. Nobody can be logged in here and no
-    /// token be checked yet: what asks for it stays shut.
-    fn guarded(&self, matched: &Matched<'_>, log: &mut LogRecord) -> Option<u16> {
-        let (status, reason) = match &**matched.guard? {
-            Guard::AuthenticateOidc(oidc) => match oidc.on_unauthenticated {
-                OnUnauthenticated::Allow => return None,
-                OnUnauthenticated::Deny => (401, "AuthUnauthorized"),
-                OnUnauthenticated::Authenticate => (500, "AuthUnhandledException"),
-            },
-            Guard::JwtValidation(_) => (401, "JWTHeaderNotPresent"),
+    fn asked<'a, 'h, 'b>(
+        &'a self,
+        request: &'a Request<'h, 'b>,
+        signer: &'a dyn Fn() -> String,
+    ) -> Asked<'a, 'h, 'b> {
+        Asked {
+            guards: &self.worker.guards,
+            sealer: &self.routes.sealer,
+            counters: &self.worker.counters,
+            request,
+            learned: self.learned,
+            signer,
+            now_s: unix_time_s(),
+        }
+    }
+
+    /// Of the load balancer.
+    fn arn(&self) -> String {
+        let identity = &self.routes.identity;
+        format!(
+            "arn:aws:elasticloadbalancing:{}:{}:loadbalancer/{}",
+            identity.region, identity.account, self.routes.load_balancer
+        )
+    }
+
+    /// Phase guard, and what follows if it is passed.
+    fn pass(
+        &self,
+        listener: &Listener,
+        out: &mut Vec<u8>,
+        log: &mut LogRecord,
+        request: &Request<'_, '_>,
+        matched: &Matched<'_>,
+        facts: Facts,
+    ) -> Verdict {
+        let Some(guard) = matched.guard else {
+            return self.act(listener, out, log, request, matched, Passed::unknown(facts));
         };
-        log.error_reason(reason);
-        self.worker.counters.auth_errors.add(1);
-        Some(status)
+        let passage = guard.pass(&self.asked(request, &|| self.arn()));
+        if !matches!(passage, Passage::Ask(_)) {
+            log.action(guard.action());
+        }
+        match self.guarded(passage, out, log, facts) {
+            Ok(passed) => self.act(listener, out, log, request, matched, passed),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Ok: the request goes on. Err: what becomes of it instead.
+    fn guarded(
+        &self,
+        passage: Passage,
+        out: &mut Vec<u8>,
+        log: &mut LogRecord,
+        facts: Facts,
+    ) -> Result<Passed, Verdict> {
+        let counters = &self.worker.counters;
+        match passage {
+            Passage::Open => Ok(Passed::unknown(facts)),
+            Passage::Known { lines, cookies } => Ok(Passed {
+                facts,
+                lines,
+                cookies,
+            }),
+            // A second question would be one too many.
+            Passage::Ask(_) if self.learned.is_some() => Err(self.refuse(out, 500, facts)),
+            Passage::Ask(question) => Err(Verdict::Ask(question)),
+            Passage::Refuse(failure) => {
+                if let Some(reason) = failure.reason {
+                    reason.count(counters);
+                    log.error_reason(reason.code());
+                }
+                self.trace(log);
+                Err(self.refuse(out, failure.status, facts))
+            }
+            Passage::Redirect {
+                location,
+                cookies,
+                failure,
+            } => {
+                if let Some(reason) = failure {
+                    reason.count(counters);
+                    log.error_reason(reason.code());
+                }
+                self.trace(log);
+                let (facts, manner) = own_manner(facts);
+                out.clear();
+                answer::write_found(out, &location, &cookies, manner);
+                Err(Verdict::Answer { status: 302, facts })
+            }
+        }
+    }
+
+    fn refuse(&self, out: &mut Vec<u8>, status: u16, facts: Facts) -> Verdict {
+        let (facts, manner) = own_manner(facts);
+        out.clear();
+        answer::write_error(out, status, manner);
+        Verdict::Answer { status, facts }
+    }
+
+    /// Of a request that no target sees.
+    fn trace(&self, log: &mut LogRecord) {
+        if log.is_on() {
+            let trace_id = self.worker.dice.trace_id(unix_time_s());
+            log.trace_id(&[b"Root=", &trace_id[..]].concat());
+        }
     }
 
     /// Writes the head for the target, as the rule's transforms make it. Err: the answer is 500.
@@ -130,6 +255,7 @@ impl Deciding<'_> {
         log: &mut LogRecord,
         request: &Request<'_, '_>,
         matched: &Matched<'_>,
+        known: &[u8],
     ) -> Result<(), TransformStatus> {
         let origin = Origin {
             peer: self.peer,
@@ -137,6 +263,7 @@ impl Deciding<'_> {
             tls: self.tls,
             dns_name: &self.routes.dns_name,
             trace_id: self.worker.dice.trace_id(unix_time_s()),
+            known,
         };
         let attributes = &self.routes.attributes;
         let transformed = matched
@@ -175,20 +302,25 @@ impl Deciding<'_> {
         log: &mut LogRecord,
         request: &Request<'_, '_>,
         matched: &Matched<'_>,
-        mut facts: Facts,
+        passed: Passed,
     ) -> Verdict {
         let worker = self.worker;
         out.clear();
-        let mut failed = self.guarded(matched, log);
-        if failed.is_none()
-            && let Action::Forward(forward) = matched.action
+        let Passed {
+            mut facts,
+            lines,
+            cookies,
+        } = passed;
+        let mut failed = None;
+        if let Action::Forward(forward) = matched.action
             && let Some((place, sticky)) = self.choose_group(forward, request)
             && let Some(group) = self.routes.groups.get(place)
         {
             log.action("forward");
-            match self.write_head(out, log, request, matched) {
+            match self.write_head(out, log, request, matched, &lines) {
                 Ok(()) => {
-                    facts.follow_up = FollowUp::new(listener.response_headers.clone(), sticky);
+                    facts.follow_up =
+                        FollowUp::new(listener.response_headers.clone(), sticky, cookies);
                     let group = group.clone();
                     return Verdict::Forward { group, facts };
                 }
@@ -198,17 +330,8 @@ impl Deciding<'_> {
                 }
             }
         }
-        if log.is_on() {
-            let trace_id = worker.dice.trace_id(unix_time_s());
-            log.trace_id(&[b"Root=", &trace_id[..]].concat());
-        }
-        // A client that waits for 100 Continue may send its body or not: the connection can't go on.
-        facts.keep_alive &= !facts.expects_continue || facts.body.is_done();
-        let manner = Manner {
-            keep_alive: facts.keep_alive,
-            is_head: facts.is_head,
-            unix_time_s: unix_time_s(),
-        };
+        self.trace(log);
+        let (facts, manner) = own_manner(facts);
         if let Some(status) = failed {
             answer::write_error(out, status, manner);
             return Verdict::Answer { status, facts };
@@ -234,6 +357,19 @@ impl Deciding<'_> {
                 503
             }
         };
+        answer::add_cookies(out, &cookies);
         Verdict::Answer { status, facts }
     }
+}
+
+/// For an answer of the node's own.
+fn own_manner(mut facts: Facts) -> (Facts, Manner) {
+    // A client that waits for 100 Continue may send its body or not: the connection can't go on.
+    facts.keep_alive &= !facts.expects_continue || facts.body.is_done();
+    let manner = Manner {
+        keep_alive: facts.keep_alive,
+        is_head: facts.is_head,
+        unix_time_s: unix_time_s(),
+    };
+    (facts, manner)
 }

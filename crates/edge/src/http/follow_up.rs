@@ -1,11 +1,12 @@
 //! What the decision about a request asks of the rest of it: which target to prefer, and what to change in the response.
 //! Made by `decision`, carried in `Facts`; used by `target`, `rewrite` and `h2`. There is none when neither stickiness
-//! nor listener attributes ask for one.
+//! nor listener attributes nor a guard ask for one.
 
 use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue, SET_COOKIE};
 
+use super::answer;
 use super::clock::unix_time_s;
 use super::response::Response;
 use super::response_headers::ResponseHeaders;
@@ -18,12 +19,23 @@ pub struct FollowUp(Arc<Parts>);
 struct Parts {
     headers: Option<Arc<ResponseHeaders>>,
     sticky: Option<Sticky>,
+    /// Of the guard: values of Set-Cookie headers.
+    cookies: Vec<String>,
 }
 
 impl FollowUp {
-    pub fn new(headers: Option<Arc<ResponseHeaders>>, sticky: Option<Sticky>) -> Option<Self> {
-        let is_needed = headers.is_some() || sticky.is_some();
-        is_needed.then(|| Self(Arc::new(Parts { headers, sticky })))
+    pub fn new(
+        headers: Option<Arc<ResponseHeaders>>,
+        sticky: Option<Sticky>,
+        cookies: Vec<String>,
+    ) -> Option<Self> {
+        let is_needed = headers.is_some() || sticky.is_some() || !cookies.is_empty();
+        let parts = || Parts {
+            headers,
+            sticky,
+            cookies,
+        };
+        is_needed.then(|| Self(Arc::new(parts())))
     }
 
     pub fn sticky(&self) -> Option<&Sticky> {
@@ -38,18 +50,14 @@ impl FollowUp {
 
     /// Header lines, each with its end, that the response gets besides.
     pub fn lines(&self, response: &Response<'_, '_>) -> Vec<u8> {
-        let mut lines = Vec::new();
+        let mut lines = answer::cookie_lines(&self.0.cookies);
         if let Some(sticky) = &self.0.sticky {
             let sets = |name: &str| {
                 let headers = response.headers.iter();
                 let mut set = headers.filter(|h| h.name.eq_ignore_ascii_case("set-cookie"));
                 set.any(|header| is_of_cookie(header.value, name))
             };
-            for cookie in sticky.cookies(sets, unix_time_s()) {
-                lines.extend_from_slice(b"Set-Cookie: ");
-                lines.extend_from_slice(cookie.as_bytes());
-                lines.extend_from_slice(b"\r\n");
-            }
+            lines.extend(answer::cookie_lines(&sticky.cookies(sets, unix_time_s())));
         }
         if let Some(headers) = &self.0.headers {
             lines.extend_from_slice(headers.added());
@@ -60,6 +68,11 @@ impl FollowUp {
     /// The same for a response that goes by HTTP/2.
     pub fn amend(&self, head: &mut http::Response<()>) {
         let headers = head.headers_mut();
+        for cookie in &self.0.cookies {
+            if let Ok(value) = HeaderValue::from_str(cookie) {
+                headers.append(SET_COOKIE, value);
+            }
+        }
         if let Some(sticky) = &self.0.sticky {
             let set = headers.get_all(SET_COOKIE);
             let sets = |name: &str| set.iter().any(|value| is_of_cookie(value.as_bytes(), name));

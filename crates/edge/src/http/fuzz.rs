@@ -134,6 +134,7 @@ fn framing(head: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
 fn requests() {
     let origin = Origin {
         trace_id: *b"1-00000000-000000000000000000000000",
+        known: b"",
         ..origin()
     };
     fuzz("request", |bytes, _| {
@@ -183,6 +184,7 @@ fn origin() -> Origin<'static> {
         listener_port: 80,
         dns_name: "lb.test",
         trace_id: [b'0'; 35],
+        known: b"",
         tls: None,
     }
 }

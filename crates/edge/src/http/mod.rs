@@ -3,7 +3,7 @@
 //! The node agent starts `fogbank alb` inside the ENI's network namespace, compiles a `Table` from each
 //! snapshot and pushes it through `remote::Node`; the process serves it, tells which targets are healthy, and
 //! goes on with the last table when nobody is there. A request runs through fixed phases: admit, match rule,
-//! act, choose target, connect, stream both ways, log. The table it began with is held until it ends.
+//! guard, act, choose target, connect, stream both ways, log. The table it began with is held until it ends.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +24,7 @@ mod exchange;
 mod follow_up;
 #[cfg(test)]
 mod fuzz;
+mod guard;
 mod h2;
 mod handover;
 mod health;
@@ -55,6 +56,7 @@ pub use clock::civil_date;
 pub use compile::compile;
 pub use control::{Counts, Event, GroupHealth};
 pub use counters::{GroupCounts, NodeCounts};
+pub use guard::{Guards, Outside};
 pub use histogram::Times;
 pub use log::{Home, Logs};
 pub use process::{Config, ProcessError, run, serve, socket_path, table_path};

@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::guard::{Guards, Outside};
 use super::handover::{self, Inheritance};
 use super::log::{Home, Logs};
 use super::table::Table;
@@ -107,7 +108,11 @@ pub async fn serve(config: Config) -> Result<(), ProcessError> {
             let eni = config.eni.clone();
             Logs::new(Home { data_folder, eni })
         });
-    let worker = Worker::with_logs(config.listen_on, max_connections, logs);
+    let guards = Guards::new(Outside {
+        data_folder: config.data_folder.clone(),
+        ..Outside::default()
+    });
+    let worker = Worker::with_guards(config.listen_on, max_connections, logs, guards);
     let keeper = Arc::new(Keeper::new(table_path(&config.run_folder, &config.eni)));
     let path = socket_path(&config.run_folder, &config.eni);
     let handover_path = handover::path(&config.run_folder, &config.eni);

@@ -329,12 +329,8 @@ impl<'b> Fields<'b> {
                 }
                 Role::ForwardedFor
             }
-            // Only the node says who logged in.
-            16 if is("proxy-connection") || is("x-forwarded-port") || is("x-amzn-oidc-data") => {
-                Role::Drop
-            }
-            20 if is("x-amzn-oidc-identity") => Role::Drop,
-            23 if is("x-amzn-oidc-accesstoken") => Role::Drop,
+            16 if is("proxy-connection") || is("x-forwarded-port") => Role::Drop,
+            16 | 20 | 23 if is_of_login(name) => Role::Drop,
             17 if is("x-forwarded-proto") => Role::Drop,
             17 if is("transfer-encoding") => {
                 self.take_transfer_encoding(value)?;
@@ -572,4 +568,21 @@ fn split_target<'b>(method: &str, target: &'b str) -> Option<Target<'b>> {
         None => (rest, None),
     };
     Some((authority, if path.is_empty() { "/" } else { path }, query))
+}
+
+/// Only the node says who logged in: also not by a name that a server takes for one of these (`X_Amzn_Oidc_Data`
+/// becomes the same variable of a CGI or WSGI program).
+fn is_of_login(name: &str) -> bool {
+    const NAMES: [&str; 3] = [
+        "x-amzn-oidc-accesstoken",
+        "x-amzn-oidc-data",
+        "x-amzn-oidc-identity",
+    ];
+    let is = |own: &str| {
+        let same = |(byte, own): (u8, u8)| {
+            byte.eq_ignore_ascii_case(&own) || (own == b'-' && byte == b'_')
+        };
+        name.len() == own.len() && name.bytes().zip(own.bytes()).all(same)
+    };
+    NAMES.into_iter().any(is)
 }

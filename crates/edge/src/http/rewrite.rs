@@ -22,6 +22,8 @@ pub struct Origin<'a> {
     /// Stands in for a missing Host (HTTP/1.0).
     pub dns_name: &'a str,
     pub trace_id: [u8; 35],
+    /// Whole header lines: who the guard says it is.
+    pub known: &'a [u8],
 }
 
 /// Writes the head that the target gets; gives the place of the X-Amzn-Trace-Id value in it.
@@ -58,6 +60,7 @@ pub fn write_request(
     if let Some(tls) = origin.tls {
         put(out, &[&tls.headers]);
     }
+    put(out, &[origin.known]);
     for (header, role) in request.headers.iter().zip(request.roles) {
         if *role != Role::Pass
             || origin.tls.is_some_and(|tls| tls.is_own(header.name))

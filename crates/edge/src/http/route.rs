@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fogbank_types::IpCidr;
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::guard::{Guard, Logins};
 use super::pattern::Pattern;
 use super::request::Request;
 use super::response_headers::ResponseHeaders;
-use super::table::{self, FixedResponse, Guard, Redirect, Table};
+use super::table::{self, FixedResponse, Redirect, Table};
 use super::transform::Transforms;
 
 /// Memory that one compiled expression may take. AWS's are 128 characters long at most.
@@ -27,6 +28,8 @@ pub struct Listener {
     pub port: u16,
     /// What its attributes make of responses; None: nothing.
     pub response_headers: Option<Arc<ResponseHeaders>>,
+    /// What its users may come back from.
+    pub logins: Logins,
     rules: Vec<Rule>,
     default_action: Action,
     default_guard: Option<Arc<Guard>>,
@@ -89,16 +92,22 @@ pub fn compile(table: &Table) -> Vec<Listener> {
         .enumerate()
         .map(|(place, group)| (group.id.as_str(), place))
         .collect();
-    let listener = |listener: &table::Listener| Listener {
-        port: listener.port,
-        response_headers: ResponseHeaders::compile(&listener.attributes).map(Arc::new),
-        default_guard: listener.default_guard.clone().map(Arc::new),
-        rules: listener
+    let listener = |listener: &table::Listener| {
+        let rules: Vec<Rule> = listener
             .rules
             .iter()
             .map(|each| rule(each, &groups))
-            .collect(),
-        default_action: action(&listener.default_action, &groups),
+            .collect();
+        let default_guard = guard(listener.default_guard.as_ref());
+        let guards = rules.iter().filter_map(|rule| rule.guard.as_deref());
+        Listener {
+            port: listener.port,
+            response_headers: ResponseHeaders::compile(&listener.attributes).map(Arc::new),
+            logins: Logins::of(guards.chain(default_guard.as_deref())),
+            default_guard,
+            rules,
+            default_action: action(&listener.default_action, &groups),
+        }
     };
     table.listeners.iter().map(listener).collect()
 }
@@ -109,8 +118,12 @@ fn rule(rule: &table::Rule, groups: &HashMap<&str, usize>) -> Rule {
         action: action(&rule.action, groups),
         priority: rule.priority,
         transforms: Transforms::compile(&rule.transforms).map(Box::new),
-        guard: rule.guard.clone().map(Arc::new),
+        guard: guard(rule.guard.as_ref()),
     }
+}
+
+fn guard(guard: Option<&table::Guard>) -> Option<Arc<Guard>> {
+    guard.map(|guard| Arc::new(Guard::compile(guard)))
 }
 
 /// "Host header: case-insensitive, path: case-sensitive, HTTP header value: case-insensitive", as their

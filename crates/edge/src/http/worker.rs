@@ -23,6 +23,7 @@ use super::buffer::Buffers;
 use super::clock::Dice;
 use super::control::{Counts, GroupHealth, Reporting};
 use super::counters::Counters;
+use super::guard::Guards;
 use super::log::Logs;
 use super::seal::Sealer;
 use super::table::{Attributes, Identity, Stickiness, Table};
@@ -82,6 +83,7 @@ pub struct Worker {
     pub buffers: Buffers,
     pub counters: Counters,
     pub logs: Logs,
+    pub(super) guards: Guards,
     /// TLS to targets.
     pub connector: Connector,
     /// Handshakes with clients that may be under way at once: each holds memory for a stranger.
@@ -108,6 +110,15 @@ impl Worker {
     }
 
     pub fn with_logs(address: IpAddr, max_connections: usize, logs: Logs) -> Arc<Self> {
+        Self::with_guards(address, max_connections, logs, Guards::default())
+    }
+
+    pub fn with_guards(
+        address: IpAddr,
+        max_connections: usize,
+        logs: Logs,
+        guards: Guards,
+    ) -> Arc<Self> {
         let routes = Routes {
             revision: 0,
             dns_name: String::new(),
@@ -125,6 +136,7 @@ impl Worker {
             buffers: Buffers::default(),
             counters: Counters::default(),
             logs,
+            guards,
             connector: Connector::new(),
             handshakes: Semaphore::new(HANDSHAKES_MAX),
             reporting: Reporting::default(),

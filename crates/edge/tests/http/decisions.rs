@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fogbank_edge::http::{Action, Algorithm, Condition, FixedResponse, Stickiness, Table};
 use fogbank_types::elb::{Rewrite, Transform};
 
-use crate::bed::{Bed, GROUP, Origin, Script, forward, group, ok, rule, target};
+use crate::bed::{Bed, GROUP, Origin, Script, forward, group, rule, target};
 
 fn everything() -> Condition {
     Condition::PathPatternRegex {
@@ -314,21 +314,4 @@ async fn an_anomalous_target_gets_less() {
     }
     let after = bad.seen().len() - before;
     assert!(after < 20, "{after} of 200 still go to it");
-}
-
-#[tokio::test]
-async fn who_can_not_be_authenticated_is_kept_out() {
-    let origin = Origin::start(|_| ok("secret")).await;
-    let mut bed = Bed::new(&[origin.address]);
-    bed.change(|table| {
-        table.listeners[0].default_guard = Some(fogbank_edge::http::Guard::JwtValidation(
-            fogbank_types::elb::JwtValidation {
-                jwks_endpoint: "https://issuer.test/keys".into(),
-                issuer: "https://issuer.test".into(),
-                additional_claims: Vec::new(),
-            },
-        ));
-    });
-    assert_eq!(bed.get("/").await.status, 401);
-    assert!(origin.seen().is_empty());
 }

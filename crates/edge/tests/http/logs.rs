@@ -32,7 +32,7 @@ fn logging(folder: &Path, origin: &Origin) -> Bed {
 }
 
 /// All lines of the logs whose files' names begin so.
-fn lines(bed: &Bed, folder: &Path, name: &str) -> Vec<String> {
+pub fn lines(bed: &Bed, folder: &Path, name: &str) -> Vec<String> {
     bed.worker.logs.finish(Duration::from_secs(10));
     let mut text = String::new();
     let mut folders = vec![folder.join("buckets")];
@@ -51,7 +51,7 @@ fn lines(bed: &Bed, folder: &Path, name: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn fields(line: &str) -> Vec<String> {
+pub fn fields(line: &str) -> Vec<String> {
     let mut fields = Vec::new();
     let mut rest = line;
     while !rest.is_empty() {

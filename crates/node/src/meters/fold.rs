@@ -31,7 +31,9 @@ enum Value {
     Total(f64),
     /// One observation each.
     Each(StatisticSet),
+    /// In seconds.
     Times(Times),
+    TimesMs(Times),
 }
 
 type Key = (Scope, &'static str, Vec<(String, String)>);
@@ -182,11 +184,21 @@ impl Folder {
             ),
             ("RejectedConnectionCount", node.rejected_connections),
             ("ELBAuthError", node.auth_errors),
+            ("ELBAuthFailure", node.auth_failures),
+            ("ELBAuthRefreshTokenSuccess", node.auth_refreshes),
+            ("ELBAuthSuccess", node.auth_successes),
+            ("ELBAuthUserClaimsSizeExceeded", node.auth_claims_too_large),
+            ("JWTValidationFailureCount", node.token_failures),
+            ("JWTValidationSuccessCount", node.token_successes),
         ];
         for (name, count) in ones {
             if count > 0 {
                 self.of_balancer(place, name, "Count", &Value::Ones(count as f64));
             }
+        }
+        if node.auth_times.count() > 0 {
+            let value = Value::TimesMs(node.auth_times.clone());
+            self.of_balancer(place, "ELBAuthLatency", "Milliseconds", &value);
         }
         let totals = [
             ("ActiveConnectionCount", "Count", node.active_connections),
@@ -400,7 +412,8 @@ impl Value {
             (Self::Ones(sum), Self::Ones(more)) | (Self::Total(sum), Self::Total(more)) => {
                 *sum += more
             }
-            (Self::Times(times), Self::Times(more)) => times.add(&more),
+            (Self::Times(times), Self::Times(more))
+            | (Self::TimesMs(times), Self::TimesMs(more)) => times.add(&more),
             (Self::Each(all), Self::Each(more)) => {
                 all.count += more.count;
                 all.sum += more.sum;
@@ -427,19 +440,22 @@ fn statistics(value: Value) -> StatisticSet {
         Value::Ones(count) => one(1.0, count, count),
         Value::Total(sum) => one(sum, 1.0, sum),
         Value::Each(set) => set,
-        Value::Times(times) => {
-            let distribution: Vec<(f64, f64)> = times
-                .values_us()
-                .map(|(us, count)| (us / 1e6, count as f64))
-                .collect();
-            StatisticSet {
-                count: times.count() as f64,
-                sum: times.sum_us as f64 / 1e6,
-                minimum: distribution.first().map_or(0.0, |(value, _)| *value),
-                maximum: distribution.last().map_or(0.0, |(value, _)| *value),
-                distribution,
-            }
-        }
+        Value::Times(times) => times_in(&times, 1e6),
+        Value::TimesMs(times) => times_in(&times, 1e3),
+    }
+}
+
+fn times_in(times: &Times, unit_us: f64) -> StatisticSet {
+    let distribution: Vec<(f64, f64)> = times
+        .values_us()
+        .map(|(us, count)| (us / unit_us, count as f64))
+        .collect();
+    StatisticSet {
+        count: times.count() as f64,
+        sum: times.sum_us as f64 / unit_us,
+        minimum: distribution.first().map_or(0.0, |(value, _)| *value),
+        maximum: distribution.last().map_or(0.0, |(value, _)| *value),
+        distribution,
     }
 }
 

@@ -60,25 +60,36 @@ pub async fn run(
         worker.counters.ipv6_requests.add(1);
     }
     let (parts, body) = request.into_parts();
-    let deciding = Deciding {
-        worker,
-        routes: &routes,
-        peer: session.peer,
-        port: session.port,
-        tls: session.tls.as_deref(),
-    };
     let mut out = Vec::with_capacity(1024);
     let mut log = LogRecord::default();
     log.begin(routes.attributes.access_log.is_some(), Kind::H2);
-    let read = head::read_request(&parts, body.is_end_stream(), |request, manner| {
-        let mut facts = request.facts.clone();
-        facts.keep_alive = true;
-        if manner.is_grpc {
-            log.kind = Kind::Grpcs;
+    let mut learned = None;
+    let read = loop {
+        let deciding = Deciding {
+            worker,
+            routes: &routes,
+            peer: session.peer,
+            port: session.port,
+            tls: session.tls.as_deref(),
+            learned: learned.as_ref(),
+        };
+        let read = head::read_request(&parts, body.is_end_stream(), |request, manner| {
+            let mut facts = request.facts.clone();
+            facts.keep_alive = true;
+            if manner.is_grpc {
+                log.kind = Kind::Grpcs;
+            }
+            let verdict = deciding.decide(listener, &mut out, &mut log, request, facts);
+            (verdict, manner)
+        });
+        match read {
+            Ok((Verdict::Ask(question), _)) => {
+                let answer = Box::pin(worker.guards.answer(*question, &worker.counters));
+                learned = Some(answer.await);
+            }
+            read => break read,
         }
-        let verdict = deciding.decide(listener, &mut out, &mut log, request, facts);
-        (verdict, manner)
-    });
+    };
     drop(parts);
     let (verdict, manner) = match read {
         Ok(decided) => decided,
@@ -118,7 +129,7 @@ pub async fn run(
             exchange.answer(status, &out).await;
         }
         Verdict::Refuse(refusal) => exchange.refuse(refusal).await,
-        Verdict::Close => exchange.download.reset(Reason::REFUSED_STREAM),
+        Verdict::Close | Verdict::Ask(_) => exchange.download.reset(Reason::REFUSED_STREAM),
     }
     let (received, sent) = (exchange.received_bytes, exchange.download.sent_bytes);
     worker.counters.moved(received + sent, session.peer);

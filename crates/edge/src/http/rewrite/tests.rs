@@ -13,6 +13,7 @@ fn origin() -> Origin<'static> {
         tls: None,
         dns_name: "lb.test",
         trace_id: *b"1-00000000-000000000000000000000000",
+        known: b"",
     }
 }
 
