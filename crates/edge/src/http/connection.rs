@@ -459,6 +459,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::socket::Socket;
     use crate::http::worker::Worker;
     use std::net::Ipv4Addr;
 
@@ -468,11 +469,11 @@ mod tests {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = tokio::net::TcpListener::bind(local).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let stream = std::net::TcpStream::connect(address).unwrap();
         let worker = Worker::new(local.ip(), 1);
         let serving = serve(
             worker.enter(),
-            ClientStream::Plain(stream),
+            ClientStream::Plain(Socket::new(stream)),
             None,
             address,
             80,

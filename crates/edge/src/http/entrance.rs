@@ -2,7 +2,7 @@
 //! who serves what was agreed on. Used by `worker`.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,6 +17,7 @@ use super::clock::unix_time_s;
 use super::connection;
 use super::h2;
 use super::log::{ConnectionRecord, Place};
+use super::socket::Socket;
 use super::stream::ClientStream;
 use super::tether::Tether;
 use super::tls::{Door, Failure};
@@ -25,15 +26,20 @@ use super::worker::Entered;
 /// How long a client is listened to after it was told that it speaks the wrong protocol.
 const LINGER: Duration = Duration::from_secs(1);
 
-pub async fn enter(entered: Entered, tcp: TcpStream, peer: SocketAddr, port: u16) {
+/// The socket must not block.
+pub async fn enter(entered: Entered, tcp: StdTcpStream, peer: SocketAddr, port: u16) {
     let routes = entered.worker.routes();
     let door = routes.door(port);
     let terminator = match door {
         Door::Plain => {
-            return connection::serve(entered, ClientStream::Plain(tcp), None, peer, port).await;
+            let stream = ClientStream::Plain(Socket::new(tcp));
+            return connection::serve(entered, stream, None, peer, port).await;
         }
         Door::Tls(terminator) => terminator,
         Door::Shut => return,
+    };
+    let Ok(tcp) = TcpStream::from_std(tcp) else {
+        return;
     };
     // For the whole of it, however its bytes trickle.
     let within = Duration::from_millis(routes.attributes.connect_timeout_ms.max(1));

@@ -40,6 +40,7 @@ mod response_headers;
 mod rewrite;
 mod route;
 mod seal;
+mod socket;
 mod splice;
 mod sticky;
 mod stream;

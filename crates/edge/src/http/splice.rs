@@ -101,20 +101,29 @@ fn move_some(from: impl AsFd, to: impl AsFd, count: usize) -> io::Result<usize> 
 
 /// A stream whose bytes may pass unseen.
 pub trait MaybePlain {
-    fn plain(&self) -> Option<&TcpStream>;
+    fn is_plain(&self) -> bool;
+    fn plain(&mut self) -> Option<&TcpStream>;
 }
 
 impl MaybePlain for ClientStream {
-    fn plain(&self) -> Option<&TcpStream> {
+    fn is_plain(&self) -> bool {
+        self.is_plain()
+    }
+
+    fn plain(&mut self) -> Option<&TcpStream> {
         match self {
-            Self::Plain(tcp) => Some(tcp),
+            Self::Plain(socket) => socket.known().ok().map(|tcp| &*tcp),
             Self::Tls(_) => None,
         }
     }
 }
 
 impl MaybePlain for TargetStream {
-    fn plain(&self) -> Option<&TcpStream> {
+    fn is_plain(&self) -> bool {
+        self.is_plain()
+    }
+
+    fn plain(&mut self) -> Option<&TcpStream> {
         match self {
             Self::Plain(tcp) => Some(tcp),
             Self::Tls(_) => None,
@@ -144,7 +153,7 @@ where
         }
         return Poll::Ready(Ok(()));
     }
-    pump.stops_before_large = reader.plain().is_some() && writer.plain().is_some();
+    pump.stops_before_large = reader.is_plain() && writer.is_plain();
     ready!(pump.poll(cx, source, buffers, (&mut *reader, &mut *writer), progress))?;
     if pump.is_done() {
         return Poll::Ready(Ok(()));

@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use super::socket::Socket;
 use super::tls::Session;
 use rustls::{ClientConnection, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,7 +17,7 @@ use tokio::net::TcpStream;
 /// From a client to the node.
 #[derive(Debug)]
 pub enum ClientStream {
-    Plain(TcpStream),
+    Plain(Socket),
     Tls(Box<Session<ServerConnection>>),
 }
 
@@ -30,16 +31,9 @@ pub enum TargetStream {
 macro_rules! stream {
     ($name:ident) => {
         impl $name {
-            pub fn tcp(&self) -> &TcpStream {
-                match self {
-                    Self::Plain(stream) => stream,
-                    Self::Tls(stream) => stream.tcp(),
-                }
-            }
-
-            /// Closing resets the connection: what came is known to be torn.
-            pub fn set_zero_linger(&self) -> io::Result<()> {
-                self.tcp().set_zero_linger()
+            /// Nothing that is read or written has to be seen.
+            pub fn is_plain(&self) -> bool {
+                matches!(self, Self::Plain(_))
             }
         }
 
@@ -107,7 +101,24 @@ macro_rules! stream {
 stream!(ClientStream);
 stream!(TargetStream);
 
+impl ClientStream {
+    /// Closing resets the connection: what came is known to be torn.
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.set_zero_linger(),
+            Self::Tls(stream) => stream.tcp().set_zero_linger(),
+        }
+    }
+}
+
 impl TargetStream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.tcp(),
+        }
+    }
+
     /// Nothing to read and not closed, as far as is known without asking the kernel. Session tickets that came
     /// after the last answer are taken up.
     pub fn is_quiet(&mut self) -> bool {

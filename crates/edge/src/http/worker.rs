@@ -6,14 +6,16 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fogbank_types::status::TargetState;
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustix::net::sockopt::set_socket_linger;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -255,10 +257,11 @@ impl Worker {
             }
             let left = lock(&self.inherited).0.remove(&port);
             let socket = match left {
-                Some(socket) => adopt(socket),
-                None => connect::listen(SocketAddr::new(self.address, port)),
+                Some(socket) => socket.set_nonblocking(true).map(|()| socket),
+                None => connect::listen(SocketAddr::new(self.address, port))
+                    .and_then(TcpListener::into_std),
             };
-            match socket {
+            match socket.and_then(watched) {
                 Ok(socket) => {
                     let socket = Arc::new(socket);
                     let accepting = tokio::spawn(accept(self.clone(), socket.clone(), port));
@@ -350,7 +353,10 @@ impl Worker {
     pub fn sockets(&self) -> io::Result<Vec<(u16, OwnedFd)>> {
         let listeners = lock(&self.listeners);
         let socket = |(port, listening): (&u16, &Listening)| {
-            Ok((*port, listening.socket.as_fd().try_clone_to_owned()?))
+            Ok((
+                *port,
+                listening.socket.get_ref().as_fd().try_clone_to_owned()?,
+            ))
         };
         listeners.iter().map(socket).collect()
     }
@@ -485,18 +491,32 @@ impl Drop for Entered {
 /// A port of the node.
 #[derive(Debug)]
 struct Listening {
-    socket: Arc<TcpListener>,
+    socket: Arc<AsyncFd<StdTcpListener>>,
     accepting: AbortHandle,
 }
 
-fn adopt(socket: StdTcpListener) -> io::Result<TcpListener> {
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket)
+/// The listener type owns its descriptor and gives always the same one, which is what `AsyncFd` has to rely on.
+#[expect(
+    deprecated,
+    reason = "its successor is the same with `unsafe`, for types that don't"
+)]
+fn watched(socket: StdTcpListener) -> io::Result<AsyncFd<StdTcpListener>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
-async fn accept(worker: Arc<Worker>, listener: Arc<TcpListener>, port: u16) {
+/// Takes a client from the kernel's queue. The runtime learns of it when something has to be waited for.
+fn take_client(listener: &StdTcpListener) -> io::Result<(StdTcpStream, SocketAddr)> {
+    use rustix::net::{SocketFlags, acceptfrom_with};
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((socket.into(), peer))
+}
+
+async fn accept(worker: Arc<Worker>, listener: Arc<AsyncFd<StdTcpListener>>, port: u16) {
     while !worker.permits.is_closed() {
-        let (stream, peer) = match listener.accept().await {
+        let accepted = listener.async_io(Interest::READABLE, take_client).await;
+        let (stream, peer) = match accepted {
             // An IPv4 client comes to an IPv6 socket with its address mapped.
             Ok((stream, peer)) => (
                 stream,
@@ -512,7 +532,7 @@ async fn accept(worker: Arc<Worker>, listener: Arc<TcpListener>, port: u16) {
         };
         let Some(permit) = worker.room().await else {
             // The client must not wait for what won't come.
-            let _ = stream.set_zero_linger();
+            let _ = set_socket_linger(&stream, Some(Duration::ZERO));
             continue;
         };
         let entered = worker.enter();
