@@ -24,7 +24,7 @@ use crate::balancers::{self, Balancers};
 use crate::endpoint::Endpoint;
 use crate::flow_logs::FlowLogs;
 use crate::ledger::{Ledger, LedgerError};
-use crate::meters::Meters;
+use crate::meters::{Meters, TaskMeters};
 use crate::oci::{LayerError, LayerStore, Limits};
 use crate::reach::{self, Ask};
 use crate::report::Reporter;
@@ -90,6 +90,7 @@ struct Agent {
     balancers: Balancers,
     flow_logs: FlowLogs,
     endpoint: Endpoint,
+    task_meters: TaskMeters,
     /// What the network could not be made to hold; tasks wait on it.
     failed: watch::Sender<Vec<String>>,
     alarms: Vec<String>,
@@ -183,9 +184,13 @@ impl Agent {
             network,
             asker,
         };
+        let host = Arc::new(host);
+        let task_meters = TaskMeters::default();
+        task_meters.start(Arc::clone(&host));
         Ok(Self {
+            task_meters,
             balancers: Balancers::new(Arc::clone(&config), store, meters),
-            tasks: Tasks::new(Arc::new(host)),
+            tasks: Tasks::new(host),
             flow_logs: FlowLogs::new(Arc::clone(&config)),
             endpoint: Endpoint::start(Arc::clone(&config), hierarchies, sessions),
             compiler: Compiler::new(RegionConfig::clone(&config)),
@@ -259,6 +264,7 @@ impl Agent {
         }
         // After the network: what the kernel said until now is of interfaces as they were.
         self.flow_logs.update(&self.snapshot);
+        self.task_meters.update(&self.snapshot);
         await_ends(ends).await;
         // Also for rows that the network isn't made of: a reset waits for the host whatever it deleted.
         if touched.network || touched.rows || touched.told || first {

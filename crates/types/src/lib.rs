@@ -20,6 +20,7 @@ pub mod logs;
 pub mod metric;
 pub mod place;
 pub mod route53;
+pub mod scaling;
 pub mod secret;
 pub mod snapshot;
 pub mod ssm;

@@ -267,6 +267,11 @@ tables! {
     log_streams: logs::LogStream = "log-stream", |r| r.scope.clone(), format!("{}:{}", r.group, r.name);
     parameters: ssm::Parameter = "parameter", |r| r.scope.clone(), r.name.clone();
     secrets: secret::Secret = "secret", |r| r.scope.clone(), r.arn.clone();
+    scalable_targets: scaling::ScalableTarget = "scalable-target", |r| r.scope.clone(), r.resource_id.clone();
+    scaling_policies: scaling::ScalingPolicy = "scaling-policy", |r| r.scope.clone(), format!("{}/{}", r.resource_id, r.name);
+    scheduled_scalings: scaling::ScheduledScaling = "scheduled-scaling", |r| r.scope.clone(), format!("{}/{}", r.resource_id, r.name);
+    scaling_signals: scaling::ScalingSignal = "scaling-signal", |r| r.scope.clone(), r.alarm_name.clone();
+    scaling_activities: scaling::ScalingActivity = "scaling-activity", |r| r.scope.clone(), format!("{}/{:013}/{}", r.resource_id, r.started_at.0, r.id);
     host_statuses: status::HostStatus = "status-host", |r| host_scope(), r.host.clone();
     dns_statuses: status::DnsStatus = "status-dns", |r| host_scope(), r.host.clone();
     insights_findings: diagnosis::NetworkInsightsFinding = "status-network-insights", |r| r.scope.clone(), r.analysis_id.to_string();

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub mod acm;
+pub mod application_autoscaling;
 pub mod cloudwatch;
 pub mod ec2;
 pub mod ecr;
@@ -193,6 +194,7 @@ impl Handlers {
     pub fn all() -> Self {
         let services = [
             acm::handlers(),
+            application_autoscaling::handlers(),
             cloudwatch::handlers(),
             ec2::handlers(),
             ecr::handlers(),

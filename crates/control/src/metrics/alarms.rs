@@ -10,7 +10,9 @@ use crate::engine::CommitError;
 use crate::model::cloudwatch::alarms::{self, period_of};
 use crate::model::cloudwatch::evaluation::{self, EXTRA_PERIODS};
 use crate::model::cloudwatch::math::Points;
-use fogbank_types::alarm::{Alarm, AlarmSource, AlarmWatch, MetricWatch};
+use crate::model::scaling::policies::invoked;
+use fogbank_types::alarm::{Alarm, AlarmSource, AlarmState, AlarmWatch, MetricWatch};
+use fogbank_types::scaling::ScalingSignal;
 use fogbank_types::{RegionConfig, Row, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ const SHORTEST_WAIT_MS: i64 = 500;
 /// When each alarm is to be looked at again, by its row's key.
 #[derive(Default)]
 pub struct Schedule {
+    /// The minute whose counts of services are kept.
+    pub counted: i64,
     due: HashMap<String, Due>,
 }
 
@@ -123,6 +127,10 @@ fn evaluate(
     let times = (0..count).map(|index| whole.start_ms + index * whole.period_s * 1_000);
     let points: Vec<(i64, Option<f64>)> = times.map(|at| (at, found.get(&at).copied())).collect();
     let verdict = evaluation::judge(watch, &points);
+    if let Some(newest) = verdict.decided.last() {
+        let state = verdict.state.unwrap_or(alarm.state);
+        signal(engine, alarm, state, *newest, now)?;
+    }
     let Some(state) = verdict
         .state
         .filter(|state| *state != alarm.state || is_new(alarm))
@@ -143,6 +151,37 @@ fn evaluate(
         {
             alarms::transition(tx, &current, state, reason.clone(), Some(data.clone()));
         }
+        Ok::<_, CommitError>(())
+    })?;
+    Ok(())
+}
+
+/// Tells scaling policies that the alarm's state invokes of its newest data point, once. They act by
+/// `reconcile::service_scaling`, again with each data point for as long as the state lasts.
+fn signal(
+    engine: &Engine,
+    alarm: &Alarm,
+    state: AlarmState,
+    (at_ms, value): (i64, f64),
+    now: Timestamp,
+) -> Result<(), CommitError> {
+    if invoked(alarm, state).next().is_none() {
+        return Ok(());
+    }
+    let at = Timestamp(at_ms);
+    let signals = &engine.snapshot().scaling_signals;
+    let told = signals.get(&alarm.scope, &alarm.name).map(|told| told.at);
+    if told == Some(at) {
+        return Ok(());
+    }
+    engine.write(|tx| {
+        tx.put(ScalingSignal {
+            scope: alarm.scope.clone(),
+            alarm_name: alarm.name.clone(),
+            at,
+            value,
+            told_at: now,
+        });
         Ok::<_, CommitError>(())
     })?;
     Ok(())

@@ -7,6 +7,7 @@ pub mod alarms;
 pub mod queries;
 pub mod read;
 mod selection;
+mod service_counts;
 #[cfg(test)]
 mod tests;
 
@@ -88,6 +89,9 @@ fn turn(engine: &Engine, schedule: &mut Schedule, sync: bool, expire: bool) -> D
         if let Err(error) = take_in(engine, report) {
             tracing::error!(%error, source = report.source, "a report of metrics cannot be kept");
         }
+    }
+    if let Err(error) = service_counts::observe(engine, &mut schedule.counted) {
+        tracing::error!(%error, "services' counts cannot be kept");
     }
     let pause = alarms::evaluate_due(engine, schedule);
     if sync && let Err(error) = engine.metrics().sync() {

@@ -8,6 +8,7 @@ pub mod elb;
 pub mod iam;
 pub mod logs;
 pub mod route53;
+pub mod scaling;
 pub mod tx;
 pub mod vpc;
 

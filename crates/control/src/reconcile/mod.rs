@@ -11,7 +11,9 @@ pub mod flow_log_streams;
 pub mod load_balancer_state;
 pub mod nat_gateway_state;
 pub mod peering_expiry;
+pub mod scheduled_scaling;
 pub mod service_count;
+pub mod service_scaling;
 pub mod target_draining;
 pub mod target_registration;
 pub mod task_definition_deletion;
@@ -82,6 +84,14 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "composite_alarm_state",
         run: composite_alarm_state::reconcile,
+    },
+    Reconciler {
+        name: "scheduled_scaling",
+        run: scheduled_scaling::reconcile,
+    },
+    Reconciler {
+        name: "service_scaling",
+        run: service_scaling::reconcile,
     },
     Reconciler {
         name: "finding_cleanup",

@@ -6,6 +6,9 @@
 
 mod fold;
 mod prometheus;
+mod tasks;
+
+pub use tasks::TaskMeters;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -2,6 +2,7 @@
 
 use super::dates;
 use crate::model::Tx;
+use crate::model::scaling::policies;
 use fogbank_types::Timestamp;
 use fogbank_types::alarm::{Alarm, AlarmHistoryItem, AlarmHistoryKind, AlarmState, AlarmWatch};
 use serde_json::{Value, json};
@@ -104,10 +105,19 @@ pub fn transitioned(tx: &mut Tx, before: &Alarm, after: &Alarm, suppressed: bool
         AlarmState::InsufficientData => &after.insufficient_data_actions,
     };
     for action in actions {
-        // Autoscaling acts by the alarm's state; nothing else is told. See docs/flows/metric-to-alarm.md.
-        let summary = format!("The action {action} is due; this region sends no notifications");
+        // Scaling policies act by the alarm's state; nothing else is told. See docs/flows/scaling.md.
+        let (summary, done) = match policies::is_policy(action) {
+            true => (
+                format!("Successfully executed action {action}"),
+                "Succeeded",
+            ),
+            false => (
+                format!("The action {action} is due; this region sends no notifications"),
+                "Due",
+            ),
+        };
         let summary: String = summary.chars().take(255).collect();
-        let data = json!({"version": "1.0", "actionState": "Due", "stateUpdateTimestamp": dates::long(tx.now().0),
+        let data = json!({"version": "1.0", "actionState": done, "stateUpdateTimestamp": dates::long(tx.now().0),
             "notificationResource": action});
         record(tx, after, AlarmHistoryKind::Action, summary, data);
     }
