@@ -54,9 +54,10 @@ fn observations(snapshot: &Snapshot, at: Timestamp, fine: bool) -> Vec<Observati
             .with_prefix(&cluster.scope, &format!("{}/", cluster.name))
             .filter(|service| service.status == ServiceStatus::Active)
             .collect();
-        let tasks = snapshot.tasks.in_scope(&cluster.scope).filter(|task| {
-            task.cluster == cluster.name && task.desired == DesiredStatus::Running
-        });
+        let tasks = snapshot
+            .tasks
+            .in_scope(&cluster.scope)
+            .filter(|task| task.cluster == cluster.name && task.desired == DesiredStatus::Running);
         put("TaskCount", &of_cluster, tasks.count());
         put("ServiceCount", &of_cluster, services.len());
         for service in services {

@@ -175,14 +175,16 @@ fn fold(
         }
     }
     let data = fold.data.into_iter();
-    data.map(|((scope, (namespace, name, dimensions)), (unit, values))| MetricDatum {
-        scope,
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        dimensions,
-        unit: unit.to_owned(),
-        values,
-    })
+    data.map(
+        |((scope, (namespace, name, dimensions)), (unit, values))| MetricDatum {
+            scope,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            dimensions,
+            unit: unit.to_owned(),
+            values,
+        },
+    )
     .collect()
 }
 
@@ -230,12 +232,24 @@ fn of_task(
         ("CpuReserved", "None", cpu_reserved),
         ("MemoryUtilized", "Megabytes", memory_mib),
         ("MemoryReserved", "Megabytes", memory_reserved),
-        ("NetworkRxBytes", "Bytes/Second", rate(earlier.received_bytes, latest.received_bytes)),
-        ("NetworkTxBytes", "Bytes/Second", rate(earlier.sent_bytes, latest.sent_bytes)),
+        (
+            "NetworkRxBytes",
+            "Bytes/Second",
+            rate(earlier.received_bytes, latest.received_bytes),
+        ),
+        (
+            "NetworkTxBytes",
+            "Bytes/Second",
+            rate(earlier.sent_bytes, latest.sent_bytes),
+        ),
         ("StorageReadBytes", "Bytes", latest.read_bytes as f64),
         ("StorageWriteBytes", "Bytes", latest.written_bytes as f64),
     ] {
-        let all = [Some(vec![cluster.clone()]), of_service.clone(), Some(of_family.clone())];
+        let all = [
+            Some(vec![cluster.clone()]),
+            of_service.clone(),
+            Some(of_family.clone()),
+        ];
         for dimensions in all.into_iter().flatten() {
             let name = ("ECS/ContainerInsights", name, dimensions);
             fold.add(&task.scope, name, unit, value);

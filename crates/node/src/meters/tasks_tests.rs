@@ -21,7 +21,11 @@ fn task(id: &str, group: &str) -> Task {
 
 fn snapshot(insights: bool) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    for (id, group) in [("1", "service:api"), ("2", "service:api"), ("3", "family:web")] {
+    for (id, group) in [
+        ("1", "service:api"),
+        ("2", "service:api"),
+        ("3", "family:web"),
+    ] {
         snapshot.tasks.insert(Arc::new(task(id, group)), 1);
     }
     let settings = [("containerInsights".to_owned(), "enabled".to_owned())];
@@ -53,14 +57,20 @@ fn folded(insights: bool) -> Vec<MetricDatum> {
     let key = |id: &str| task(id, "").key();
     let ids = [("1", 0.1), ("2", 0.5), ("3", 1.0)];
     let before = ids.iter().map(|(id, _)| (key(id), of(0, 0.0))).collect();
-    let after = ids.iter().map(|(id, share)| (key(id), of(60_000, *share))).collect();
+    let after = ids
+        .iter()
+        .map(|(id, share)| (key(id), of(60_000, *share)))
+        .collect();
     fold(&snapshot, &before, &after)
 }
 
 fn find<'a>(data: &'a [MetricDatum], name: &str, dimension: &str) -> &'a StatisticSet {
     let is = |datum: &&MetricDatum| {
         datum.name == name
-            && datum.dimensions.last().is_some_and(|(name, _)| name == dimension)
+            && datum
+                .dimensions
+                .last()
+                .is_some_and(|(name, _)| name == dimension)
     };
     &data.iter().find(is).unwrap().values
 }
@@ -70,7 +80,10 @@ fn a_service_is_the_average_of_its_tasks() {
     let data = folded(false);
     assert_eq!(data.len(), 2, "{data:?}");
     let cpu = find(&data, "CPUUtilization", "ServiceName");
-    assert_eq!((cpu.count, cpu.minimum.round(), cpu.maximum.round()), (2.0, 10.0, 50.0));
+    assert_eq!(
+        (cpu.count, cpu.minimum.round(), cpu.maximum.round()),
+        (2.0, 10.0, 50.0)
+    );
     assert!((cpu.sum / cpu.count - 30.0).abs() < 1e-6);
     let memory = find(&data, "MemoryUtilization", "ServiceName");
     assert_eq!(memory.sum / memory.count, 12.5);
@@ -85,7 +98,10 @@ fn insights_tell_of_the_cluster_the_service_and_the_family() {
     assert!((whole.sum - 256.0 * 1.6).abs() < 1e-3);
     assert_eq!(of("ServiceName").count, 2.0);
     assert_eq!(of("TaskDefinitionFamily").count, 3.0);
-    assert_eq!(find(&data, "NetworkRxBytes", "ClusterName").maximum, 1_000.0);
+    assert_eq!(
+        find(&data, "NetworkRxBytes", "ClusterName").maximum,
+        1_000.0
+    );
 }
 
 #[test]
