@@ -8,7 +8,7 @@ use crate::model::vpc::default_vpc;
 use crate::reconcile::driver;
 use crate::registry;
 use crate::zones;
-use crate::{image_expiry, issuance};
+use crate::{image_expiry, issuance, public_keys};
 use bytes::Bytes;
 use fogbank_pki::{Session, SessionError, Sessions, Token};
 use fogbank_store::remote::Server;
@@ -178,6 +178,13 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
+    let host = parts.headers.get(http::header::HOST);
+    if host
+        .and_then(|host| host.to_str().ok())
+        .is_some_and(public_keys::is_host)
+    {
+        return Ok(public_key(&shared, parts).await);
+    }
     let destination = fogbank_wire::destination(&parts);
     if destination == Destination::Registry {
         return Ok(registry::handle(shared.engine.clone(), Request::from_parts(parts, body)).await);
@@ -214,6 +221,15 @@ async fn answer(
             }
             Ok(full(refused.response()))
         }
+    }
+}
+
+async fn public_key(shared: &Shared, parts: http::request::Parts) -> Response<Body> {
+    let data_dir = shared.engine.config().data_dir.clone();
+    let read = move || public_keys::answer(&data_dir, &parts.method, parts.uri.path());
+    match tokio::task::spawn_blocking(read).await {
+        Ok(answer) => full(answer),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, ""),
     }
 }
 

@@ -202,6 +202,10 @@ fn service_of(name: &Name) -> Option<(&'static AwsService, bool)> {
             [.., "s3"] => Some((by_endpoint("s3")?, false)),
             [host @ .., region] if is_region(region) => match host {
                 [.., "s3"] => Some((by_endpoint("s3")?, false)),
+                // The keys that load balancers sign users' claims with.
+                ["public-keys", "auth", "elb"] => {
+                    Some((by_endpoint("elasticloadbalancing")?, false))
+                }
                 [.., "s3", "dualstack"] => Some((by_endpoint("s3")?, true)),
                 _ => Some((aws_service::by_host(region, &labels.join("."))?, false)),
             },

@@ -68,6 +68,7 @@ fn a_services_name_leads_to_the_regions_address_for_it_everywhere() {
             ("api.ecr.eu-west-1.amazonaws.com", SERVICE),
             ("000000000000.dkr.ecr.us-east-1.amazonaws.com", SERVICE),
             ("sts.amazonaws.com", SERVICE),
+            ("public-keys.auth.elb.us-east-1.amazonaws.com", SERVICE),
             ("iam.amazonaws.com", SERVICE),
             ("s3.us-east-1.amazonaws.com", "198.18.0.9"),
             ("a.bucket.s3.us-east-1.amazonaws.com", "198.18.0.9"),
