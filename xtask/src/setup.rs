@@ -9,10 +9,12 @@ use std::process::{Command, Stdio};
 /// A program and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
+    ("docker-registry", "docker-registry"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("openssl", "openssl"),
     ("python3", "python3"),
+    ("skopeo", "skopeo"),
     ("sslscan", "sslscan"),
     ("unshare", "util-linux"),
 ];

@@ -6,4 +6,5 @@ mod clients;
 pub mod dns;
 pub mod http;
 pub mod namespace;
+pub mod outside;
 pub mod services;

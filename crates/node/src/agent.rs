@@ -183,6 +183,7 @@ impl Agent {
             hierarchies: hierarchies.clone(),
             network,
             asker,
+            pulls: Default::default(),
         };
         let host = Arc::new(host);
         let task_meters = TaskMeters::default();

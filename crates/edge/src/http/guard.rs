@@ -37,12 +37,6 @@ use keys::KeySets;
 use provider::Refreshes;
 use session::Session;
 
-/// Where a VPC's resolver answers in every namespace of it (fact NET-6; `edge::dns::resolvers`).
-const RESOLVER: SocketAddr = SocketAddr::new(
-    std::net::IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 253)),
-    53,
-);
-
 /// What guards need of the world around the node.
 #[derive(Clone, Debug)]
 pub struct Outside {
@@ -58,7 +52,7 @@ impl Default for Outside {
     fn default() -> Self {
         Self {
             data_folder: None,
-            resolver: RESOLVER,
+            resolver: crate::outside::RESOLVER,
             roots: String::new(),
         }
     }

@@ -25,6 +25,7 @@ use super::image::Layer;
 use super::manifest::Packing;
 use super::root::{self, Found, Root, RootError};
 use super::tar::{Archive, Entry, Kind, TarError};
+use super::zstd;
 
 /// Why a layer is refused or could not be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -235,6 +236,10 @@ fn unpack(
                 into,
                 limits,
             )
+        }
+        Packing::Zstd => {
+            let buffered = io::BufReader::with_capacity(1 << 16, file);
+            unpack_tar(zstd::Frames::new(buffered), diff_id, into, limits)
         }
     }
 }

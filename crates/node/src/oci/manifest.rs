@@ -16,6 +16,7 @@ pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -127,6 +128,7 @@ pub enum Document {
 pub enum Packing {
     Plain,
     Gzip,
+    Zstd,
 }
 
 impl Document {
@@ -206,6 +208,7 @@ impl Index {
 pub fn packing(media_type: &str) -> Result<Packing, ManifestError> {
     match media_type {
         OCI_LAYER_GZIP | DOCKER_LAYER_GZIP => Ok(Packing::Gzip),
+        OCI_LAYER_ZSTD => Ok(Packing::Zstd),
         OCI_LAYER | DOCKER_LAYER => Ok(Packing::Plain),
         other => Err(ManifestError::MediaType(other.chars().take(200).collect())),
     }
@@ -241,13 +244,13 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        let zstd = manifest(
+        let xz = manifest(
             OCI_MANIFEST,
             OCI_CONFIG,
-            "application/vnd.oci.image.layer.v1.tar+zstd",
+            "application/vnd.oci.image.layer.v1.tar+xz",
         );
         assert!(matches!(
-            Document::parse(zstd.as_bytes()),
+            Document::parse(xz.as_bytes()),
             Err(ManifestError::MediaType(_))
         ));
         let artifact = manifest(

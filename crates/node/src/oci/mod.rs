@@ -9,8 +9,10 @@ pub mod config;
 pub mod image;
 pub mod layer;
 pub mod manifest;
+pub mod pull;
 mod root;
 mod tar;
+mod zstd;
 
 pub use archive::{Loaded, load};
 pub use config::ImageConfig;

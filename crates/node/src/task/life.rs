@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fogbank_store::blob::Digest;
 use fogbank_types::ecs::Task;
 use fogbank_types::status::{TaskPhase, TaskStatus};
 use fogbank_types::{RegionConfig, Snapshot};
@@ -18,6 +19,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
+use super::images;
 use super::plan::{self, Plan, Ready};
 use super::status;
 use super::{Host, Want};
@@ -206,13 +208,6 @@ impl Life {
         let time = status::now();
         self.record.status.connectivity_at = Some(time);
         self.record.status.pull_started_at = Some(time);
-        let host = Arc::clone(&self.host);
-        let digests: Vec<_> = plan
-            .containers
-            .iter()
-            .map(|container| container.image)
-            .collect();
-        let images = tokio::task::spawn_blocking(move || ready(&host, &digests));
         let patience = Duration::from_secs(5);
         let streams = async {
             for log in plan
@@ -223,10 +218,22 @@ impl Life {
                 log.ensure(&self.host.store, patience).await;
             }
         };
-        let (images, (), network) = tokio::join!(images, streams, self.await_network(task, &plan));
+        // What is here is unpacked while the network is asked; what is pulled needs its answer first.
+        let here = async {
+            match images::here(&plan) {
+                Some(digests) => Some(unpacked(&self.host, digests).await),
+                None => None,
+            }
+        };
+        let (here, (), network) = tokio::join!(here, streams, self.await_network(task, &plan));
         network?;
-        let images =
-            images.map_err(|_| "CannotPullContainerError: unpacking was given up".to_owned())??;
+        let images = match here {
+            Some(images) => images?,
+            None => {
+                let digests = images::bring(&self.host, &plan).await?;
+                unpacked(&self.host, digests).await?
+            }
+        };
         for (container, image) in self.record.status.containers.iter_mut().zip(&images) {
             container.image_digest = Some(image.image.manifest.to_string());
         }
@@ -466,11 +473,18 @@ pub fn end_group(group: &Group) {
     }
 }
 
+async fn unpacked(host: &Arc<Host>, digests: Vec<Digest>) -> Result<Vec<Arc<Ready>>, String> {
+    let host = Arc::clone(host);
+    tokio::task::spawn_blocking(move || ready(&host, &digests))
+        .await
+        .map_err(|_| "CannotPullContainerError: unpacking was given up".to_owned())?
+}
+
 /// Reads the images and unpacks what is missing, in order; blocks.
-fn ready(host: &Host, digests: &[fogbank_store::blob::Digest]) -> Result<Vec<Arc<Ready>>, String> {
+fn ready(host: &Host, digests: &[Digest]) -> Result<Vec<Arc<Ready>>, String> {
     let refused =
         |error: &dyn std::error::Error| format!("CannotPullContainerError: {}", chain(error));
-    let mut known: Vec<(fogbank_store::blob::Digest, Arc<Ready>)> = Vec::new();
+    let mut known: Vec<(Digest, Arc<Ready>)> = Vec::new();
     for digest in digests {
         if known.iter().any(|(have, _)| have == digest) {
             continue;
@@ -495,7 +509,7 @@ fn ready(host: &Host, digests: &[fogbank_store::blob::Digest]) -> Result<Vec<Arc
 }
 
 /// The layers that the containers of a bundle stand on.
-pub fn layers_in_use(bundle: &Path) -> Vec<fogbank_store::blob::Digest> {
+pub fn layers_in_use(bundle: &Path) -> Vec<Digest> {
     let text = std::fs::read(bundle.join(shim::SPEC_FILE)).unwrap_or_default();
     let Ok(spec) = serde_json::from_slice::<TaskSpec>(&text) else {
         return Vec::new();

@@ -8,6 +8,7 @@
 //! - A task whose zone has failed is killed at once and reported as lost: the control plane replaces it elsewhere.
 //! - `Stopped` is reported when no process of the task is left, and stands in the store before the bundle goes.
 
+pub mod images;
 mod life;
 mod logs;
 mod plan;
@@ -54,6 +55,7 @@ pub struct Host {
     pub sessions: Sessions,
     /// Whether the network lets a task reach what it needs.
     pub asker: Asker,
+    pub pulls: images::Pulls,
 }
 
 impl Host {

@@ -4,14 +4,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fogbank_store::blob::Digest;
 use fogbank_types::ec2::{DhcpOptions, Eni, Vpc};
 use fogbank_types::ecs::{ContainerDefinition, ContainerOverride, Task, TaskDefinition};
 use fogbank_types::{RegionConfig, Snapshot};
 
+use super::images;
 use super::logs::LogPlan;
-use super::reference;
+use super::reference::{self, Source};
 use crate::oci::Image;
+use crate::oci::pull::Credentials;
 use crate::sandbox::{BoundFile, Capabilities, ContainerSpec, Limits, Ulimit};
 use crate::shim::{TaskContainer, TaskSpec};
 
@@ -44,8 +45,9 @@ pub struct Plan {
 pub struct Planned {
     pub definition: ContainerDefinition,
     pub overrides: ContainerOverride,
-    /// Of the manifest or index.
-    pub image: Digest,
+    pub image: Source,
+    /// Of the registry that the image is pulled from.
+    pub login: Option<Credentials>,
     pub log: Option<LogPlan>,
 }
 
@@ -94,7 +96,13 @@ pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Res
                 .iter()
                 .find(|given| given.name == container.name);
             Ok(Planned {
-                image: reference::resolve(snapshot, &task.scope, &container.image)?,
+                image: reference::resolve(
+                    snapshot,
+                    &task.scope,
+                    &container.image,
+                    config.internet,
+                )?,
+                login: images::login(snapshot, task, container)?,
                 log: LogPlan::of(snapshot, task, index, container)?,
                 definition: container.clone(),
                 overrides: overrides.cloned().unwrap_or_default(),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use fogbank_store::blob::Digest;
 use fogbank_types::ecr::Image;
-use fogbank_types::{Scope, Snapshot};
+use fogbank_types::{InternetAccess, Scope, Snapshot};
+
+use crate::oci::pull::RemoteImage;
 
 /// A parsed reference.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,10 +64,36 @@ pub fn is_private(text: &str) -> bool {
     parse(text).registry.and_then(ecr_scope).is_some()
 }
 
-/// The digest of the manifest or index that the reference names, or the reason that ECS gives. Names of other registries
-/// are looked for among the images that were loaded or pushed here under the name without the registry: nothing is
-/// ever fetched from the internet.
-pub fn resolve(snapshot: &Snapshot, scope: &Scope, text: &str) -> Result<Digest, String> {
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Its blobs are here. The digest of its manifest or index.
+    Here(Digest),
+    Remote(RemoteImage),
+}
+
+/// What the reference names, or the reason that ECS gives. Names of other registries are looked for among the images that
+/// were loaded or pushed here under the name without the registry, then on the internet if the region has it (decision
+/// 6).
+pub fn resolve(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    text: &str,
+    internet: InternetAccess,
+) -> Result<Source, String> {
+    let missing = match find_here(snapshot, scope, text) {
+        Ok(digest) => return Ok(Source::Here(digest)),
+        Err(missing) => missing,
+    };
+    match RemoteImage::parse(text) {
+        Some(image) if internet == InternetAccess::Host && !is_private(text) => {
+            Ok(Source::Remote(image))
+        }
+        _ => Err(missing),
+    }
+}
+
+fn find_here(snapshot: &Snapshot, scope: &Scope, text: &str) -> Result<Digest, String> {
     let reference = parse(text);
     let scope = reference
         .registry
@@ -161,12 +189,27 @@ mod tests {
             ("team/api:2".to_owned(), None),
             (String::new(), None),
         ] {
-            assert_eq!(resolve(&snapshot(), &scope, &text).ok(), expected, "{text}");
+            let found = resolve(&snapshot(), &scope, &text, InternetAccess::None);
+            assert_eq!(found.ok(), expected.map(Source::Here), "{text}");
         }
-        let error = resolve(&snapshot(), &scope, "busybox").unwrap_err();
+        let error = resolve(&snapshot(), &scope, "busybox", InternetAccess::None).unwrap_err();
         assert!(
             error.starts_with("CannotPullContainerError: ")
                 && error.contains("busybox:latest: not found")
         );
+    }
+
+    #[test]
+    fn with_internet_what_is_not_here_is_pulled_unless_it_is_a_private_repositorys() {
+        let scope = Scope::new("000000000000", "us-east-1");
+        let resolve = |text: &str| resolve(&snapshot(), &scope, text, InternetAccess::Host);
+        let here = Ok(Source::Here(Digest::of(b"nginx")));
+        assert_eq!(resolve("nginx"), here, "what was loaded here comes first");
+        let Ok(Source::Remote(image)) = resolve("busybox") else {
+            panic!("not pulled");
+        };
+        assert_eq!(image.name, "docker.io/library/busybox:latest");
+        let private = "000000000000.dkr.ecr.us-east-1.amazonaws.com/none:1";
+        assert!(resolve(private).is_err() && resolve("Not A Name").is_err());
     }
 }

@@ -4,13 +4,12 @@
 //! What must stay true: a call takes five seconds at most ("the token endpoint is not responding within 5 seconds") and
 //! as much memory as it was given; redirects are not followed; nothing of a call is logged but its host.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
@@ -19,11 +18,11 @@ use tokio_rustls::TlsConnector;
 
 use super::Outside;
 use super::url::Url;
-use crate::dns::{Forwarder, Kind, Name};
 use crate::http::body::Body;
 use crate::http::connect::connect;
 use crate::http::request::Facts;
 use crate::http::response::read_response;
+use crate::outside::{addresses, client_config};
 
 /// "...or the token endpoint is not responding within 5 seconds": error reason codes.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,14 +30,6 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// More wait, as long as a call may take.
 const CALLS_MAX: usize = 256;
-/// Where systems keep the authorities that they trust.
-const SYSTEM_ROOTS: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 #[derive(Debug, Error)]
 pub enum FetchError {
     #[error("no answer in time")]
@@ -140,11 +131,10 @@ impl Fetcher {
     }
 
     async fn connect(&self, url: &Url) -> Result<tokio::net::TcpStream, FetchError> {
-        let unknown = || FetchError::Unknown {
+        let mut last = FetchError::Unknown {
             host: url.host.clone(),
         };
-        let mut last = unknown();
-        for ip in self.addresses(&url.host).await.ok_or_else(unknown)? {
+        for ip in addresses(self.outside.resolver, &url.host).await {
             let address = SocketAddr::new(ip, url.port);
             match timeout(CONNECT_TIMEOUT, connect(address)).await {
                 Ok(Ok(tcp)) => return Ok(tcp),
@@ -160,81 +150,29 @@ impl Fetcher {
         Err(last)
     }
 
-    /// IPv4 first: few VPCs have a way out by IPv6.
-    async fn addresses(&self, host: &str) -> Option<Vec<IpAddr>> {
-        if let Ok(ip) = host.parse() {
-            return Some(vec![ip]);
-        }
-        let name = Name::parse(host).ok()?;
-        let resolver = Forwarder::new([self.outside.resolver]);
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for kind in [Kind::A, Kind::AAAA] {
-            let answer = resolver.ask(&name, kind).await;
-            let answer = answer
-                .inspect_err(|error| tracing::debug!(host, %error, "a name is not resolved"))
-                .ok();
-            let records = answer.into_iter().flat_map(|answer| answer.answers);
-            let of_kind = records.filter(|record| record.kind == kind);
-            addresses.extend(of_kind.filter_map(|record| address(&record.value)));
-            if !addresses.is_empty() {
-                break;
-            }
-        }
-        (!addresses.is_empty()).then_some(addresses)
-    }
-
     async fn tls(&self) -> Arc<ClientConfig> {
         if let Some(config) = self.tls.get() {
             return config.clone();
         }
         let outside = self.outside.clone();
         // Reading some hundred certificates takes a while.
-        let made = tokio::task::spawn_blocking(move || client_config(&outside)).await;
+        let made = tokio::task::spawn_blocking(move || trusting(&outside)).await;
         match made {
             Ok(config) => self.tls.get_or_init(|| config).clone(),
             Err(error) => {
                 tracing::error!(%error, "authorities can't be read");
-                client_config(&Outside::default())
+                trusting(&Outside::default())
             }
         }
     }
 }
 
-fn address(value: &[u8]) -> Option<IpAddr> {
-    match *value {
-        [a, b, c, d] => Some(Ipv4Addr::new(a, b, c, d).into()),
-        _ => {
-            let octets: [u8; 16] = value.try_into().ok()?;
-            Some(Ipv6Addr::from(octets).into())
-        }
-    }
-}
-
-/// "The IdP endpoints certificates should be issued by a trusted public certificate authority"; the region's own is
-/// trusted as well, because it vouches for what runs inside.
-fn client_config(outside: &Outside) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let system = SYSTEM_ROOTS
-        .iter()
-        .find_map(|path| std::fs::read(path).ok());
-    let own = outside.data_folder.as_deref().map(|folder| {
-        let read = fogbank_pki::authority::certificate(folder);
-        read.inspect_err(|error| tracing::warn!(%error, "the region's authority is not trusted"))
-            .unwrap_or_default()
-    });
-    let own = own.unwrap_or_default().into_bytes();
-    let besides = outside.roots.as_bytes();
-    for pem in [&system.unwrap_or_default()[..], &own[..], besides] {
-        let found = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
-        roots.add_parsable_certificates(found);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has suites for TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
+/// "The IdP endpoints certificates should be issued by a trusted public certificate authority."
+fn trusting(outside: &Outside) -> Arc<ClientConfig> {
+    Arc::new(client_config(
+        outside.data_folder.as_deref(),
+        &outside.roots,
+    ))
 }
 
 fn write_call(call: &Call<'_>) -> String {
