@@ -4,13 +4,16 @@
 
 use std::path::Path;
 
-use crate::sandbox::{self, Hierarchies};
+use crate::sandbox::{self, Hierarchies, storage};
+use crate::task;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
     /// Tasks get ids of their own: root in a container is nobody on the host.
     pub user_namespaces: bool,
+    /// Each task's writing is held to the storage that it asked for.
+    pub storage_limits: bool,
 }
 
 impl Abilities {
@@ -30,7 +33,18 @@ impl Abilities {
                  filter and no_new_privs alone"
             );
         }
+        let templates = task::storage_templates(data);
+        let storage = storage::template(&templates, task::STORAGE_GIB)
+            .and_then(|template| storage::make(&template));
+        if let Err(error) = &storage {
+            tracing::warn!(
+                %error,
+                cause = ?std::error::Error::source(error),
+                "no ephemeral storage of their own for tasks: they write to the host's disk, without a limit"
+            );
+        }
         Self {
+            storage_limits: storage.is_ok(),
             user_namespaces: identities.is_ok(),
         }
     }

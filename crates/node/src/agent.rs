@@ -29,7 +29,7 @@ use crate::oci::{LayerError, LayerStore, Limits};
 use crate::reach::{self, Ask};
 use crate::report::Reporter;
 use crate::sandbox::{CgroupError, Hierarchies};
-use crate::task::{self, Host, Tasks};
+use crate::task::{self, Host, Spares, Tasks};
 
 /// What the kernel refused is tried again this often.
 const RETRY: Duration = Duration::from_secs(1);
@@ -171,6 +171,7 @@ impl Agent {
         let (asker, asks) = reach::channel();
         let sessions = Sessions::open(&config.data_dir)?;
         let hierarchies = Hierarchies::detect()?;
+        let abilities = Abilities::detect(&config.data_dir, &hierarchies);
         let host = Host {
             sessions: sessions.clone(),
             config: Arc::clone(&config),
@@ -179,7 +180,10 @@ impl Agent {
             ledger: Ledger::open(&config.data_dir)?,
             blobs: BlobStore::open(&config.data_dir)?,
             layers,
-            abilities: Abilities::detect(&config.data_dir, &hierarchies),
+            spares: abilities
+                .storage_limits
+                .then(|| Spares::start(task::storage_templates(&config.data_dir))),
+            abilities,
             hierarchies: hierarchies.clone(),
             network,
             asker,

@@ -19,6 +19,8 @@ use rustix::process::{Pid, Signal};
 
 #[path = "containers/isolation.rs"]
 mod isolation;
+#[path = "containers/storage.rs"]
+mod storage;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -129,6 +131,7 @@ fn main() -> ExitCode {
     let chosen: Vec<_> = tests
         .iter()
         .chain(isolation::TESTS)
+        .chain(storage::TESTS)
         .filter(|(name, _)| wanted.is_none_or(|wanted| name.contains(wanted)))
         .collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -232,6 +235,9 @@ impl Fixture {
             files: vec![],
             init: false,
             capabilities: Default::default(),
+            volumes: vec![],
+            system_controls: vec![],
+            terminal: false,
             ulimits: vec![Ulimit {
                 name: "nofile".into(),
                 soft: 65535,
@@ -274,11 +280,18 @@ impl Fixture {
             cgroup: self.cgroup.clone(),
             limits,
             user_namespace: true,
+            storage_template: None,
+            storage_given: false,
+            shared_pids: false,
             containers,
         }
     }
 
     fn start(&self, program: &Path, spec: &TaskSpec) -> Shim {
+        self.start_with(program, spec, Stdio::null())
+    }
+
+    fn start_with(&self, program: &Path, spec: &TaskSpec, input: Stdio) -> Shim {
         let bundle = self.folder.path().join("bundle");
         let _ = std::fs::remove_dir_all(&bundle);
         std::fs::create_dir(&bundle).unwrap();
@@ -286,7 +299,7 @@ impl Fixture {
         let process = Command::new(program)
             .args(["shim", "--bundle"])
             .arg(&bundle)
-            .stdin(Stdio::null())
+            .stdin(input)
             .spawn()
             .unwrap();
         Shim { process, bundle }

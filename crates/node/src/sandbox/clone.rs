@@ -42,6 +42,43 @@ pub fn container(
     cloned(flags, unified, body)
 }
 
+/// The first process of a pid namespace that a task's containers share, in mount, network, ipc and uts namespaces of its own.
+/// Containers follow it there by [`enter_pids`].
+pub fn pid_namespace_holder(
+    unified: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> u8,
+) -> Result<Child, Errno> {
+    container(unified, Shared::default(), body)
+}
+
+/// Lets the children of the calling process begin in the pid namespace of that process.
+pub fn enter_pids(holder: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: no pointers; the caller itself stays where it is.
+    match unsafe { libc::setns(holder.as_raw_fd(), libc::CLONE_NEWPID) } {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+    }
+}
+
+/// Buries the orphans of a pid namespace as its first process, for ever, with nothing open.
+pub fn reap_forever() -> u8 {
+    // SAFETY: no descriptor is used after this; the process ends by a signal, so nothing closes them again. The set is
+    // initialised before use, and SIGCHLD is blocked before the first look, so that none is missed.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) != 0 {
+            return 126;
+        }
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        loop {
+            while libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) > 0 {}
+            libc::sigwaitinfo(&set, std::ptr::null_mut());
+        }
+    }
+}
+
 /// A process in a new user namespace that does nothing until it is killed. Callable from a process with threads.
 pub fn user_namespace_holder() -> Result<Child, Errno> {
     cloned(libc::CLONE_NEWUSER, None, || {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{FileType, Gid, Uid};
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::CapabilitySet;
 
@@ -22,7 +23,7 @@ use super::clone::Side;
 use super::filter::Filter;
 use super::identity::{IDS, Identity};
 use super::spec::{ContainerSpec, Ulimit};
-use super::{SandboxError, Streams, capability, clone, mounts};
+use super::{Place, SandboxError, Streams, capability, clone, mounts, terminal};
 
 /// Docker's search path for images that set none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -30,12 +31,11 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// All that the child needs, opened by its parent.
 pub struct Setup<'a> {
     pub spec: &'a ContainerSpec,
-    pub folder: &'a Path,
+    pub place: &'a Place<'a>,
     pub netns: Option<OwnedFd>,
     pub entry: &'a Entry,
     pub streams: Streams,
     pub filter: Filter,
-    pub identity: Option<&'a Identity>,
     pub kept: CapabilitySet,
 }
 
@@ -96,7 +96,7 @@ pub fn reported(text: &str) -> SandboxError {
 }
 
 /// Only comes back as an init, with the program's pid, or with a failure.
-fn become_container(setup: Setup<'_>) -> Result<i32, Failure> {
+fn become_container(mut setup: Setup<'_>) -> Result<i32, Failure> {
     let spec = setup.spec;
     clone::reset_signals();
     setup.entry.enter().map_err(host("enter the cgroup"))?;
@@ -108,11 +108,13 @@ fn become_container(setup: Setup<'_>) -> Result<i32, Failure> {
     }
     rustix::process::setsid().map_err(host("start a session"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    for (name, value) in &spec.system_controls {
+        set_parameter(name, value)?;
+    }
     let plan = mounts::Plan {
         spec,
-        folder: setup.folder,
+        place: setup.place,
         shown_controllers: setup.entry.shown(),
-        identity: setup.identity,
     };
     mounts::build(&plan).map_err(|(what, error)| Failure::Host(what, error))?;
     rustix::system::sethostname(spec.hostname.as_bytes()).map_err(host("set the host name"))?;
@@ -120,10 +122,14 @@ fn become_container(setup: Setup<'_>) -> Result<i32, Failure> {
         set_limit(limit)?;
     }
     let account = find_account(&spec.user)?;
-    own_streams(&setup.streams, &account, setup.identity)?;
+    if let Some(socket) = setup.streams.terminal.take() {
+        let streams = terminal::make(&socket).map_err(host("make the terminal"))?;
+        setup.streams = streams;
+    }
+    own_streams(&setup.streams, &account, setup.place.identity)?;
     clone::place_streams(&setup.streams).map_err(host("place the streams"))?;
     clone::close_on_exec().map_err(host("mark descriptors"))?;
-    if let Some(identity) = setup.identity {
+    if let Some(identity) = setup.place.identity {
         become_root_of(identity)?;
     }
     // From here on as the container's own root: what is made or looked at is what it could make or look at itself.
@@ -157,7 +163,9 @@ fn own_streams(
     for stream in [&streams.stdin, &streams.stdout, &streams.stderr] {
         let found = rustix::fs::fstat(stream).map_err(host("look at the streams"))?;
         // Not /dev/null, which is the host's.
-        if FileType::from_raw_mode(found.st_mode) == FileType::Fifo {
+        if FileType::from_raw_mode(found.st_mode) == FileType::Fifo
+            || rustix::termios::isatty(stream)
+        {
             rustix::fs::fchown(stream, Some(uid), Some(gid)).map_err(host("own the streams"))?;
         }
     }
@@ -170,13 +178,40 @@ fn become_root_of(identity: &Identity) -> Result<(), Failure> {
     // what is taken here.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(host("close the process to others"))?;
+    enter_as_root(identity).map_err(host("enter the user namespace"))
+}
+
+pub fn enter_as_root(identity: &Identity) -> Result<(), Errno> {
     let kind = rustix::thread::LinkNameSpaceType::User;
-    rustix::thread::move_into_link_name_space(identity.namespace(), Some(kind))
-        .map_err(host("enter the user namespace"))?;
+    rustix::thread::move_into_link_name_space(identity.namespace(), Some(kind))?;
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-    rustix::thread::set_thread_groups(&[gid]).map_err(host("set groups"))?;
-    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(host("set the group"))?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(host("set the user"))
+    rustix::thread::set_thread_groups(&[gid])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+/// Those that have a value in each network or ipc namespace (Docker's list), which are the container's own by now.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_SystemControl.html>
+fn set_parameter(name: &str, value: &str) -> Result<(), Failure> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    let own = IPC.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.");
+    let path = name.replace('.', "/");
+    if !own || path.split('/').any(str::is_empty) {
+        return Err(Failure::Refused(format!(
+            "sysctl {name:?} is not in a separate kernel namespace"
+        )));
+    }
+    fs::write(Path::new("/proc/sys").join(path), value)
+        .map_err(|error| Failure::Refused(format!("unable to set sysctl {name}={value}: {error}")))
 }
 
 fn find_account(user: &str) -> Result<Account, Failure> {
@@ -270,7 +305,7 @@ fn drop_privileges(setup: &Setup<'_>, account: &Account) -> Result<(), Failure> 
     capability::bound(setup.kept).map_err(host("cut the bounding set"))?;
     // Where root is the host's, nobody becomes root by a program's set-user-ID bit. Fargate knows no such rule, and where root
     // is the task's own there is none.
-    if setup.identity.is_none() {
+    if setup.place.identity.is_none() {
         rustix::thread::set_no_new_privs(true).map_err(host("forbid new privileges"))?;
     }
     // While there is CAP_SYS_ADMIN: what follows is on the filter's list.

@@ -19,8 +19,12 @@ mod filter;
 mod identity;
 mod init;
 mod mounts;
+mod pids;
+mod seed;
 mod spec;
+pub mod storage;
 mod syscalls;
+mod terminal;
 mod usage;
 
 use std::fs::File;
@@ -35,7 +39,9 @@ use rustix::process::{Pid, Signal};
 pub use cgroup::{CgroupError, Group, Hierarchies, Limits};
 pub use clone::{signal, unshare_mounts};
 pub use identity::{Identity, probe as probe_identities};
-pub use spec::{BoundFile, Capabilities, ContainerSpec, Ulimit};
+pub use pids::SharedPids;
+pub use spec::{BoundFile, Capabilities, ContainerSpec, Ulimit, VolumeMount};
+pub use terminal::received as received_terminal;
 pub use usage::Usage;
 
 /// Why a container did not start.
@@ -67,6 +73,22 @@ pub struct Streams {
     pub stdin: OwnedFd,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
+    /// Takes the master's end of the terminal that the container gets instead of them ([`received_terminal`]).
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Where a container runs.
+pub struct Place<'a> {
+    /// Holds its writable layer.
+    pub folder: &'a Path,
+    /// Holds the task's volumes.
+    pub volumes: &'a Path,
+    /// Its limits.
+    pub group: &'a Group,
+    /// Its task's user namespace; `None`: its ids are the host's.
+    pub identity: Option<&'a Identity>,
+    /// The caller's children begin in the task's pid namespace.
+    pub shared_pids: bool,
 }
 
 /// A container whose program has been executed.
@@ -87,20 +109,22 @@ impl Container {
     }
 }
 
-/// Starts a container: `folder` holds its writable layer, `group` its limits, `identity` its task's user namespace, if it has
-/// one. Returns when its program was executed. The calling process must be single-threaded and reap the child.
+/// Starts a container, or starts one again that has ended. Returns when its program was executed. The calling process must
+/// be single-threaded and reap the child.
 pub fn start(
     spec: &ContainerSpec,
-    folder: &Path,
-    group: &Group,
-    identity: Option<&Identity>,
+    place: &Place<'_>,
     streams: Streams,
 ) -> Result<Container, SandboxError> {
+    let folder = place.folder;
     for name in ["upper", "work", "root", "lower"] {
         std::fs::create_dir_all(folder.join(name)).map_err(|source| SandboxError::System {
             operation: format!("make {}", folder.join(name).display()),
             source,
         })?;
+    }
+    for volume in &spec.volumes {
+        make_volume(place, &volume.volume)?;
     }
     let netns = match &spec.netns {
         Some(path) => Some(
@@ -115,22 +139,21 @@ pub fn start(
     };
     let kept = capability::kept(&spec.capabilities).map_err(SandboxError::Refused)?;
     let filter = filter::compile(kept)?;
-    let entry = group.entry()?;
+    let entry = place.group.entry()?;
     let (errors, errors_in) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(system("make pipe"))?;
     let setup = init::Setup {
         spec,
-        folder,
+        place,
         netns,
         entry: &entry,
         streams,
         filter,
-        identity,
         kept,
     };
     let shared = clone::Shared {
         network: spec.netns.is_some(),
-        pids: false,
+        pids: place.shared_pids,
     };
     let child = clone::container(entry.unified(), shared, || init::run(setup, errors_in))
         .map_err(system("clone the container's process"))?;
@@ -148,4 +171,22 @@ pub fn start(
         rustix::process::WaitIdOptions::EXITED,
     );
     Err(init::reported(&text))
+}
+
+/// A volume is its container's root's, 0755, until an image says otherwise.
+fn make_volume(place: &Place<'_>, name: &str) -> Result<(), SandboxError> {
+    let path = place.volumes.join(name);
+    let made = std::fs::create_dir_all(place.volumes).and_then(|()| std::fs::create_dir(&path));
+    let owned = match (made, place.identity) {
+        (Err(error), _) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        (Ok(()), Some(identity)) => {
+            let root = Some(identity.host_id(0));
+            std::os::unix::fs::chown(&path, root, root)
+        }
+        (made, _) => made,
+    };
+    owned.map_err(|source| SandboxError::System {
+        operation: format!("make volume {}", path.display()),
+        source,
+    })
 }

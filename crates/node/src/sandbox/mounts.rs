@@ -6,11 +6,11 @@
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
@@ -18,7 +18,8 @@ use rustix::mount::{
 };
 
 use super::identity::Identity;
-use super::spec::ContainerSpec;
+use super::spec::{ContainerSpec, VolumeMount};
+use super::{Place, seed};
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -59,28 +60,28 @@ fn at<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> (String,
 pub struct Prepared {
     devices: Vec<(&'static str, OwnedFd)>,
     files: Vec<(std::path::PathBuf, OwnedFd)>,
+    volumes: Vec<(VolumeMount, OwnedFd)>,
 }
 
 /// What is to be mounted, and for whom.
 pub struct Plan<'a> {
     pub spec: &'a ContainerSpec,
-    /// Holds the writable layer.
-    pub folder: &'a Path,
+    pub place: &'a Place<'a>,
     /// v1 controllers that the container may see.
     pub shown_controllers: &'a [String],
-    /// `None`: the container's ids are the host's.
-    pub identity: Option<&'a Identity>,
 }
 
 impl Plan<'_> {
     /// The host's number for the container's id.
     fn host_id(&self, id: u32) -> u32 {
-        self.identity.map_or(id, |identity| identity.host_id(id))
+        self.place
+            .identity
+            .map_or(id, |identity| identity.host_id(id))
     }
 
     /// What was just made for the container is its root's.
     fn give(&self, path: &Path) -> Result<()> {
-        match self.identity {
+        match self.place.identity {
             Some(identity) => {
                 let root = identity.host_id(0);
                 lchown(path, Some(root), Some(root)).map_err(at(format!("own {}", path.display())))
@@ -140,9 +141,12 @@ pub fn build(plan: &Plan<'_>) -> Result<()> {
     .map_err(at("make mounts private"))?;
     overlay(plan)?;
     let prepared = prepare(plan)?;
-    enter(&plan.folder.join("root"))?;
+    enter(&plan.place.folder.join("root"))?;
     system_folders(plan)?;
     devices(plan, prepared.devices)?;
+    for (volume, tree) in prepared.volumes {
+        mount_volume(plan, &volume, &tree)?;
+    }
     for (target, tree) in prepared.files {
         bind_file(plan, &target, &tree)?;
     }
@@ -158,13 +162,13 @@ pub fn build(plan: &Plan<'_>) -> Result<()> {
 /// With an identity they are looked at through mounts that show the container's ids, one for each folder of layers; copies
 /// that a write makes of a file, and new files, lie in the writable layer with the host's numbers for them.
 fn overlay(plan: &Plan<'_>) -> Result<()> {
-    let folder = plan.folder;
+    let folder = plan.place.folder;
     rustix::process::chdir(folder).map_err(at(format!("enter {}", folder.display())))?;
     let mut mapped: Vec<&Path> = Vec::new();
     let mut lower = Vec::new();
     for (number, layer) in plan.spec.layers.iter().enumerate() {
         let name = format!("lower/{number}");
-        let target = match (plan.identity, layer.parent(), layer.file_name()) {
+        let target = match (plan.place.identity, layer.parent(), layer.file_name()) {
             (Some(identity), Some(parent), Some(layer)) => {
                 let known = mapped.iter().position(|known| *known == parent);
                 let number = match known {
@@ -189,6 +193,9 @@ fn overlay(plan: &Plan<'_>) -> Result<()> {
     }
     plan.give(Path::new("upper"))?;
     lower.reverse();
+    // What a `volatile` mount leaves so that nobody takes its upper folder for whole. A container that is started again takes
+    // it as its last run left it, in the same life of the host.
+    let _ = fs::remove_dir_all("work/work/incompat");
     let base = format!("lowerdir={},upperdir=upper,workdir=work", lower.join(":"));
     // `volatile`: nothing of a task's writable layer outlives it, so it is never synced to disk.
     for options in [format!("{base},volatile"), base] {
@@ -233,14 +240,22 @@ fn prepare(plan: &Plan<'_>) -> Result<Prepared> {
         plan.give(&file.source)?;
         Ok((file.target.clone(), detached(&file.source)?))
     });
+    let mut volumes = Vec::new();
+    for volume in &plan.spec.volumes {
+        let folder = plan.place.volumes.join(&volume.volume);
+        volumes.push((volume.clone(), detached(&folder)?));
+    }
+    // One inside another comes after it.
+    volumes.sort_by_key(|(volume, _)| volume.target.components().count());
     Ok(Prepared {
+        volumes,
         devices: devices.collect::<Result<_>>()?,
         files: files.collect::<Result<_>>()?,
     })
 }
 
 /// pivot_root(".", ".") stacks the old root on the new one; detaching it leaves no way back.
-fn enter(root: &Path) -> Result<()> {
+pub fn enter(root: &Path) -> Result<()> {
     rustix::process::chdir(root).map_err(at("enter the root"))?;
     rustix::process::pivot_root(".", ".").map_err(at("change the root"))?;
     unmount(".", UnmountFlags::DETACH).map_err(at("detach the host's root"))?;
@@ -267,7 +282,7 @@ fn system_folders(plan: &Plan<'_>) -> Result<()> {
     plan.mount_at("devpts", "/dev/pts", "devpts", pseudo, &options)?;
     plan.memory_at("shm", "/dev/shm", CLOSED, "mode=1777,size=65536k")?;
     plan.mount_at("mqueue", "/dev/mqueue", "mqueue", CLOSED, "")?;
-    match plan.identity {
+    match plan.place.identity {
         Some(identity) => {
             let root = Some(identity.host_id(0));
             chown("/dev/mqueue", root, root).map_err(at("own /dev/mqueue"))
@@ -342,6 +357,29 @@ fn bind_file(plan: &Plan<'_>, target: &Path, tree: &OwnedFd) -> Result<()> {
         plan.make_file(target)?;
     }
     put(tree, target)
+}
+
+/// What the image has at the place is copied before the volume hides it.
+fn mount_volume(plan: &Plan<'_>, volume: &VolumeMount, tree: &OwnedFd) -> Result<()> {
+    let target = Path::new("/").join(&volume.target);
+    if target.parent().is_none() {
+        let error = io::Error::other("invalid mount: destination can't be '/'");
+        return Err(("mount a volume".to_owned(), error));
+    }
+    let what = format!("mount volume at {}", target.display());
+    if volume.seeded && target.is_dir() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let source = rustix::fs::open(&target, flags, Mode::empty()).map_err(at(what.clone()))?;
+        seed::fill(source.as_fd(), tree.as_fd())
+            .map_err(at(format!("fill the volume at {}", target.display())))?;
+    }
+    plan.make_folder(&target)?;
+    put(tree, &target)?;
+    let mut flags = MountFlags::BIND | MountFlags::NODEV;
+    if volume.read_only {
+        flags |= MountFlags::RDONLY;
+    }
+    mount_remount(&target, flags, "").map_err(at(what))
 }
 
 fn protect() -> Result<()> {

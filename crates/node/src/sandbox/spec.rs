@@ -29,6 +29,25 @@ pub struct ContainerSpec {
     pub init: bool,
     #[serde(default)]
     pub capabilities: Capabilities,
+    #[serde(default)]
+    pub volumes: Vec<VolumeMount>,
+    /// Kernel parameters of its namespaces, `net.core.somaxconn`, and their values.
+    #[serde(default)]
+    pub system_controls: Vec<(String, String)>,
+    /// Its three streams are a terminal.
+    #[serde(default)]
+    pub terminal: bool,
+}
+
+/// A folder of the task's storage at a path of the container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// The folder's name, one component.
+    pub volume: String,
+    pub target: PathBuf,
+    pub read_only: bool,
+    /// Whether an empty one is filled with what the image has there.
+    pub seeded: bool,
 }
 
 /// Changes to the default list, by names without `CAP_`, or `ALL`.

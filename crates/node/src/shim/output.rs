@@ -33,6 +33,16 @@ impl Output {
         ))
     }
 
+    /// What comes from a terminal's master, which stays open as the terminal's input too.
+    pub fn of(master: OwnedFd) -> io::Result<Self> {
+        let flags = rustix::fs::fcntl_getfl(&master)?;
+        rustix::fs::fcntl_setfl(&master, flags | rustix::fs::OFlags::NONBLOCK)?;
+        Ok(Self {
+            pipe: Some(master),
+            partial: Vec::new(),
+        })
+    }
+
     /// The pipe while it is open.
     pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(AsFd::as_fd)

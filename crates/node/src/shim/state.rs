@@ -16,6 +16,15 @@ pub struct TaskSpec {
     /// Its ids are a range of its own on the host; otherwise they are the host's.
     #[serde(default)]
     pub user_namespace: bool,
+    /// A formatted file of the size of its ephemeral storage; without one it writes to the host's disk.
+    #[serde(default)]
+    pub storage_template: Option<PathBuf>,
+    /// The shim's standard input is that storage, made already.
+    #[serde(default)]
+    pub storage_given: bool,
+    /// Its containers are in one pid namespace.
+    #[serde(default)]
+    pub shared_pids: bool,
     /// In the order of their start.
     pub containers: Vec<TaskContainer>,
 }

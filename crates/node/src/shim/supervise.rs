@@ -10,6 +10,7 @@ use fogbank_store::log::Writer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::ground::Ground;
@@ -83,7 +84,7 @@ pub fn run(spec: TaskSpec, bundle: &Path) -> Result<(), ShimError> {
     let ground = group
         .create(&spec.limits)
         .map_err(describe)
-        .and_then(|()| Ground::prepare(&spec, bundle).map_err(describe));
+        .and_then(|()| Ground::prepare(&spec, &group, bundle).map_err(describe));
     let mut supervisor = Supervisor {
         spec,
         group,
@@ -215,6 +216,12 @@ impl Supervisor {
         let Some(mut running) = self.running[index].take() else {
             return;
         };
+        // Otherwise they ended with the first of their pid namespace.
+        if self.spec.shared_pids
+            && let Err(error) = running.group.kill(PATIENCE)
+        {
+            tracing::error!(%error, "processes of a container are left");
+        }
         for output in &mut running.outputs {
             output.finish(running.log.as_mut());
         }
@@ -278,6 +285,7 @@ impl Supervisor {
     }
 
     fn finish(mut self) -> Result<(), ShimError> {
+        self.ground = Err("the task is over".to_owned());
         let cleaned = self
             .group
             .kill(PATIENCE)
@@ -305,22 +313,31 @@ fn start(container: &TaskContainer, task: &Group, ground: &Ground) -> Result<Run
     let (stdout, stdout_in) = Output::make().map_err(describe)?;
     let (stderr, stderr_in) = Output::make().map_err(describe)?;
     let (stdin, stdin_kept) = stdin(container.open_stdin).map_err(describe)?;
+    let (terminal, terminal_in) = terminal(container.spec.terminal).map_err(describe)?;
     let streams = Streams {
         stdin,
         stdout: stdout_in,
         stderr: stderr_in,
+        terminal: terminal_in,
     };
-    let folder = ground.container(&container.spec.name);
-    let started = sandbox::start(&container.spec, &folder, &group, ground.identity(), streams)
+    let started = ground
+        .place(&container.spec.name, &group, |place| {
+            sandbox::start(&container.spec, place, streams)
+        })
         .map_err(|error| match error {
             SandboxError::Refused(reason) => reason,
             other => describe(other),
         })?;
+    let mut outputs = [stdout, stderr];
+    if let Some(socket) = terminal {
+        let master = sandbox::received_terminal(socket.as_fd()).map_err(describe)?;
+        outputs[0] = Output::of(master).map_err(describe)?;
+    }
     Ok(Running {
         container: started,
         group,
         log,
-        outputs: [stdout, stderr],
+        outputs,
         deadline: None,
         _stdin: stdin_kept,
     })
@@ -334,6 +351,20 @@ fn stdin(open: bool) -> Result<(OwnedFd, Option<OwnedFd>), Errno> {
     }
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok((null, None))
+}
+
+/// Where a container with a terminal sends it, and where it comes from.
+fn terminal(wanted: bool) -> Result<(Option<OwnedFd>, Option<OwnedFd>), Errno> {
+    if !wanted {
+        return Ok((None, None));
+    }
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    Ok((Some(ours), Some(theirs)))
 }
 
 /// A container may have the name of a file that every v1 group holds.

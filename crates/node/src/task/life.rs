@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,8 @@ struct Life {
     bundle: PathBuf,
     record: Record,
     orders: watch::Receiver<Want>,
+    /// Made for the shim that is not started yet.
+    storage: Option<OwnedFd>,
 }
 
 /// A new task.
@@ -94,6 +97,7 @@ pub async fn begun(
         bundle,
         record,
         orders,
+        storage: None,
     };
     let mut orders = life.orders.clone();
     let prepared = tokio::select! {
@@ -147,6 +151,7 @@ pub async fn adopted(
                 bundle,
                 record,
                 orders,
+                storage: None,
             };
             life.follow(SHIM_ADOPT).await;
         }
@@ -163,6 +168,7 @@ pub async fn adopted(
                 bundle,
                 record,
                 orders,
+                storage: None,
             };
             status::vanished(&mut life.record.status, LOST);
             life.finish().await;
@@ -238,11 +244,18 @@ impl Life {
             container.image_digest = Some(image.image.manifest.to_string());
         }
         self.record.status.pull_stopped_at = Some(status::now());
+        let (storage_template, storage) = self.host.storage(plan.storage_gib).await?;
+        let provided = plan::Provided {
+            cgroup: self.host.cgroup(&self.id),
+            user_namespace: self.host.abilities.user_namespaces,
+            storage_template,
+            storage_given: storage.is_some(),
+        };
+        self.storage = storage;
         let spec = plan.spec(
             &images,
-            self.host.cgroup(&self.id),
+            provided,
             &self.bundle,
-            self.host.abilities.user_namespaces,
             &self.host.config,
             &crate::endpoint::relative_uri(&self.host.sessions, &self.id),
         );
@@ -325,6 +338,7 @@ impl Life {
     fn launch(&mut self) -> Result<(), End> {
         self.record.launched = true;
         self.save()?;
+        let input = self.storage.take().map_or_else(Stdio::null, Stdio::from);
         let spawn = || -> io::Result<tokio::process::Child> {
             let output = File::create(self.bundle.join("shim.log"))?;
             // The program as it is, also if its file was replaced meanwhile.
@@ -333,10 +347,7 @@ impl Life {
                 .arg0("fogbank")
                 .args(["shim", "--bundle"])
                 .arg(&self.bundle);
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(output);
+            command.stdin(input).stdout(Stdio::null()).stderr(output);
             tokio::process::Command::from(command).spawn()
         };
         let mut child = spawn().map_err(|error| {
@@ -528,7 +539,7 @@ pub fn layers_in_use(bundle: &Path) -> Vec<Digest> {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

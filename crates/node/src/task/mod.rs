@@ -13,12 +13,18 @@ mod life;
 mod logs;
 mod plan;
 mod reference;
+mod spares;
 mod status;
+mod volumes;
 
+pub use plan::STORAGE_GIB;
 pub(crate) use plan::definition as plan_definition;
+pub use spares::Spares;
 pub use status::now;
 
 use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +55,8 @@ pub struct Host {
     pub layers: LayerStore,
     pub hierarchies: Hierarchies,
     pub abilities: Abilities,
+    /// `None`: this host can't hold tasks to an amount of storage.
+    pub spares: Option<Spares>,
     /// Ids of resources that the network could not be made to hold, after each attempt.
     pub network: watch::Receiver<Vec<String>>,
     /// What tasks' roles sign with.
@@ -59,10 +67,33 @@ pub struct Host {
 }
 
 impl Host {
+    /// Storage of that size, if this host can hold a task to one: its template, and itself if one was made already.
+    async fn storage(
+        self: &Arc<Self>,
+        gib: u32,
+    ) -> Result<(Option<PathBuf>, Option<OwnedFd>), String> {
+        let host = Arc::clone(self);
+        let take = move || host.spares.as_ref().map(|spares| spares.take(gib));
+        match tokio::task::spawn_blocking(take).await {
+            Ok(None) => Ok((None, None)),
+            Ok(Some(Ok((template, spare)))) => Ok((Some(template), spare)),
+            Ok(Some(Err(error))) => Err(format!(
+                "ResourceInitializationError: {}",
+                life::chain(&error)
+            )),
+            Err(_) => Err("ResourceInitializationError: no storage was made".to_owned()),
+        }
+    }
+
     /// Path of a task's cgroup.
     pub fn cgroup(&self, task: &str) -> String {
         format!("{}/{task}", instance_cgroup(&self.config))
     }
+}
+
+/// Where formatted files of each size lie.
+pub fn storage_templates(data: &Path) -> PathBuf {
+    data.join("storage")
 }
 
 /// The cgroup above all tasks of an instance.

@@ -11,6 +11,7 @@ use fogbank_types::{RegionConfig, Snapshot};
 use super::images;
 use super::logs::LogPlan;
 use super::reference::{self, Source};
+use super::volumes::{self, Declared};
 use crate::oci::Image;
 use crate::oci::pull::Credentials;
 use crate::sandbox::{BoundFile, Capabilities, ContainerSpec, Limits, Ulimit};
@@ -22,6 +23,9 @@ const OPEN_FILES: i64 = 65_535;
 const STOP_TIMEOUT_SECONDS: u32 = 30;
 /// A bound for a task's processes: far above what fits into its memory, far below what hurts the host.
 const PROCESSES: u32 = 16_384;
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-task-storage.html>
+pub const STORAGE_GIB: u32 = 20;
 
 /// In DHCP options: the VPC's own resolver.
 const AMAZON_PROVIDED_DNS: &str = "AmazonProvidedDNS";
@@ -38,6 +42,21 @@ pub struct Plan {
     pub containers: Vec<Planned>,
     /// The task runs with a role.
     pub has_role: bool,
+    /// What its containers may write together.
+    pub storage_gib: u32,
+    /// `pidMode: task`: its containers see each other's processes.
+    pub shared_pids: bool,
+}
+
+/// What the host has for a task.
+#[derive(Clone, Debug, Default)]
+pub struct Provided {
+    pub cgroup: String,
+    pub user_namespace: bool,
+    /// A formatted file of the size of its storage.
+    pub storage_template: Option<PathBuf>,
+    /// The shim's standard input is that storage, made already.
+    pub storage_given: bool,
 }
 
 /// A container of a [`Plan`].
@@ -113,6 +132,8 @@ pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Res
         hosts: format!("127.0.0.1 localhost\n{} {hostname}\n", eni.private_ip),
         resolv_conf: resolv_conf(vpc, options),
         hostname,
+        storage_gib: definition.ephemeral_storage_gib.unwrap_or(STORAGE_GIB),
+        shared_pids: definition.pid_mode.as_deref() == Some("task"),
         containers: containers.collect::<Result<_, String>>()?,
         has_role: crate::endpoint::role(snapshot, task, definition)?.is_some(),
         task: Arc::clone(task),
@@ -176,27 +197,43 @@ impl Plan {
     pub fn spec(
         &self,
         images: &[Arc<Ready>],
-        cgroup: String,
+        provided: Provided,
         bundle: &Path,
-        user_namespace: bool,
         config: &RegionConfig,
         credentials: &str,
     ) -> TaskSpec {
         let containers = self.containers.iter().zip(images).enumerate();
+        let declared: Vec<_> = containers
+            .clone()
+            .map(|(_, (planned, ready))| {
+                let volumes = ready.image.config.config.volumes.keys();
+                Declared {
+                    definition: &planned.definition,
+                    image_volumes: volumes.map(String::as_str).collect(),
+                }
+            })
+            .collect();
+        let volumes = volumes::mounts(&declared);
         TaskSpec {
             task: self.task.id.clone(),
-            cgroup,
+            cgroup: provided.cgroup,
             limits: Limits {
                 cpu_units: Some(self.task.cpu),
                 cpu_shares: None,
                 memory_bytes: Some(u64::from(self.task.memory_mib) << 20),
                 pids: Some(PROCESSES),
             },
-            user_namespace,
+            user_namespace: provided.user_namespace,
+            storage_template: provided.storage_template,
+            storage_given: provided.storage_given,
+            shared_pids: self.shared_pids,
             containers: containers
-                .map(|(index, (planned, image))| {
+                .zip(volumes)
+                .map(|((index, (planned, image)), volumes)| {
                     let around = self.around(index, credentials);
-                    self.container(planned, image, bundle, config, around)
+                    let mut container = self.container(planned, image, bundle, config, around);
+                    container.spec.volumes = volumes;
+                    container
                 })
                 .collect(),
         }
@@ -246,7 +283,10 @@ impl Plan {
                 files: vec![file("hosts"), file("resolv.conf")],
                 ulimits: ulimits(&definition.ulimits),
                 init: definition.init_process_enabled.unwrap_or(false),
-                capabilities: Capabilities::default(),
+                capabilities: capabilities(definition.capabilities.as_ref()),
+                volumes: Vec::new(),
+                system_controls: definition.system_controls.clone(),
+                terminal: definition.pseudo_terminal.unwrap_or(false),
             },
             limits: Limits {
                 cpu_units: None,
@@ -299,6 +339,11 @@ impl Plan {
             .chain(planned.definition.environment.clone())
             .chain(planned.overrides.environment.clone())
     }
+}
+
+fn capabilities(given: Option<&(Vec<String>, Vec<String>)>) -> Capabilities {
+    let (add, drop) = given.cloned().unwrap_or_default();
+    Capabilities { add, drop }
 }
 
 fn ulimits(given: &[(String, i64, i64)]) -> Vec<Ulimit> {
