@@ -618,7 +618,7 @@ fn containers_start_in_order_and_share_the_network(f: &Fixture) {
     let mut first = f.container("first", "echo ready; nc -l -p 8080; sleep 5");
     let mut second = f.container(
         "second",
-        "while ! echo hi | nc 127.0.0.1 8080; do sleep 0.05; done; readlink /proc/self/ns/net",
+        "while ! echo hi | nc 127.0.0.1 8080; do sleep 0.05; done; readlink /proc/self/ns/net; sleep 0.5",
     );
     for container in [&mut first, &mut second] {
         container.spec.netns = Some(netns.path.clone());
