@@ -5,6 +5,7 @@ mod bed;
 mod decisions;
 mod errors;
 mod forwarding;
+mod grpc;
 mod guards;
 mod h2;
 mod h2_frames;
