@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A program and the Debian package that brings it.
+/// A program, or a file by its path, and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("docker-registry", "docker-registry"),
@@ -14,6 +14,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("openssl", "openssl"),
     ("python3", "python3"),
+    (
+        "/usr/lib/python3/dist-packages/grpc/__init__.py",
+        "python3-grpcio",
+    ),
     ("skopeo", "skopeo"),
     ("sslscan", "sslscan"),
     ("unshare", "util-linux"),
@@ -63,6 +67,9 @@ fn programs(known: &[(&str, &'static str)], wanted: impl Fn(&str) -> bool) -> Re
 }
 
 fn is_installed(program: &str) -> bool {
+    if program.starts_with('/') {
+        return Path::new(program).exists();
+    }
     [
         "/usr/local/sbin",
         "/usr/local/bin",

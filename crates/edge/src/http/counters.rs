@@ -102,6 +102,9 @@ counters! {
         /// Requests that don't comply with RFC 7230, forwarded or not.
         desync_noncompliant,
         desync_refused,
+        /// Requests that had headers with invalid names, which were left out, or went on.
+        invalid_headers_dropped,
+        invalid_headers_forwarded,
         /// Users that logged in.
         auth_successes,
         /// Logins that failed by what user or browser brought.

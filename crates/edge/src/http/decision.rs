@@ -10,7 +10,7 @@ use super::follow_up::FollowUp;
 use super::guard::{Asked, Finding, Passage, Question, call_back};
 use super::log::{LogRecord, TransformStatus};
 use super::request::{Facts, Refusal, Request};
-use super::rewrite::{Origin, write_request};
+use super::rewrite::{Origin, has_invalid_names, write_request};
 use super::route::{Action, Forward, Listener, Matched};
 use super::sticky::{Reading, Sticky, mark_of};
 use super::target::Group;
@@ -266,6 +266,13 @@ impl Deciding<'_> {
             known,
         };
         let attributes = &self.routes.attributes;
+        if has_invalid_names(request) {
+            let counters = &self.worker.counters;
+            match attributes.drop_invalid_header_fields {
+                true => counters.invalid_headers_dropped.add(1),
+                false => counters.invalid_headers_forwarded.add(1),
+            }
+        }
         let transformed = matched
             .transforms
             .map(|transforms| transforms.apply(request));

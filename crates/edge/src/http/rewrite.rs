@@ -262,8 +262,24 @@ fn write_length(out: &mut Vec<u8>, length: u64) {
 
 /// `[-A-Za-z0-9]+`: other names go when `drop_invalid_header_fields` is on.
 fn is_plain_name(name: &str) -> bool {
-    name.bytes()
-        .all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
+    /// Looked up for every byte of every request's names.
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            plain[byte] = byte as u8 == b'-' || (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        plain
+    };
+    name.bytes().all(|byte| PLAIN[usize::from(byte)])
+}
+
+/// Whether a header's name is one that `drop_invalid_header_fields` is about.
+pub fn has_invalid_names(request: &Request<'_, '_>) -> bool {
+    let headers = request.headers.iter().zip(request.roles);
+    let mut passed = headers.filter(|(_, role)| **role == Role::Pass);
+    passed.any(|(header, _)| !is_plain_name(header.name))
 }
 
 #[cfg(test)]

@@ -89,6 +89,30 @@ async fn headers_that_tell_of_earlier_proxies() {
 }
 
 #[tokio::test]
+async fn requests_with_invalid_header_names_are_counted() {
+    let origin = Origin::of("").await;
+    let mut bed = Bed::new(&[origin.address]);
+    let mut client = bed.client().await;
+    let plain = "GET / HTTP/1.1\r\nHost: a\r\nGood-Name: 1\r\n\r\n";
+    let odd = "GET / HTTP/1.1\r\nHost: a\r\nbad_name: 1\r\nworse.name: 2\r\n\r\n";
+    let counts = |bed: &Bed| {
+        let node = bed.worker.counts().node;
+        (node.invalid_headers_dropped, node.invalid_headers_forwarded)
+    };
+    for (request, drop, expected) in [
+        (plain, false, (0, 0)),
+        (odd, false, (0, 1)),
+        (odd, true, (1, 1)),
+        (plain, true, (1, 1)),
+    ] {
+        bed.change(|table| table.attributes.drop_invalid_header_fields = drop);
+        client.send(request).await;
+        client.answer().await;
+        assert_eq!(counts(&bed), expected);
+    }
+}
+
+#[tokio::test]
 async fn connections_to_targets_are_used_again() {
     let origin = Origin::of("x").await;
     let bed = Bed::new(&[origin.address]);

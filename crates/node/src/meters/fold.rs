@@ -183,6 +183,14 @@ impl Folder {
                 node.app_cookie_non_sticky_requests,
             ),
             ("RejectedConnectionCount", node.rejected_connections),
+            (
+                "DroppedInvalidHeaderRequestCount",
+                node.invalid_headers_dropped,
+            ),
+            (
+                "ForwardedInvalidHeaderRequestCount",
+                node.invalid_headers_forwarded,
+            ),
             ("ELBAuthError", node.auth_errors),
             ("ELBAuthFailure", node.auth_failures),
             ("ELBAuthRefreshTokenSuccess", node.auth_refreshes),
