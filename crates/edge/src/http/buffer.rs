@@ -12,6 +12,10 @@ use super::splice::Pipe;
 const SMALL_BYTES: usize = 8 * 1024;
 /// For bodies: fewer calls into the kernel.
 const LARGE_BYTES: usize = 64 * 1024;
+/// A head that goes on is rarely longer, and longer memory is not kept.
+const HEAD_BYTES: usize = 1024;
+const KEPT_HEAD_BYTES: usize = 4 * 1024;
+const KEPT_HEADS: usize = 256;
 const KEPT_SMALL: usize = 256;
 const KEPT_LARGE: usize = 32;
 const KEPT_PIPES: usize = 32;
@@ -21,6 +25,7 @@ const KEPT_PIPES: usize = 32;
 pub struct Buffers {
     small: Mutex<Vec<Vec<u8>>>,
     large: Mutex<Vec<Vec<u8>>>,
+    heads: Mutex<Vec<Vec<u8>>>,
     pipes: Mutex<Vec<Pipe>>,
 }
 
@@ -35,6 +40,24 @@ impl Buffers {
         lock(&self.large)
             .pop()
             .unwrap_or_else(|| vec![0; LARGE_BYTES])
+    }
+
+    /// Empty, to write a head into.
+    pub fn take_head(&self) -> Vec<u8> {
+        lock(&self.heads)
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES))
+    }
+
+    pub fn give_back_head(&self, mut head: Vec<u8>) {
+        if !(HEAD_BYTES..=KEPT_HEAD_BYTES).contains(&head.capacity()) {
+            return;
+        }
+        head.clear();
+        let mut heads = lock(&self.heads);
+        if heads.len() < KEPT_HEADS {
+            heads.push(head);
+        }
     }
 
     pub fn take_pipe(&self) -> io::Result<Pipe> {

@@ -43,10 +43,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     pub port: u16,
     pub inbox: Buffer,
-    /// The head that goes to the target, or the node's own answer. Kept for its memory.
+    /// The head that goes to the target, or the node's own answer. Without memory between requests.
     pub out: Vec<u8>,
-    /// The head that goes to the client.
-    pub reply: Vec<u8>,
     pub timer: Timer,
     /// The table of the request under way.
     pub routes: Arc<Routes>,
@@ -87,7 +85,6 @@ pub async fn serve(
         port,
         inbox: Buffer::default(),
         out: Vec::new(),
-        reply: Vec::new(),
         routes,
         accepted: Instant::now(),
     };
@@ -106,7 +103,7 @@ pub async fn serve(
         Flow::Next | Flow::Close => connection.close().await,
     }
     connection.inbox.consume(connection.inbox.filled().len());
-    connection.inbox.release(&connection.entered.worker.buffers);
+    connection.release();
 }
 
 impl Connection {
@@ -129,8 +126,15 @@ impl Connection {
             if flow != Flow::Next {
                 return flow;
             }
-            self.inbox.release(&self.entered.worker.buffers);
+            self.release();
         }
+    }
+
+    /// Gives back what memory the next request may not need.
+    fn release(&mut self) {
+        let buffers = &self.entered.worker.buffers;
+        self.inbox.release(buffers);
+        buffers.give_back_head(std::mem::take(&mut self.out));
     }
 
     /// What the lines of its logs have in common.
@@ -267,6 +271,9 @@ impl Connection {
         let may_go_on = !entered.tether.is_closing()
             && !entered.tether.is_last()
             && accepted.elapsed() < Duration::from_millis(attributes.client_keep_alive_ms);
+        if out.capacity() == 0 {
+            *out = entered.worker.buffers.take_head();
+        }
         let read = read_request(inbox.filled(), |request| {
             let mut facts = request.facts.clone();
             facts.keep_alive &= may_go_on;

@@ -95,7 +95,11 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
         let is_reused = idle.is_some();
         let upstream = match idle {
             Some(stream) => Ok(stream),
-            None => open(&worker, group, &target, connect_timeout, Alpn::Http1).await,
+            None => {
+                // In a box: it is rare, and large.
+                let opening = open(&worker, group, &target, connect_timeout, Alpn::Http1);
+                Box::pin(opening).await
+            }
         };
         let mut upstream = match upstream {
             Ok(stream) => {
@@ -239,7 +243,6 @@ async fn exchange(
         entered,
         stream,
         inbox,
-        reply,
         timer,
         log,
         peer,
@@ -256,7 +259,7 @@ async fn exchange(
         outbox: Buffer::default(),
         request,
         response: None,
-        reply: std::mem::take(reply),
+        reply: buffers.take_head(),
         facts,
         buffers,
         tether: &entered.tether,
@@ -278,10 +281,8 @@ async fn exchange(
         .map_or(attempt.tunnelled_bytes, |(pump, _)| pump.moved_bytes);
     counters.moved(sent, *peer);
     attempt.log.sent(sent);
-    *reply = attempt
-        .response
-        .map_or(attempt.reply, |(pump, _)| pump.head);
-    reply.clear();
+    let reply = attempt.response.map(|(pump, _)| pump.head);
+    buffers.give_back_head(reply.unwrap_or(attempt.reply));
     let mut outbox = attempt.outbox;
     outbox.consume(outbox.filled().len());
     outbox.release(buffers);

@@ -536,10 +536,11 @@ async fn accept(worker: Arc<Worker>, listener: Arc<AsyncFd<StdTcpListener>>, por
             continue;
         };
         let entered = worker.enter();
-        tokio::spawn(async move {
+        // In a box: the runtime moves a task about until it is in its place, and this one is large.
+        tokio::spawn(Box::pin(async move {
             entrance::enter(entered, stream, peer, port).await;
             drop(permit);
-        });
+        }));
     }
 }
 

@@ -81,7 +81,11 @@ pub async fn forward(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<
         let is_reused = idle.is_some();
         let upstream = match idle {
             Some(stream) => Ok(stream),
-            None => open(&worker, group, &target, connect_timeout, Alpn::Http1).await,
+            None => {
+                // In a box: it is rare, and large.
+                let opening = open(&worker, group, &target, connect_timeout, Alpn::Http1);
+                Box::pin(opening).await
+            }
         };
         let mut upstream = match upstream {
             Ok(stream) => stream,
@@ -108,6 +112,7 @@ pub async fn forward(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<
         break outcome;
     };
     exchange.received_bytes += upload.taken_bytes;
+    worker.buffers.give_back_head(upload.head);
     exchange.conclude(outcome).await;
 }
 

@@ -176,7 +176,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                         self.end();
                     }
                     let stream = Stream::of(&self.session);
-                    tokio::spawn(stream::run(stream, request, respond));
+                    // In a box: the runtime moves a task about until it is in its place.
+                    tokio::spawn(Box::pin(stream::run(stream, request, respond)));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(peer = %self.session.peer, %error, "HTTP/2 connection failed");

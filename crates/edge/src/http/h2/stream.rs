@@ -60,7 +60,7 @@ pub async fn run(
         worker.counters.ipv6_requests.add(1);
     }
     let (parts, body) = request.into_parts();
-    let mut out = Vec::with_capacity(1024);
+    let mut out = worker.buffers.take_head();
     let mut log = LogRecord::default();
     log.begin(routes.attributes.access_log.is_some(), Kind::H2);
     let mut learned = None;
@@ -121,7 +121,10 @@ pub async fn run(
                 Version::Http1 if manner.is_grpc => exchange.fail(464).await,
                 Version::Grpc if !manner.is_post => exchange.fail(464).await,
                 Version::Http1 => forward::forward(&mut exchange, &group, out).await,
-                Version::Http2 | Version::Grpc => relay::relay(&mut exchange, &group, out).await,
+                // In a box, so that the others need no room for it.
+                Version::Http2 | Version::Grpc => {
+                    Box::pin(relay::relay(&mut exchange, &group, out)).await;
+                }
             }
         }
         Verdict::Answer { status, facts } => {
@@ -137,6 +140,7 @@ pub async fn run(
     exchange.log.sent(sent);
     if exchange.log.is_on() {
         worker.logs.access(&exchange.log, &session.place(&routes));
+        exchange.log.forget();
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Every phase calls its method whether the log is on or not; when it is off they return at once.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -14,6 +15,15 @@ use crate::http::text::{put, put_number};
 
 /// "If the string is longer than 8 KB, it is truncated": field `user_agent`.
 const USER_AGENT_MAX_BYTES: usize = 8 * 1024;
+
+/// Records for the next requests of this thread, with memory for their text.
+const SPARE_MAX: usize = 64;
+const KEPT_TEXT_BYTES: usize = 2 * 1024;
+thread_local! {
+    // In boxes, as they are used.
+    #[expect(clippy::vec_box)]
+    static SPARE: RefCell<Vec<Box<Known>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Field `type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,17 +185,33 @@ impl LogRecord {
     /// Starts over for a request that begins to arrive.
     pub fn begin(&mut self, on: bool, kind: Kind) {
         self.kind = kind;
-        self.known = on.then(|| {
-            Box::new(Known {
-                created: Some((SystemTime::now(), Instant::now())),
-                ..Known::default()
-            })
-        });
+        self.forget();
+        if on {
+            let mut known = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+            known.created = Some((SystemTime::now(), Instant::now()));
+            self.known = Some(known);
+        }
     }
 
     /// Nothing more is to be written for it.
     pub fn forget(&mut self) {
-        self.known = None;
+        let Some(mut known) = self.known.take() else {
+            return;
+        };
+        let mut text = std::mem::take(&mut known.text);
+        if text.capacity() > KEPT_TEXT_BYTES {
+            return;
+        }
+        text.clear();
+        *known = Known {
+            text,
+            ..Known::default()
+        };
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_MAX {
+                spare.push(known);
+            }
+        });
     }
 
     /// The connection became a WebSocket.

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::ops::DerefMut;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -111,9 +111,13 @@ where
 
     /// Plain bytes that are there already; 0 when there are none, an error at the end of the stream.
     fn take(&mut self, room: &mut ReadBuf<'_>) -> io::Result<Option<usize>> {
-        match self.tls.reader().read(room.initialize_unfilled()) {
-            Ok(count) => {
-                room.advance(count);
+        // Not by `read`: that needs all of the room filled with zeroes, and most often there is nothing yet.
+        let mut reader = self.tls.reader();
+        match reader.fill_buf() {
+            Ok(chunk) => {
+                let count = chunk.len().min(room.remaining());
+                room.put_slice(&chunk[..count]);
+                reader.consume(count);
                 Ok(Some(count))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
