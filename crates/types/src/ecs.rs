@@ -227,6 +227,8 @@ pub struct Service {
     pub maximum_percent: u32,
     /// Circuit breaker: enabled, and whether it rolls back.
     pub circuit_breaker: Option<(bool, bool)>,
+    #[serde(default)]
+    pub strategy: rollout::DeploymentStrategy,
     /// Where its tasks are instances of Cloud Map services (fact SVC-18).
     #[serde(default)]
     pub service_registries: Vec<ServiceRegistry>,
@@ -257,6 +259,16 @@ pub enum ServiceStatus {
     Active,
     Draining,
     Inactive,
+}
+
+/// What an account or one of its principals chose. <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Setting.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSetting {
+    pub scope: Scope,
+    pub name: String,
+    /// The root user's stands for everybody without an own one.
+    pub principal_arn: String,
+    pub value: String,
 }
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceRegistry.html>
@@ -298,6 +310,18 @@ pub struct ServiceLoadBalancer {
     pub target_group_arn: String,
     pub container_name: String,
     pub container_port: u16,
+    /// What deployments that shift traffic need.
+    #[serde(default)]
+    pub advanced: Option<AdvancedLoadBalancer>,
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AdvancedConfiguration.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdvancedLoadBalancer {
+    pub alternate_target_group_arn: String,
+    pub production_listener_rule: String,
+    pub test_listener_rule: Option<String>,
+    pub role_arn: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -331,6 +355,8 @@ pub struct Deployment {
     /// The deployment that this one goes back from, if it is a rollback.
     #[serde(default)]
     pub rollback_of: Option<String>,
+    #[serde(default)]
+    pub course: rollout::DeploymentCourse,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

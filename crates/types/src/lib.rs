@@ -19,6 +19,7 @@ pub mod id;
 pub mod logs;
 pub mod metric;
 pub mod place;
+pub mod rollout;
 pub mod route53;
 pub mod scaling;
 pub mod secret;

@@ -252,6 +252,7 @@ tables! {
     task_definitions: ecs::TaskDefinition = "task-definition", |r| r.scope.clone(), format!("{}:{:08}", r.family, r.revision);
     services: ecs::Service = "service", |r| r.scope.clone(), format!("{}/{}", r.cluster, r.name);
     tasks: ecs::Task = "task", |r| r.scope.clone(), r.id.clone();
+    ecs_account_settings: ecs::AccountSetting = "ecs-account-setting", |r| r.scope.clone(), format!("{}/{}", r.name, r.principal_arn);
     repositories: ecr::Repository = "repository", |r| r.scope.clone(), r.name.clone();
     images: ecr::Image = "image", |r| r.scope.clone(), format!("{}@{}", r.repository, r.digest);
     layers: ecr::Layer = "layer", |r| r.scope.clone(), format!("{}@{}", r.repository, r.digest);

@@ -1,19 +1,25 @@
 //! Every service has its desired number of tasks of its newest deployment: starts, replaces and stops tasks within the
 //! deployment's bounds, and tells in the service's events what it did (facts SVC-1 to SVC-14).
 //!
-//! The arithmetic is `model::ecs::rollout`; here it meets the rows. Failed starts are counted by `task_lifecycle`.
+//! The arithmetic is `model::ecs::rollout`; here it meets the rows. When a deployment fails, completes or shifts traffic
+//! is decided by `deployments`. Failed starts are counted by `task_lifecycle`.
+
+#[path = "service_deployments.rs"]
+mod deployments;
 
 use crate::model::Tx;
-use crate::model::ecs::health::{self, Health, TargetFailure};
+use crate::model::ecs::health::{self, Failure, Health, Targets};
 use crate::model::ecs::rollout::{self, Bounds, TaskView, Verdict};
-use crate::model::ecs::tasks::{self, Launch};
-use crate::model::ecs::{services, task_definitions};
+use crate::model::ecs::services::TasksByService;
+use crate::model::ecs::tasks::{self, Launch, Sites};
+use crate::model::ecs::{capacity, protection, services, task_definitions};
 use fogbank_types::ecs::{
     Deployment, DesiredStatus, RolloutState, Service, ServiceStatus, Task, TaskOverrides,
 };
+use fogbank_types::rollout::LifecycleStage;
 use fogbank_types::status::TaskPhase;
 use fogbank_types::{Tags, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Tasks that one pass starts, and stops, for a service; the next pass goes on. A transaction and an event stay small
@@ -38,10 +44,13 @@ const CRASH_PAUSE_MAX_MS: u64 = 15_000;
 
 pub fn reconcile(tx: &mut Tx) -> Option<Timestamp> {
     let all: Vec<Arc<Service>> = tx.snapshot().services.all().cloned().collect();
-    all.iter().filter_map(|row| one(tx, row)).min()
+    let tasks = TasksByService::of(tx.snapshot());
+    all.iter()
+        .filter_map(|row| one(tx, row, &tasks.live_and_over(row)))
+        .min()
 }
 
-fn one(tx: &mut Tx, row: &Arc<Service>) -> Option<Timestamp> {
+fn one(tx: &mut Tx, row: &Arc<Service>, own: &[&Arc<Task>]) -> Option<Timestamp> {
     let mut service = Service::clone(row);
     let wake = match service.status {
         ServiceStatus::Inactive => {
@@ -57,11 +66,15 @@ fn one(tx: &mut Tx, row: &Arc<Service>) -> Option<Timestamp> {
             Some(until)
         }
         ServiceStatus::Active | ServiceStatus::Draining => {
-            retire_deployments(tx, &mut service);
-            note_recovery(tx, &mut service);
-            break_circuit(tx, &mut service);
-            let mut wake = step(tx, &mut service);
-            finish(tx, &mut service, &mut wake);
+            let mut wake = Wake(None);
+            deployments::retire(tx, &mut service, own);
+            deployments::note_recovery(tx, &mut service, own);
+            let seen = see(tx, &service, own, &mut wake);
+            deployments::watch(tx, &mut service);
+            deployments::advance(tx, &mut service, &seen, &mut wake);
+            if !step(tx, &mut service, &seen, &mut wake) {
+                deployments::finish(tx, &mut service, &seen, &mut wake);
+            }
             wake.0
         }
     };
@@ -85,132 +98,177 @@ fn event(tx: &mut Tx, service: &mut Service, text: &str) {
     services::event(service, id, tx.now(), text);
 }
 
-/// Older deployments disappear with their last task.
-fn retire_deployments(tx: &mut Tx, service: &mut Service) {
-    let live: Vec<Option<String>> = services::tasks_of(tx.snapshot(), service)
-        .filter(|task| task.stopped_at.is_none())
-        .map(|task| task.started_by.clone())
-        .collect();
-    let over: Vec<String> = service
-        .deployments
-        .iter()
-        .filter(|d| !d.primary && !live.iter().any(|id| id.as_ref() == Some(&d.id)))
-        .map(|d| d.id.clone())
-        .collect();
-    for id in over {
-        services::retire(service, &id);
+/// A service's tasks as one pass sees them.
+struct Seen<'a> {
+    tasks: &'a [&'a Arc<Task>],
+    /// Those that run or will, with the deployment that each is of.
+    alive: Vec<(&'a str, TaskView)>,
+    failures: BTreeMap<String, Failure>,
+}
+
+impl Seen<'_> {
+    fn of<'s>(&'s self, deployment: &'s str) -> impl Iterator<Item = &'s TaskView> + 's {
+        self.alive
+            .iter()
+            .filter(move |(id, _)| *id == deployment)
+            .map(|(_, view)| view)
+    }
+
+    /// Tasks that are not over yet, stopping ones included.
+    fn live(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks
+            .iter()
+            .filter(|task| task.stopped_at.is_none())
+            .copied()
     }
 }
 
-/// The first running task after failures clears their count (fact SVC-9).
-fn note_recovery(tx: &Tx, service: &mut Service) {
-    let snapshot = tx.snapshot();
-    let Some(primary) = service.deployments.iter().position(|d| d.primary) else {
-        return;
+fn see<'a>(tx: &Tx, service: &Service, own: &'a [&'a Arc<Task>], wake: &mut Wake) -> Seen<'a> {
+    let (snapshot, now) = (tx.snapshot(), tx.now());
+    let targets = Targets::of(snapshot, service);
+    let scaled = |ms| tx.config().scaled_ms(ms);
+    let mut seen = Seen {
+        tasks: own,
+        alive: Vec::new(),
+        failures: BTreeMap::new(),
     };
-    let deployment = &service.deployments[primary];
-    if deployment.failed_tasks == 0 {
-        return;
+    for task in own.iter().filter(|task| health::is_alive(snapshot, task)) {
+        let id = task.started_by.as_deref().unwrap_or_default();
+        let deployment = service.deployments.iter().find(|d| d.id == id);
+        let verdict = match health::of_task(snapshot, task, deployment, &targets, now, scaled) {
+            Health::Healthy => Verdict::Healthy,
+            Health::Unhealthy(failure) => match grace_end(tx, service, task) {
+                Some(end) if now < end => {
+                    wake.at(end);
+                    Verdict::Unknown
+                }
+                _ => {
+                    seen.failures.insert(task.id.clone(), failure);
+                    Verdict::Unhealthy
+                }
+            },
+            Health::Unknown(sure) => {
+                if let Some(sure) = sure {
+                    wake.at(sure);
+                }
+                Verdict::Unknown
+            }
+        };
+        let protected = protection::is_protected(task, now);
+        if let Some(until) = task.protected_until.filter(|_| protected) {
+            wake.at(until);
+        }
+        let view = TaskView {
+            id: task.id.clone(),
+            zone: task.zone.clone(),
+            created_at: task.created_at,
+            primary: true,
+            running: health::phase(snapshot, task) == Some(TaskPhase::Running),
+            verdict,
+            protected,
+        };
+        seen.alive.push((id, view));
     }
-    let recovered = services::tasks_of(snapshot, service)
-        .filter(|task| task.started_by.as_ref() == Some(&deployment.id))
-        .filter_map(|task| health::status(snapshot, task))
-        .filter(|status| status.phase == TaskPhase::Running)
-        .any(|status| status.started_at > deployment.last_failure_at);
-    if recovered {
-        service.deployments[primary].failed_tasks = 0;
-    }
+    seen
 }
 
-/// Fact SVC-8.
-/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>
-fn break_circuit(tx: &mut Tx, service: &mut Service) {
-    let Some((true, rollback)) = service.circuit_breaker else {
-        return;
+/// Until then an unhealthy target or container is ignored (fact SVC-3).
+fn grace_end(tx: &Tx, service: &Service, task: &Task) -> Option<Timestamp> {
+    let grace_ms = u64::from(service.health_check_grace_period_seconds?) * 1000;
+    let started = health::status(tx.snapshot(), task)?.started_at?;
+    Some(started.plus_ms(tx.config().scaled_ms(grace_ms) as i64))
+}
+
+/// Tasks that are planned together, and the deployment that new ones are of.
+struct Group {
+    deployment: Deployment,
+    bounds: Bounds,
+    views: Vec<TaskView>,
+    may_start: bool,
+}
+
+/// A rolling deployment is one group: its tasks replace those before. Revisions that traffic is shifted between are a
+/// group each, with as many tasks as the stage asks for.
+fn groups(service: &Service, seen: &Seen<'_>) -> Vec<Group> {
+    let Some(primary) = service.deployments.iter().find(|d| d.primary) else {
+        return Vec::new();
     };
-    let threshold = service.desired_count.div_ceil(2).clamp(3, 200);
-    let now = tx.now();
-    let Some(primary) = service.deployments.iter_mut().find(|d| d.primary) else {
-        return;
-    };
-    let worst = primary.failed_tasks.max(primary.failed_health_checks);
-    if primary.rollout_state != RolloutState::InProgress || worst < threshold {
-        return;
-    }
-    let why = if primary.failed_tasks >= threshold {
-        "tasks failed to start"
-    } else {
-        "tasks failed health checks"
-    };
-    primary.rollout_state = RolloutState::Failed;
-    primary.rollout_reason = format!("ECS deployment circuit breaker: {why}.");
-    primary.updated_at = now;
-    primary.finished_at = Some(now);
-    let failed = primary.clone();
-    event(
-        tx,
-        service,
-        &format!("(deployment {}) deployment failed: {why}.", failed.id),
+    let (desired, failed) = (
+        service.desired_count as usize,
+        primary.rollout_state == RolloutState::Failed,
     );
-    if rollback && failed.rollback_of.is_none() {
-        roll_back(tx, service, &failed);
-    }
+    let active = service.status == ServiceStatus::Active;
+    let shift = primary.course.shift.as_ref();
+    let Some(shift) = shift.filter(|_| primary.rollout_state != RolloutState::Completed) else {
+        let views = seen.alive.iter().map(|(id, view)| TaskView {
+            primary: *id == primary.id,
+            ..view.clone()
+        });
+        return vec![Group {
+            deployment: primary.clone(),
+            bounds: Bounds {
+                desired,
+                surplus: primary.course.rebalancing as usize,
+                minimum_percent: service.minimum_healthy_percent,
+                maximum_percent: service.maximum_percent,
+            },
+            views: views.collect(),
+            may_start: active && !failed,
+        }];
+    };
+    let group = |deployment: &Deployment| {
+        let views: Vec<TaskView> = seen.of(&deployment.id).cloned().collect();
+        let wanted = if deployment.primary && failed {
+            views.len().min(desired)
+        } else if deployment.primary && shift.stage >= LifecycleStage::ScaleUp {
+            desired
+        } else if shift.source.as_ref() == Some(&deployment.id)
+            && shift.stage < LifecycleStage::CleanUp
+        {
+            desired
+        } else {
+            0
+        };
+        Group {
+            deployment: deployment.clone(),
+            bounds: Bounds {
+                desired: wanted,
+                surplus: 0,
+                minimum_percent: 100,
+                maximum_percent: 200,
+            },
+            views,
+            may_start: active && !(deployment.primary && failed),
+        }
+    };
+    service.deployments.iter().map(group).collect()
 }
 
-fn roll_back(tx: &mut Tx, service: &mut Service, failed: &Deployment) {
-    let known = service.deployments.iter().chain(&service.past_deployments);
-    let Some(good) = known
-        .filter(|d| d.rollout_state == RolloutState::Completed)
-        .max_by_key(|d| (d.created_at, d.id.clone()))
-        .cloned()
-    else {
-        return;
-    };
-    service.task_definition_arn = good.task_definition_arn;
-    service.network = good.network;
-    service.load_balancers = good.load_balancers;
-    services::deploy(tx, service, Some(failed.id.clone()));
-    event(
-        tx,
-        service,
-        &format!("rolling back to deployment {}.", good.id),
-    );
-}
-
-/// Starts and stops what the plan says.
-fn step(tx: &mut Tx, service: &mut Service) -> Wake {
-    let mut wake = Wake(None);
-    let Some(primary) = service.deployments.iter().find(|d| d.primary).cloned() else {
-        return wake;
-    };
-    let (views, failures) = views(tx, service, &primary, &mut wake);
-    let paused_until = pause(tx, service, &primary);
-    let paused = paused_until.is_some_and(|until| tx.now() < until);
-    let may_start = service.status == ServiceStatus::Active
-        && primary.rollout_state != RolloutState::Failed
-        && !paused;
-    let bounds = Bounds {
-        desired: service.desired_count as usize,
-        minimum_percent: service.minimum_healthy_percent,
-        maximum_percent: service.maximum_percent,
-    };
-    let mut plan = rollout::plan(bounds, &views, may_start);
-    plan.starts = plan.starts.min(TASKS_PER_PASS);
-    plan.scaled_in.truncate(TASKS_PER_PASS);
-    plan.unhealthy.truncate(TASKS_PER_PASS);
-    if paused && let Some(until) = paused_until {
-        wake.at(until);
+/// Starts and stops what the plan says. Whether it did anything.
+fn step(tx: &mut Tx, service: &mut Service, seen: &Seen<'_>, wake: &mut Wake) -> bool {
+    let mut acted = false;
+    for group in groups(service, seen) {
+        let paused_until = pause(tx, service, &group.deployment, seen);
+        let paused = paused_until.is_some_and(|until| tx.now() < until);
+        let mut plan = rollout::plan(group.bounds, &group.views, group.may_start && !paused);
+        plan.starts = plan.starts.min(TASKS_PER_PASS);
+        plan.scaled_in.truncate(TASKS_PER_PASS);
+        plan.unhealthy.truncate(TASKS_PER_PASS);
+        if paused && let Some(until) = paused_until {
+            wake.at(until);
+        }
+        if plan.stalled {
+            tell_once(
+                tx,
+                service,
+                "was unable to stop or start tasks during a deployment because of the service deployment configuration. Update the minimumHealthyPercent or maximumPercent value and try again.",
+            );
+        }
+        acted |= plan.starts > 0 || !plan.scaled_in.is_empty() || !plan.unhealthy.is_empty();
+        stop(tx, service, &group.deployment, &plan, &seen.failures);
+        start(tx, service, &group.deployment, plan.starts, seen, wake);
     }
-    if plan.stalled {
-        tell_once(
-            tx,
-            service,
-            "was unable to stop or start tasks during a deployment because of the service deployment configuration. Update the minimumHealthyPercent or maximumPercent value and try again.",
-        );
-    }
-    stop(tx, service, &primary, &plan, &failures);
-    start(tx, service, &primary, plan.starts, &mut wake);
-    wake
+    acted
 }
 
 /// An event that says what the newest one says is not repeated.
@@ -224,67 +282,21 @@ fn tell_once(tx: &mut Tx, service: &mut Service, text: &str) {
     }
 }
 
-fn views(
+/// Until when nothing is started, because starts fail or tasks crash.
+fn pause(
     tx: &Tx,
     service: &Service,
-    primary: &Deployment,
-    wake: &mut Wake,
-) -> (Vec<TaskView>, BTreeMap<String, TargetFailure>) {
-    let snapshot = tx.snapshot();
-    let (mut views, mut failures) = (Vec::new(), BTreeMap::new());
-    for task in
-        services::tasks_of(snapshot, service).filter(|task| health::is_alive(snapshot, task))
-    {
-        let mut verdict =
-            match health::of_task(snapshot, task, tx.now(), |ms| tx.config().scaled_ms(ms)) {
-                Health::Healthy => Verdict::Healthy,
-                Health::Unhealthy(failure) => {
-                    failures.insert(task.id.clone(), failure);
-                    Verdict::Unhealthy
-                }
-                Health::Unknown(sure) => {
-                    if let Some(sure) = sure {
-                        wake.at(sure);
-                    }
-                    Verdict::Unknown
-                }
-            };
-        if verdict == Verdict::Unhealthy
-            && let Some(end) = grace_end(tx, service, task)
-            && tx.now() < end
-        {
-            wake.at(end);
-            verdict = Verdict::Unknown;
-        }
-        views.push(TaskView {
-            id: task.id.clone(),
-            zone: task.zone.clone(),
-            created_at: task.created_at,
-            primary: task.started_by.as_ref() == Some(&primary.id),
-            running: health::phase(snapshot, task) == Some(TaskPhase::Running),
-            verdict,
-        });
-    }
-    (views, failures)
-}
-
-/// Until then an unhealthy target is ignored (fact SVC-3).
-fn grace_end(tx: &Tx, service: &Service, task: &Task) -> Option<Timestamp> {
-    let grace_ms = u64::from(service.health_check_grace_period_seconds?) * 1000;
-    let started = health::status(tx.snapshot(), task)?.started_at?;
-    Some(started.plus_ms(tx.config().scaled_ms(grace_ms) as i64))
-}
-
-/// Until when nothing is started, because starts fail or tasks crash.
-fn pause(tx: &Tx, service: &Service, primary: &Deployment) -> Option<Timestamp> {
+    deployment: &Deployment,
+    seen: &Seen<'_>,
+) -> Option<Timestamp> {
     let desired = u64::from(service.desired_count.max(1));
     let doubled = |first_ms: u64, rounds: u64, max_ms: u64| {
         first_ms
             .saturating_mul(1 << (rounds - ROUNDS_FREE).min(20))
             .min(max_ms)
     };
-    let rounds = u64::from(primary.failed_tasks) / desired;
-    let throttled = primary
+    let rounds = u64::from(deployment.failed_tasks) / desired;
+    let throttled = deployment
         .last_failure_at
         .filter(|_| rounds >= ROUNDS_FREE)
         .map(|since| {
@@ -293,8 +305,10 @@ fn pause(tx: &Tx, service: &Service, primary: &Deployment) -> Option<Timestamp> 
         });
     let recent = tx.now().plus_ms(-CRASHES_WITHIN_MS);
     let snapshot = tx.snapshot();
-    let crashes: Vec<Timestamp> = services::tasks_of(snapshot, service)
-        .filter(|task| task.started_by.as_ref() == Some(&primary.id) && task.stop.is_none())
+    let crashes: Vec<Timestamp> = seen
+        .tasks
+        .iter()
+        .filter(|task| task.started_by.as_ref() == Some(&deployment.id) && task.stop.is_none())
         .filter(|task| task.desired == DesiredStatus::Stopped)
         .map(|task| {
             let told =
@@ -315,22 +329,29 @@ fn pause(tx: &Tx, service: &Service, primary: &Deployment) -> Option<Timestamp> 
 fn stop(
     tx: &mut Tx,
     service: &mut Service,
-    primary: &Deployment,
+    deployment: &Deployment,
     plan: &rollout::Plan,
-    failures: &BTreeMap<String, TargetFailure>,
+    failures: &BTreeMap<String, Failure>,
 ) {
     let scope = service.scope.clone();
     for id in &plan.unhealthy {
         let Some(failure) = failures.get(id) else {
             continue;
         };
-        let text = format!(
-            "(task {id}) (port {}) is unhealthy in (target-group {}) due to (reason {}).",
-            failure.port, failure.target_group_arn, failure.reason
-        );
+        let text = match failure {
+            Failure::Target(target) => format!(
+                "(task {id}) (port {}) is unhealthy in (target-group {}) due to (reason {}).",
+                target.port, target.target_group_arn, target.reason
+            ),
+            Failure::Containers => format!("(task {id}) failed container health checks."),
+        };
         event(tx, service, &text);
-        if let Some(deployment) = service.deployments.iter_mut().find(|d| d.primary) {
-            deployment.failed_health_checks += 1;
+        for row in service
+            .deployments
+            .iter_mut()
+            .filter(|d| d.id == deployment.id)
+        {
+            row.failed_health_checks += 1;
         }
     }
     let (mut stopped, mut drained) = (Vec::new(), 0);
@@ -339,11 +360,15 @@ fn stop(
             continue;
         };
         let reason = match failures.get(id).filter(|_| plan.unhealthy.contains(id)) {
-            Some(failure) => format!(
+            Some(Failure::Target(target)) => format!(
                 "Task failed ELB health checks in (target-group {})",
-                failure.target_group_arn
+                target.target_group_arn
             ),
-            None => format!("Scaling activity initiated by (deployment {})", primary.id),
+            Some(Failure::Containers) => "Task failed container health checks".to_owned(),
+            None => format!(
+                "Scaling activity initiated by (deployment {})",
+                deployment.id
+            ),
         };
         drained += usize::from(!health::registered(tx.snapshot(), &task).is_empty());
         tasks::begin_stop(tx, &task, "ServiceSchedulerInitiated", reason);
@@ -366,11 +391,18 @@ fn stop(
     }
 }
 
-fn start(tx: &mut Tx, service: &mut Service, primary: &Deployment, count: usize, wake: &mut Wake) {
+fn start(
+    tx: &mut Tx,
+    service: &mut Service,
+    deployment: &Deployment,
+    count: usize,
+    seen: &Seen<'_>,
+    wake: &mut Wake,
+) {
     if count == 0 {
         return;
     }
-    let Some(launch) = launch(tx, service, primary) else {
+    let Some(mut launch) = launch(tx, service, deployment) else {
         tell_once(
             tx,
             service,
@@ -378,10 +410,19 @@ fn start(tx: &mut Tx, service: &mut Service, primary: &Deployment, count: usize,
         );
         return;
     };
+    let mut placed = providers(seen, &deployment.id);
+    let mut sites = Sites::of(tx.snapshot(), &service.scope, &launch);
     let mut started = Vec::new();
     for _ in 0..count {
-        match tasks::start(tx, &service.scope, &launch) {
-            Ok(task) => started.push(format!("(task {})", task.id)),
+        let provider = capacity::next(&deployment.course.capacity_provider_strategy, &placed);
+        launch.capacity_provider = provider.map(str::to_owned);
+        match tasks::start_at(tx, &service.scope, &launch, &mut sites) {
+            Ok(task) => {
+                *placed
+                    .entry(task.capacity_provider.unwrap_or_default())
+                    .or_default() += 1;
+                started.push(format!("(task {})", task.id));
+            }
             Err(reason) => {
                 tell_once(
                     tx,
@@ -403,10 +444,29 @@ fn start(tx: &mut Tx, service: &mut Service, primary: &Deployment, count: usize,
     }
 }
 
-fn launch(tx: &Tx, service: &Service, primary: &Deployment) -> Option<Launch> {
-    let definition =
-        task_definitions::find(tx.snapshot(), &service.scope, &primary.task_definition_arn)?
-            .clone();
+/// How many tasks of a deployment run on each capacity provider.
+fn providers(seen: &Seen<'_>, deployment: &str) -> BTreeMap<String, usize> {
+    let alive: HashSet<&str> = seen.of(deployment).map(|v| v.id.as_str()).collect();
+    let mut counts = BTreeMap::new();
+    for task in seen
+        .tasks
+        .iter()
+        .filter(|task| alive.contains(task.id.as_str()))
+    {
+        if let Some(provider) = &task.capacity_provider {
+            *counts.entry(provider.clone()).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+fn launch(tx: &Tx, service: &Service, deployment: &Deployment) -> Option<Launch> {
+    let definition = task_definitions::find(
+        tx.snapshot(),
+        &service.scope,
+        &deployment.task_definition_arn,
+    )?
+    .clone();
     let mut tags = match service.propagate_tags.as_str() {
         "SERVICE" => service.tags.clone(),
         "TASK_DEFINITION" => definition.tags.clone(),
@@ -416,84 +476,20 @@ fn launch(tx: &Tx, service: &Service, primary: &Deployment) -> Option<Launch> {
         tags.insert("aws:ecs:clusterName".to_owned(), service.cluster.clone());
         tags.insert("aws:ecs:serviceName".to_owned(), service.name.clone());
     }
-    let provider = service
-        .capacity_provider_strategy
-        .iter()
-        .max_by_key(|item| (item.base > 0, item.weight));
     Some(Launch {
         cluster: service.cluster.clone(),
         definition,
-        network: primary.network.clone(),
+        network: deployment.network.clone(),
         group: format!("service:{}", service.name),
-        started_by: Some(primary.id.clone()),
+        started_by: Some(deployment.id.clone()),
         launch_type: "FARGATE".to_owned(),
-        capacity_provider: provider.map(|item| item.capacity_provider.clone()),
-        platform_version: primary.platform_version.clone(),
+        capacity_provider: None,
+        platform_version: deployment.platform_version.clone(),
         overrides: TaskOverrides::default(),
         enable_execute_command: service.enable_execute_command,
         client_token: None,
         tags,
     })
-}
-
-/// Completes the deployment and tells the steady state; ends a service that drains when its last task is over.
-fn finish(tx: &mut Tx, service: &mut Service, wake: &mut Wake) {
-    let now = tx.now();
-    let snapshot = tx.snapshot();
-    let live: Vec<&Arc<Task>> = services::tasks_of(snapshot, service)
-        .filter(|task| task.stopped_at.is_none())
-        .collect();
-    if service.status == ServiceStatus::Draining {
-        if live.is_empty() {
-            service.status = ServiceStatus::Inactive;
-            service.deployments.clear();
-            wake.at(now.plus_ms(tx.config().scaled_ms(INACTIVE_VISIBLE_MS) as i64));
-        }
-        return;
-    }
-    let alive = live
-        .iter()
-        .filter(|task| health::is_alive(snapshot, task))
-        .count();
-    let healthy = live
-        .iter()
-        .filter(|task| health::is_alive(snapshot, task))
-        .filter(|task| {
-            health::of_task(snapshot, task, now, |ms| tx.config().scaled_ms(ms)) == Health::Healthy
-        })
-        .count();
-    let desired = service.desired_count as usize;
-    if service.deployments.len() != 1 || alive != desired || healthy != desired {
-        return;
-    }
-    let mut completed = None;
-    for deployment in &mut service.deployments {
-        if deployment.rollout_state == RolloutState::InProgress {
-            deployment.rollout_state = RolloutState::Completed;
-            deployment.rollout_reason = format!("ECS deployment {} completed.", deployment.id);
-            deployment.updated_at = now;
-            deployment.finished_at = Some(now);
-            completed = Some(deployment.id.clone());
-        }
-    }
-    if let Some(id) = completed {
-        event(
-            tx,
-            service,
-            &format!("(deployment {id}) deployment completed."),
-        );
-    }
-    let told = service
-        .events
-        .first()
-        .filter(|newest| newest.message.ends_with(STEADY))
-        .map(|e| e.created_at);
-    let again = tx.config().scaled_ms(STEADY_AGAIN_MS) as i64;
-    if told.is_none_or(|told| told.plus_ms(again) <= now) {
-        event(tx, service, STEADY);
-    }
-    let told = service.events.first().map_or(now, |e| e.created_at);
-    wake.at(told.plus_ms(again));
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! A service's running tasks are targets of its target groups, others are not (facts SVC-4, SVC-5).
 
 use crate::model::Tx;
+use crate::model::ecs::services::TasksByService;
 use crate::model::ecs::{health, services};
 use crate::model::elb::targets;
 use fogbank_types::Timestamp;
-use fogbank_types::ecs::{Deployment, Service, ServiceLoadBalancer, ServiceStatus};
+use fogbank_types::ecs::{Deployment, Service, ServiceLoadBalancer, ServiceStatus, Task};
+use fogbank_types::elb::Target;
 use fogbank_types::status::TaskPhase;
-use std::net::Ipv4Addr;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 pub fn reconcile(tx: &mut Tx) -> Option<Timestamp> {
@@ -17,10 +20,12 @@ pub fn reconcile(tx: &mut Tx) -> Option<Timestamp> {
         .filter(|service| service.status != ServiceStatus::Inactive)
         .cloned()
         .collect();
+    let tasks = TasksByService::of(tx.snapshot());
     for service in all {
+        let own = tasks.live_and_over(&service);
         for deployment in &service.deployments {
             for load_balancer in &deployment.load_balancers {
-                one_group(tx, &service, deployment, load_balancer);
+                one_group(tx, &service, &own, deployment, load_balancer);
             }
         }
     }
@@ -31,6 +36,7 @@ pub fn reconcile(tx: &mut Tx) -> Option<Timestamp> {
 fn one_group(
     tx: &mut Tx,
     service: &Service,
+    tasks: &[&Arc<Task>],
     deployment: &Deployment,
     load_balancer: &ServiceLoadBalancer,
 ) {
@@ -42,18 +48,17 @@ fn one_group(
     let Some(group) = snapshot.target_groups.get(&service.scope, arn) else {
         return;
     };
+    let at_port = group.targets.iter().filter(|target| target.port == port);
+    let known: HashMap<IpAddr, &Target> = at_port.map(|target| (target.ip, target)).collect();
     let (mut joining, mut leaving) = (Vec::new(), Vec::new());
-    for task in services::tasks_of(snapshot, service) {
+    for task in tasks {
         if task.stopped_at.is_some() || task.started_by.as_ref() != Some(&deployment.id) {
             continue;
         }
         let Some(ip) = health::address(snapshot, task) else {
             continue;
         };
-        let target = group
-            .targets
-            .iter()
-            .find(|target| target.ip == ip && target.port == port);
+        let target = known.get(&IpAddr::V4(ip));
         let active = target.is_some_and(|target| target.draining_since.is_none());
         let alive = health::is_alive(snapshot, task);
         if alive && !active && health::phase(snapshot, task) == Some(TaskPhase::Running) {

@@ -12,9 +12,21 @@ use std::sync::Arc;
 /// How long tasks that are over stay visible.
 const STOPPED_VISIBLE_MS: u64 = 3600 * 1000;
 
+/// Tasks that one pass takes on; the next pass goes on. Thousands that end together would be a transaction that the
+/// store does not take.
+const TASKS_PER_PASS: usize = 500;
+
 pub fn reconcile(tx: &mut Tx) -> Option<Timestamp> {
     let all: Vec<Arc<Task>> = tx.snapshot().tasks.all().cloned().collect();
-    let wake = all.iter().filter_map(|task| one(tx, task)).min();
+    let (mut wake, mut changed) = (None, 0);
+    for task in &all {
+        wake = [wake, one(tx, task)].into_iter().flatten().min();
+        let now = tx.snapshot().tasks.get(&task.scope, &task.id);
+        changed += usize::from(now.is_none_or(|now| !Arc::ptr_eq(now, task)));
+        if changed >= TASKS_PER_PASS {
+            return Some(tx.now());
+        }
+    }
     forget_statuses(tx);
     wake
 }
@@ -96,6 +108,7 @@ fn forget_statuses(tx: &mut Tx) {
         .all()
         .filter(|status| !tx.snapshot().tasks.contains(&status.scope, &status.id))
         .map(|status| (status.scope.clone(), status.id.clone()))
+        .take(TASKS_PER_PASS)
         .collect();
     for (scope, id) in orphans {
         tx.delete::<TaskStatus>(&scope, &id);

@@ -275,7 +275,7 @@ fn read_port_mapping(mapping: wire::PortMapping) -> Result<PortMapping, ApiError
     })
 }
 
-fn read_log(log: wire::LogConfiguration) -> Result<LogConfiguration, ApiError> {
+pub fn read_log(log: wire::LogConfiguration) -> Result<LogConfiguration, ApiError> {
     empty(
         &log.secret_options,
         "containerDefinitions.logConfiguration.secretOptions",

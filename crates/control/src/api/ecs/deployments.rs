@@ -1,10 +1,15 @@
 //! Service deployments and revisions: what Terraform's provider 6 waits on.
 
+use super::service_settings::{
+    action_word, show_configuration, show_connect, show_load_balancers, show_registries,
+};
 use super::{invalid, page, show_network, show_strategy};
 use crate::api::{ApiError, Context};
-use crate::model::ecs::{Refusal, clusters, services};
+use crate::model::ecs::deployment_control::{self, Stop};
+use crate::model::ecs::{Refusal, clusters, services, strategy, traffic};
 use fogbank_types::Snapshot;
-use fogbank_types::ecs::{Deployment, RolloutState, Service};
+use fogbank_types::ecs::{Deployment, RolloutState, Service, ServiceLoadBalancer};
+use fogbank_types::rollout::{HookAction, HookRun, HookStatus, Rollback, Shift};
 use fogbank_wire::ecs as wire;
 use std::sync::Arc;
 
@@ -61,9 +66,44 @@ fn summary(
     wire::ServiceRevisionSummary {
         arn: current.arn,
         pending_task_count: current.pending_task_count,
+        requested_production_traffic_weight: production_percent(service, deployment),
         requested_task_count: current.requested_task_count,
+        requested_test_traffic_weight: test_percent(service, deployment),
         running_task_count: current.running_task_count,
-        ..wire::ServiceRevisionSummary::default()
+    }
+}
+
+/// The shift that a deployment is the source of.
+fn shift_from<'a>(service: &'a Service, deployment: &Deployment) -> Option<&'a Shift> {
+    let shifts = service
+        .deployments
+        .iter()
+        .filter_map(|d| d.course.shift.as_ref());
+    let mut of = shifts.filter(|shift| shift.source.as_ref() == Some(&deployment.id));
+    of.next()
+}
+
+/// Shown only where traffic is shifted.
+fn production_percent(service: &Service, deployment: &Deployment) -> Option<f64> {
+    match shift_from(service, deployment) {
+        Some(shift) => Some(100.0 - shift.production_percent),
+        None => deployment
+            .course
+            .shift
+            .as_ref()
+            .map(|shift| shift.production_percent),
+    }
+}
+
+fn test_percent(service: &Service, deployment: &Deployment) -> Option<f64> {
+    let percent = |test: bool| if test { 100.0 } else { 0.0 };
+    match shift_from(service, deployment) {
+        Some(shift) => Some(percent(!shift.test)),
+        None => deployment
+            .course
+            .shift
+            .as_ref()
+            .map(|shift| percent(shift.test)),
     }
 }
 
@@ -195,13 +235,25 @@ fn show(
         .chain(&service.past_deployments)
         .find(|d| d.rollback_of.as_ref() == Some(&deployment.id));
     let (enabled, _) = service.circuit_breaker.unwrap_or((false, false));
-    let watch = match deployment.rollout_state {
-        _ if !enabled => "DISABLED",
-        RolloutState::InProgress => "MONITORING",
-        RolloutState::Completed => "MONITORING_COMPLETE",
-        RolloutState::Failed => "TRIGGERED",
+    let threshold = services::failure_threshold(service.desired_count);
+    let failures = deployment.failed_tasks.max(deployment.failed_health_checks);
+    let course = &deployment.course;
+    let is_over = deployment.rollout_state != RolloutState::InProgress || !deployment.primary;
+    let monitor = |enabled: bool, triggered: bool| match (enabled, triggered, is_over) {
+        (false, ..) => "DISABLED",
+        (_, true, _) => "TRIGGERED",
+        (_, _, true) => "MONITORING_COMPLETE",
+        (_, _, false) => "MONITORING",
     };
+    let alarms = course.strategy.alarms.as_ref();
+    let watched = alarms.is_some_and(|a| a.enabled) && !course.alarms_ignored;
+    let triggered = !course.triggered_alarms.is_empty();
     wire::ServiceDeployment {
+        alarms: alarms.map(|alarms| wire::ServiceDeploymentAlarms {
+            alarm_names: Some(alarms.names.clone()),
+            status: Some(monitor(watched, triggered).to_owned()),
+            triggered_alarm_names: Some(course.triggered_alarms.clone()),
+        }),
         cluster_arn: Some(
             service
                 .scope
@@ -209,17 +261,30 @@ fn show(
         ),
         created_at: Some(deployment.created_at),
         deployment_circuit_breaker: Some(wire::ServiceDeploymentCircuitBreaker {
-            failure_count: Some((deployment.failed_tasks + deployment.failed_health_checks) as i32),
-            status: Some(watch.to_owned()),
-            threshold: Some(service.desired_count.div_ceil(2).clamp(3, 200) as i32),
+            failure_count: Some(failures as i32),
+            status: Some(monitor(enabled, failures >= threshold).to_owned()),
+            threshold: Some(threshold as i32),
         }),
-        deployment_configuration: Some(super::services::show_configuration(service)),
+        deployment_configuration: Some(show_configuration(service, &course.strategy)),
         finished_at: deployment.finished_at,
-        rollback: back.map(|back| wire::Rollback {
-            reason: Some(deployment.rollout_reason.clone()),
-            service_revision_arn: Some(revision_arn(service, back)),
-            started_at: Some(back.created_at),
-        }),
+        lifecycle_hook_details: course.shift.as_ref().map(show_hooks),
+        lifecycle_stage: course
+            .shift
+            .as_ref()
+            .filter(|_| !is_over)
+            .map(|shift| shift.stage.as_str().to_owned()),
+        rollback: back
+            .map(|back| wire::Rollback {
+                reason: Some(deployment.rollout_reason.clone()),
+                service_revision_arn: Some(revision_arn(service, back)),
+                started_at: Some(back.created_at),
+            })
+            .or_else(|| {
+                course
+                    .rollback
+                    .as_ref()
+                    .map(|back| show_rollback(service, back))
+            }),
         service_arn: Some(service.arn.clone()),
         service_deployment_arn: Some(deployment_arn(service, deployment)),
         source_service_revisions: Some(
@@ -232,9 +297,87 @@ fn show(
         status: Some(services::deployment_status(service, deployment).to_owned()),
         status_reason: reason(deployment),
         target_service_revision: Some(summary(snapshot, service, deployment)),
+        stopped_at: course.stopped_at,
         updated_at: Some(deployment.updated_at),
-        ..wire::ServiceDeployment::default()
     }
+}
+
+fn show_rollback(service: &Service, back: &Rollback) -> wire::Rollback {
+    let mut all = service.deployments.iter().chain(&service.past_deployments);
+    wire::Rollback {
+        reason: Some(back.reason.clone()),
+        service_revision_arn: all
+            .find(|d| d.id == back.to)
+            .map(|d| revision_arn(service, d)),
+        started_at: Some(back.started_at),
+    }
+}
+
+fn show_hooks(shift: &Shift) -> Vec<wire::DeploymentLifecycleHookDetail> {
+    let show = |run: &HookRun| wire::DeploymentLifecycleHookDetail {
+        expires_at: run.timeout.map(|(at, _)| at),
+        hook_id: Some(run.id.clone()),
+        status: Some(
+            match run.status {
+                HookStatus::AwaitingAction => "AWAITING_ACTION",
+                HookStatus::Succeeded => "SUCCEEDED",
+                HookStatus::Failed => "FAILED",
+                HookStatus::TimedOut => "TIMED_OUT",
+            }
+            .to_owned(),
+        ),
+        target_arn: None,
+        target_type: Some("PAUSE".to_owned()),
+        timeout_action: run
+            .timeout
+            .map(|(_, action)| action_word(action).to_owned()),
+    };
+    shift.hooks.iter().map(show).collect()
+}
+
+/// `cluster/service/digits` of a service deployment's ARN.
+fn tail<'a>(context: &Context, arn: &'a str) -> Result<&'a str, ApiError> {
+    let start = context.scope().arn("ecs", "service-deployment/");
+    arn.strip_prefix(&start)
+        .ok_or_else(|| Refusal::ServiceDeploymentNotFound.into())
+}
+
+pub fn stop(
+    context: &Context,
+    request: wire::StopServiceDeploymentRequest,
+) -> Result<wire::StopServiceDeploymentResponse, ApiError> {
+    let (scope, arn) = (context.scope(), request.service_deployment_arn);
+    let tail = tail(context, &arn)?;
+    let how = match request.stop_type.as_deref() {
+        None | Some("ROLLBACK") => Stop::Rollback,
+        Some("ABORT") => Stop::Abort,
+        Some(other) => return Err(invalid(format!("Invalid stopType: {other}"))),
+    };
+    context.write(|tx| Ok(deployment_control::stop(tx, &scope, tail, how)?))?;
+    Ok(wire::StopServiceDeploymentResponse {
+        service_deployment_arn: Some(arn),
+    })
+}
+
+pub fn proceed(
+    context: &Context,
+    request: wire::ContinueServiceDeploymentRequest,
+) -> Result<wire::ContinueServiceDeploymentResponse, ApiError> {
+    let (scope, arn) = (context.scope(), request.service_deployment_arn);
+    let tail = tail(context, &arn)?;
+    let action = strategy::action_of(request.action.as_deref(), HookAction::Continue)?;
+    context.write(|tx| {
+        Ok(deployment_control::proceed(
+            tx,
+            &scope,
+            tail,
+            &request.hook_id,
+            action,
+        )?)
+    })?;
+    Ok(wire::ContinueServiceDeploymentResponse {
+        service_deployment_arn: Some(arn),
+    })
 }
 
 pub fn describe_revisions(
@@ -257,24 +400,41 @@ pub fn describe_revisions(
 
 fn show_revision(service: &Service, deployment: &Deployment) -> wire::ServiceRevision {
     wire::ServiceRevision {
-        capacity_provider_strategy: (!service.capacity_provider_strategy.is_empty())
-            .then(|| show_strategy(&service.capacity_provider_strategy)),
+        capacity_provider_strategy: (!deployment.course.capacity_provider_strategy.is_empty())
+            .then(|| show_strategy(&deployment.course.capacity_provider_strategy)),
         cluster_arn: Some(
             service
                 .scope
                 .arn("ecs", &format!("cluster/{}", service.cluster)),
         ),
         created_at: Some(deployment.created_at),
-        launch_type: service.launch_type.clone(),
-        load_balancers: Some(super::services::show_load_balancers(
+        launch_type: deployment.course.launch_type.clone(),
+        load_balancers: Some(show_load_balancers(&traffic::configured(
+            &service.load_balancers,
             &deployment.load_balancers,
-        )),
+        ))),
         network_configuration: Some(show_network(&deployment.network)),
         platform_family: Some("Linux".to_owned()),
         platform_version: Some(deployment.platform_version.clone()),
+        resolved_configuration: Some(wire::ResolvedConfiguration {
+            load_balancers: Some(deployment.load_balancers.iter().map(resolved).collect()),
+        }),
         service_arn: Some(service.arn.clone()),
+        service_connect_configuration: deployment.service_connect.as_ref().map(show_connect),
+        service_registries: Some(show_registries(&deployment.service_registries)),
         service_revision_arn: Some(revision_arn(service, deployment)),
         task_definition: Some(deployment.task_definition_arn.clone()),
         ..wire::ServiceRevision::default()
+    }
+}
+
+/// The group that the revision's tasks are in, which may be the alternate one.
+fn resolved(item: &ServiceLoadBalancer) -> wire::ServiceRevisionLoadBalancer {
+    wire::ServiceRevisionLoadBalancer {
+        production_listener_rule: item
+            .advanced
+            .as_ref()
+            .map(|advanced| advanced.production_listener_rule.clone()),
+        target_group_arn: Some(item.target_group_arn.clone()),
     }
 }

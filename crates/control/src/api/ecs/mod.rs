@@ -2,10 +2,14 @@
 //!
 //! What a request asks for and this region does not carry out yet is refused by name, never accepted and ignored.
 
+mod account_settings;
 mod capacity_providers;
 mod clusters;
 mod container_definitions;
+mod container_instances;
 mod deployments;
+mod protection;
+mod service_settings;
 mod services;
 mod tags;
 mod task_definitions;
@@ -46,6 +50,20 @@ super::handlers! {
     read ListServiceDeployments => deployments::list,
     read DescribeServiceDeployments => deployments::describe,
     read DescribeServiceRevisions => deployments::describe_revisions,
+    write StopServiceDeployment => deployments::stop,
+    write ContinueServiceDeployment => deployments::proceed,
+    read ListServicesByNamespace => services::list_by_namespace,
+    write UpdateTaskProtection => protection::update,
+    read GetTaskProtection => protection::get,
+    write PutAccountSetting => account_settings::put,
+    write PutAccountSettingDefault => account_settings::put_default,
+    write DeleteAccountSetting => account_settings::delete,
+    read ListAccountSettings => account_settings::list,
+    read ListContainerInstances => container_instances::list,
+    read DescribeContainerInstances => container_instances::describe,
+    read ListAttributes => container_instances::list_attributes,
+    write PutAttributes => container_instances::put_attributes,
+    write DeleteAttributes => container_instances::delete_attributes,
     write TagResource => tags::tag,
     write UntagResource => tags::untag,
     read ListTagsForResource => tags::list,

@@ -1,90 +1,21 @@
 //! Services.
 
+use super::service_settings::{
+    read_configuration, read_connect, read_load_balancers, read_registries, show_configuration,
+    show_connect, show_load_balancers, show_registries,
+};
 use super::tasks::read_placement;
 use super::{
-    absent, empty, failure, included, invalid, not_offered, not_true, page, port, read_strategy,
-    read_tags, show_network, show_strategy, show_tags,
+    empty, failure, included, invalid, not_offered, not_true, page, read_strategy, read_tags,
+    show_network, show_strategy, show_tags,
 };
 use crate::api::{ApiError, Context};
-use crate::model::ecs::services::{self, DeploymentConfiguration, NewService, ServiceUpdate};
+use crate::model::ecs::services::{self, NewService, ServiceUpdate};
 use crate::model::ecs::tasks::Capacity;
 use crate::model::ecs::{clusters, tags};
 use fogbank_types::Snapshot;
-use fogbank_types::ecs::{Deployment, RolloutState, Service, ServiceLoadBalancer, ServiceStatus};
+use fogbank_types::ecs::{Deployment, RolloutState, Service, ServiceStatus};
 use fogbank_wire::ecs as wire;
-
-fn read_load_balancers(
-    list: Option<Vec<wire::LoadBalancer>>,
-) -> Result<Vec<ServiceLoadBalancer>, ApiError> {
-    let read = |item: wire::LoadBalancer| {
-        absent(
-            &item.advanced_configuration,
-            "loadBalancers.advancedConfiguration",
-        )?;
-        absent(
-            &item.load_balancer_name,
-            "loadBalancers.loadBalancerName (a Classic Load Balancer)",
-        )?;
-        Ok(ServiceLoadBalancer {
-            target_group_arn: item
-                .target_group_arn
-                .ok_or_else(|| invalid("targetGroupArn can not be blank."))?,
-            container_name: item
-                .container_name
-                .ok_or_else(|| invalid("Container name can not be blank."))?,
-            container_port: port(item.container_port, "containerPort")?,
-        })
-    };
-    list.unwrap_or_default().into_iter().map(read).collect()
-}
-
-fn read_configuration(
-    configuration: Option<wire::DeploymentConfiguration>,
-) -> Result<DeploymentConfiguration, ApiError> {
-    let Some(configuration) = configuration else {
-        return Ok(DeploymentConfiguration::default());
-    };
-    // A client that reads the service back sends the alarms it was shown, switched off.
-    if configuration
-        .alarms
-        .as_ref()
-        .is_some_and(|alarms| alarms.enable)
-    {
-        return Err(not_offered("deploymentConfiguration.alarms"));
-    }
-    if configuration
-        .bake_time_in_minutes
-        .is_some_and(|minutes| minutes != 0)
-    {
-        return Err(not_offered("deploymentConfiguration.bakeTimeInMinutes"));
-    }
-    absent(
-        &configuration.canary_configuration,
-        "deploymentConfiguration.canaryConfiguration",
-    )?;
-    absent(
-        &configuration.linear_configuration,
-        "deploymentConfiguration.linearConfiguration",
-    )?;
-    empty(
-        &configuration.lifecycle_hooks,
-        "deploymentConfiguration.lifecycleHooks",
-    )?;
-    if configuration
-        .strategy
-        .as_deref()
-        .is_some_and(|strategy| strategy != "ROLLING")
-    {
-        return Err(not_offered("a deployment strategy other than ROLLING"));
-    }
-    Ok(DeploymentConfiguration {
-        minimum_healthy_percent: configuration.minimum_healthy_percent,
-        maximum_percent: configuration.maximum_percent,
-        circuit_breaker: configuration
-            .deployment_circuit_breaker
-            .map(|breaker| (breaker.enable, breaker.rollback)),
-    })
-}
 
 fn check_controller(controller: &Option<wire::DeploymentController>) -> Result<(), ApiError> {
     match controller {
@@ -95,15 +26,6 @@ fn check_controller(controller: &Option<wire::DeploymentController>) -> Result<(
     }
 }
 
-fn check_service_connect(
-    configuration: &Option<wire::ServiceConnectConfiguration>,
-) -> Result<(), ApiError> {
-    not_true(
-        configuration.as_ref().map(|c| c.enabled),
-        "serviceConnectConfiguration",
-    )
-}
-
 pub fn create(
     context: &Context,
     request: wire::CreateServiceRequest,
@@ -111,13 +33,11 @@ pub fn create(
     not_true(request.enable_execute_command, "enableExecuteCommand")?;
     empty(&request.placement_constraints, "placementConstraints")?;
     empty(&request.placement_strategy, "placementStrategy")?;
-    empty(&request.service_registries, "serviceRegistries")?;
     empty(&request.volume_configurations, "volumeConfigurations")?;
     empty(
         &request.vpc_lattice_configurations,
         "vpcLatticeConfigurations",
     )?;
-    check_service_connect(&request.service_connect_configuration)?;
     check_controller(&request.deployment_controller)?;
     if request.scheduling_strategy.as_deref() == Some("DAEMON") {
         return Err(invalid(
@@ -141,6 +61,11 @@ pub fn create(
         },
         placement: read_placement(request.network_configuration),
         load_balancers: read_load_balancers(request.load_balancers)?,
+        service_registries: read_registries(request.service_registries)?,
+        service_connect: request
+            .service_connect_configuration
+            .map(read_connect)
+            .transpose()?,
         configuration: read_configuration(request.deployment_configuration)?,
         health_check_grace_period_seconds: request.health_check_grace_period_seconds,
         availability_zone_rebalancing: request.availability_zone_rebalancing,
@@ -165,13 +90,11 @@ pub fn update(
     not_true(request.enable_execute_command, "enableExecuteCommand")?;
     empty(&request.placement_constraints, "placementConstraints")?;
     empty(&request.placement_strategy, "placementStrategy")?;
-    empty(&request.service_registries, "serviceRegistries")?;
     empty(&request.volume_configurations, "volumeConfigurations")?;
     empty(
         &request.vpc_lattice_configurations,
         "vpcLatticeConfigurations",
     )?;
-    check_service_connect(&request.service_connect_configuration)?;
     check_controller(&request.deployment_controller)?;
     let update = ServiceUpdate {
         name: request.service,
@@ -187,6 +110,14 @@ pub fn update(
         load_balancers: request
             .load_balancers
             .map(|list| read_load_balancers(Some(list)))
+            .transpose()?,
+        service_registries: request
+            .service_registries
+            .map(|list| read_registries(Some(list)))
+            .transpose()?,
+        service_connect: request
+            .service_connect_configuration
+            .map(read_connect)
             .transpose()?,
         configuration: read_configuration(request.deployment_configuration)?,
         health_check_grace_period_seconds: request.health_check_grace_period_seconds,
@@ -276,26 +207,29 @@ pub fn list(
     })
 }
 
-pub fn show_load_balancers(list: &[ServiceLoadBalancer]) -> Vec<wire::LoadBalancer> {
-    let show = |item: &ServiceLoadBalancer| wire::LoadBalancer {
-        container_name: Some(item.container_name.clone()),
-        container_port: Some(i32::from(item.container_port)),
-        target_group_arn: Some(item.target_group_arn.clone()),
-        ..wire::LoadBalancer::default()
+/// The services of the account whose Service Connect is in that namespace.
+pub fn list_by_namespace(
+    context: &Context,
+    request: wire::ListServicesByNamespaceRequest,
+) -> Result<wire::ListServicesByNamespaceResponse, ApiError> {
+    let (snapshot, scope) = (context.snapshot(), context.scope());
+    let is_in = |service: &Service| {
+        let connect = service.service_connect.iter().filter(|c| c.enabled);
+        connect
+            .filter_map(|c| c.namespace.as_ref())
+            .any(|name| *name == request.namespace)
     };
-    list.iter().map(show).collect()
-}
-
-pub fn show_configuration(service: &Service) -> wire::DeploymentConfiguration {
-    let (enable, rollback) = service.circuit_breaker.unwrap_or((false, false));
-    wire::DeploymentConfiguration {
-        bake_time_in_minutes: Some(0),
-        deployment_circuit_breaker: Some(wire::DeploymentCircuitBreaker { enable, rollback }),
-        maximum_percent: Some(service.maximum_percent as i32),
-        minimum_healthy_percent: Some(service.minimum_healthy_percent as i32),
-        strategy: Some("ROLLING".to_owned()),
-        ..wire::DeploymentConfiguration::default()
-    }
+    let found = snapshot.services.in_scope(&scope);
+    let arns = found
+        .filter(|service| service.status != ServiceStatus::Inactive && is_in(service))
+        .map(|service| service.arn.clone())
+        .collect();
+    let max = request.max_results.or(Some(10));
+    let (arns, next_token) = page(arns, String::clone, request.next_token, max)?;
+    Ok(wire::ListServicesByNamespaceResponse {
+        next_token,
+        service_arns: Some(arns),
+    })
 }
 
 fn show_deployment(
@@ -305,8 +239,8 @@ fn show_deployment(
 ) -> wire::Deployment {
     let (running, pending) = services::counts(snapshot, service, Some(&deployment.id));
     wire::Deployment {
-        capacity_provider_strategy: (!service.capacity_provider_strategy.is_empty())
-            .then(|| show_strategy(&service.capacity_provider_strategy)),
+        capacity_provider_strategy: (!deployment.course.capacity_provider_strategy.is_empty())
+            .then(|| show_strategy(&deployment.course.capacity_provider_strategy)),
         created_at: Some(deployment.created_at),
         desired_count: Some(if deployment.primary {
             service.desired_count as i32
@@ -315,7 +249,7 @@ fn show_deployment(
         }),
         failed_tasks: Some((deployment.failed_tasks + deployment.failed_health_checks) as i32),
         id: Some(deployment.id.clone()),
-        launch_type: service.launch_type.clone(),
+        launch_type: deployment.course.launch_type.clone(),
         network_configuration: Some(show_network(&deployment.network)),
         pending_count: Some(pending as i32),
         platform_family: Some("Linux".to_owned()),
@@ -330,6 +264,7 @@ fn show_deployment(
         ),
         rollout_state_reason: Some(deployment.rollout_reason.clone()),
         running_count: Some(running as i32),
+        service_connect_configuration: deployment.service_connect.as_ref().map(show_connect),
         status: Some(
             if deployment.primary {
                 "PRIMARY"
@@ -377,7 +312,7 @@ fn show(snapshot: &Snapshot, service: &Service, with_tags: bool) -> wire::Servic
                 .map(|d| super::deployments::current(snapshot, service, d))
                 .collect(),
         ),
-        deployment_configuration: Some(show_configuration(service)),
+        deployment_configuration: Some(show_configuration(service, &service.strategy)),
         deployment_controller: Some(wire::DeploymentController {
             r#type: "ECS".to_owned(),
         }),
@@ -407,7 +342,7 @@ fn show(snapshot: &Snapshot, service: &Service, with_tags: bool) -> wire::Servic
         scheduling_strategy: Some("REPLICA".to_owned()),
         service_arn: Some(service.arn.clone()),
         service_name: Some(service.name.clone()),
-        service_registries: Some(Vec::new()),
+        service_registries: Some(show_registries(&service.service_registries)),
         status: Some(
             match service.status {
                 ServiceStatus::Active => "ACTIVE",

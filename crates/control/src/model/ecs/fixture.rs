@@ -1,7 +1,7 @@
 //! A region for tests: a VPC in three zones, a load balancer, a cluster and a task definition; and a host that behaves.
 
 use super::clusters::{self, NewCluster};
-use super::services::{self, NewService};
+use super::services::{self, NewService, ServiceUpdate};
 use super::task_definitions::{self, NewTaskDefinition};
 use super::tasks::{Capacity, Placement, RunTask};
 use crate::model::Tx;
@@ -120,6 +120,7 @@ impl World {
             target_group_arn: self.target_group.clone(),
             container_name: "main".to_owned(),
             container_port: 8080,
+            advanced: None,
         }
     }
 
@@ -137,6 +138,20 @@ impl World {
     pub fn create_service(&mut self, desired: i32, balanced: bool) {
         let new = self.new_service(desired, balanced);
         services::create(self.tx(), &scope(), new).unwrap();
+    }
+
+    pub fn update(&mut self, change: impl FnOnce(&mut ServiceUpdate)) {
+        let mut update = ServiceUpdate {
+            name: "api".to_owned(),
+            cluster: Some("main".to_owned()),
+            ..ServiceUpdate::default()
+        };
+        change(&mut update);
+        services::update(self.tx(), &scope(), update).unwrap();
+    }
+
+    pub fn scale(&mut self, desired: i32) {
+        self.update(|update| update.desired_count = Some(desired));
     }
 
     pub fn tasks(&self) -> Vec<Task> {

@@ -1,10 +1,15 @@
-//! What is known of a task beyond its row: the phase its host reports and what load balancers think of it.
+//! What is known of a task beyond its row: the phase its host reports, its containers' health checks, and what load
+//! balancers think of it.
 
+use super::task_definitions;
 use crate::model::elb::targets;
-use fogbank_types::ecs::{DesiredStatus, ServiceLoadBalancer, Task};
-use fogbank_types::status::{TaskPhase, TaskStatus};
-use fogbank_types::{Scope, Snapshot, Timestamp};
-use std::net::Ipv4Addr;
+use fogbank_types::ecs::{
+    Deployment, DesiredStatus, Service, ServiceLoadBalancer, Task, TaskDefinition,
+};
+use fogbank_types::status::{ContainerHealth, TaskPhase, TaskStatus};
+use fogbank_types::{Snapshot, Timestamp};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// What the host reports, if it has the task already.
@@ -93,8 +98,15 @@ pub enum Health {
     /// Not known yet; `Some` = it counts as healthy from then on if nothing happens.
     Unknown(Option<Timestamp>),
     Healthy,
-    /// Target group, port and reason.
-    Unhealthy(TargetFailure),
+    Unhealthy(Failure),
+}
+
+/// Why a task is unhealthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    Target(TargetFailure),
+    /// An essential container's own check says so.
+    Containers,
 }
 
 /// Why a target is unhealthy.
@@ -108,21 +120,90 @@ pub struct TargetFailure {
 /// How long a task without any health check must run to count as healthy.
 const UNCHECKED_MS: u64 = 40_000;
 
-/// The health of a task of a service. `scaled_ms` divides AWS's durations by the region's speed.
+/// What load balancers think of the targets of some groups, read once for all tasks of a service.
+#[derive(Debug, Default)]
+pub struct Targets(BTreeMap<String, HashMap<(IpAddr, u16), targets::TargetReport>>);
+
+impl Targets {
+    /// All groups that a service's deployments use.
+    pub fn of(snapshot: &Snapshot, service: &Service) -> Self {
+        let mut known = BTreeMap::new();
+        let used = service.deployments.iter().flat_map(|d| &d.load_balancers);
+        for arn in used.map(|item| &item.target_group_arn) {
+            if known.contains_key(arn) {
+                continue;
+            }
+            let Some(group) = snapshot.target_groups.get(&service.scope, arn) else {
+                continue;
+            };
+            let reports = targets::health(snapshot, group);
+            let by_address = reports.into_iter().map(|r| ((r.ip, r.port), r));
+            known.insert(arn.clone(), by_address.collect());
+        }
+        Self(known)
+    }
+
+    fn one(&self, load_balancer: &ServiceLoadBalancer, ip: Ipv4Addr) -> Health {
+        let (arn, port) = (
+            &load_balancer.target_group_arn,
+            load_balancer.container_port,
+        );
+        let report = self
+            .0
+            .get(arn)
+            .and_then(|group| group.get(&(IpAddr::V4(ip), port)));
+        match report.map(|report| report.state) {
+            // Health checks that are switched off find nothing wrong.
+            Some(targets::State::Healthy | targets::State::Unavailable) => Health::Healthy,
+            Some(targets::State::Unhealthy) => {
+                let said = report.and_then(|r| r.description.clone().or(r.reason.clone()));
+                Health::Unhealthy(Failure::Target(TargetFailure {
+                    target_group_arn: arn.clone(),
+                    port,
+                    reason: said.unwrap_or_else(|| "Health checks failed".to_owned()),
+                }))
+            }
+            _ => Health::Unknown(None),
+        }
+    }
+}
+
+/// What the health checks of a task's essential containers say together; `None` if none has one (fact ECS-11).
+pub fn of_containers(
+    definition: Option<&TaskDefinition>,
+    status: &TaskStatus,
+) -> Option<ContainerHealth> {
+    let is_essential = |name: &str| {
+        definition.is_none_or(|d| d.containers.iter().all(|c| c.name != name || c.essential))
+    };
+    let checked = status.containers.iter().filter(|c| is_essential(&c.name));
+    let said: Vec<ContainerHealth> = checked.filter_map(|c| c.health).collect();
+    let any = |health| said.contains(&health).then_some(health);
+    any(ContainerHealth::Unhealthy)
+        .or_else(|| any(ContainerHealth::Unknown))
+        .or_else(|| any(ContainerHealth::Healthy))
+}
+
+/// The health of a task of a deployment. `scaled_ms` divides AWS's durations by the region's speed.
 pub fn of_task(
     snapshot: &Snapshot,
     task: &Task,
+    deployment: Option<&Deployment>,
+    targets: &Targets,
     now: Timestamp,
     scaled_ms: impl Fn(u64) -> u64,
 ) -> Health {
-    let started = status(snapshot, task)
-        .filter(|s| s.phase == TaskPhase::Running)
-        .and_then(|s| s.started_at);
-    let Some(started) = started else {
+    let running = status(snapshot, task).filter(|s| s.phase == TaskPhase::Running);
+    let Some((status, started)) = running.and_then(|s| Some((s, s.started_at?))) else {
         return Health::Unknown(None);
     };
-    let load_balancers = load_balancers(snapshot, task);
-    if load_balancers.is_empty() {
+    let definition = task_definitions::find(snapshot, &task.scope, &task.task_definition_arn);
+    let containers = of_containers(definition.map(|d| &**d), status);
+    if containers == Some(ContainerHealth::Unhealthy) {
+        return Health::Unhealthy(Failure::Containers);
+    }
+    let load_balancers = deployment.map_or(&[][..], |d| &d.load_balancers);
+    if load_balancers.is_empty() && containers.is_none() {
         let sure = started.plus_ms(scaled_ms(UNCHECKED_MS) as i64);
         return if now >= sure {
             Health::Healthy
@@ -130,60 +211,22 @@ pub fn of_task(
             Health::Unknown(Some(sure))
         };
     }
-    let Some(ip) = address(snapshot, task) else {
-        return Health::Unknown(None);
-    };
-    let mut all_healthy = true;
-    for load_balancer in load_balancers {
-        match of_target(snapshot, &task.scope, load_balancer, ip) {
-            Health::Healthy => {}
-            Health::Unknown(_) => all_healthy = false,
-            unhealthy => return unhealthy,
+    let mut all_healthy = containers != Some(ContainerHealth::Unknown);
+    if !load_balancers.is_empty() {
+        let Some(ip) = address(snapshot, task) else {
+            return Health::Unknown(None);
+        };
+        for load_balancer in load_balancers {
+            match targets.one(load_balancer, ip) {
+                Health::Healthy => {}
+                Health::Unknown(_) => all_healthy = false,
+                unhealthy => return unhealthy,
+            }
         }
     }
     if all_healthy {
         Health::Healthy
     } else {
         Health::Unknown(None)
-    }
-}
-
-fn of_target(
-    snapshot: &Snapshot,
-    scope: &Scope,
-    load_balancer: &ServiceLoadBalancer,
-    ip: Ipv4Addr,
-) -> Health {
-    let Some(group) = snapshot
-        .target_groups
-        .get(scope, &load_balancer.target_group_arn)
-    else {
-        return Health::Unknown(None);
-    };
-    let port = load_balancer.container_port;
-    let report = targets::health(snapshot, group)
-        .into_iter()
-        .find(|t| t.ip == ip && t.port == port);
-    match report {
-        // Health checks that are switched off find nothing wrong.
-        Some(report)
-            if matches!(
-                report.state,
-                targets::State::Healthy | targets::State::Unavailable
-            ) =>
-        {
-            Health::Healthy
-        }
-        Some(report) if report.state == targets::State::Unhealthy => {
-            Health::Unhealthy(TargetFailure {
-                target_group_arn: group.arn.clone(),
-                port,
-                reason: report
-                    .description
-                    .or(report.reason)
-                    .unwrap_or_else(|| "Health checks failed".to_owned()),
-            })
-        }
-        _ => Health::Unknown(None),
     }
 }

@@ -3,16 +3,24 @@
 //! Called by `api/ecs` and by the reconcilers. What must stay true: a task that is to run has its interface from the
 //! same transaction that made it, and every rule here answers with the code and the text that AWS gives.
 
+pub mod account_settings;
+pub mod capacity;
 pub mod clusters;
 pub mod container_definitions;
 pub mod container_health;
+pub mod deployment_control;
 pub mod fargate;
 pub mod health;
+pub mod protection;
+pub mod rollback;
 pub mod rollout;
 pub mod services;
+pub mod shift;
+pub mod strategy;
 pub mod tags;
 pub mod task_definitions;
 pub mod tasks;
+pub mod traffic;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -39,6 +47,10 @@ pub enum Refusal {
     ServiceNotFound,
     #[error("Service was not ACTIVE.")]
     ServiceNotActive,
+    #[error("Service deployment not found.")]
+    ServiceDeploymentNotFound,
+    #[error("{0}")]
+    Conflict(String),
     #[error("{0}")]
     ResourceNotFound(String),
     #[error("{0}")]
@@ -57,6 +69,8 @@ impl Refused for Refusal {
             Self::ClusterContainsTasks => "ClusterContainsTasksException",
             Self::ServiceNotFound => "ServiceNotFoundException",
             Self::ServiceNotActive => "ServiceNotActiveException",
+            Self::ServiceDeploymentNotFound => "ServiceDeploymentNotFoundException",
+            Self::Conflict(_) => "ConflictException",
             Self::ResourceNotFound(_) => "ResourceNotFoundException",
             Self::PlatformUnknown(_) => "PlatformUnknownException",
             Self::UnsupportedFeature(_) => "UnsupportedFeatureException",

@@ -12,11 +12,18 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     pub desired: usize,
+    /// Tasks on top of that, within the maximum, while zones are evened.
+    pub surplus: usize,
     pub minimum_percent: u32,
     pub maximum_percent: u32,
 }
 
 impl Bounds {
+    /// How many tasks there shall be at the end.
+    fn goal(&self) -> usize {
+        self.desired + self.surplus
+    }
+
     /// Healthy tasks are not stopped below this. More than the desired count cannot be asked for: at the end there
     /// are no more than that.
     pub fn lower(&self) -> usize {
@@ -48,6 +55,8 @@ pub struct TaskView {
     pub primary: bool,
     pub running: bool,
     pub verdict: Verdict,
+    /// Neither scale-in nor a deployment stops it (fact SVC-17).
+    pub protected: bool,
 }
 
 /// What to do now.
@@ -70,7 +79,7 @@ pub fn plan(bounds: Bounds, tasks: &[TaskView], may_start: bool) -> Plan {
         .iter()
         .filter(|task| task.verdict != Verdict::Unhealthy)
         .count();
-    let wanted = bounds.desired.saturating_sub(good);
+    let wanted = bounds.goal().saturating_sub(good);
     let room = bounds.upper().saturating_sub(tasks.len());
     let starts = if may_start { wanted.min(room) } else { 0 };
     let blocked = if may_start { wanted - starts } else { 0 };
@@ -108,7 +117,7 @@ fn stop_old(
         .iter()
         .filter(|task| task.verdict == Verdict::Healthy)
         .count();
-    let mut order = old.to_vec();
+    let mut order: Vec<_> = old.iter().filter(|task| !task.protected).copied().collect();
     order.sort_by_key(|task| (rank(task), task.created_at, task.id.clone()));
     for task in order {
         // One that runs but is not known to be healthy may well serve: it is kept like a healthy one.
@@ -155,7 +164,7 @@ fn stop_excess(bounds: &Bounds, primary: &[&TaskView], plan: &mut Plan) {
         .map(|task| (task.id.as_str(), *task))
         .collect();
     let mut stopped = BTreeSet::new();
-    while kept.len() > bounds.desired {
+    while kept.len() > bounds.goal() {
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
         for task in kept.values() {
             *zones.entry(&task.zone).or_default() += 1;
@@ -167,13 +176,33 @@ fn stop_excess(bounds: &Bounds, primary: &[&TaskView], plan: &mut Plan) {
                 Reverse(task.created_at),
             )
         };
-        let Some(victim) = kept.values().copied().min_by_key(key) else {
+        let open = kept.values().copied().filter(|task| !task.protected);
+        let Some(victim) = open.min_by_key(key) else {
             break;
         };
         kept.remove(victim.id.as_str());
         stopped.insert(victim.id.clone());
     }
     plan.scaled_in.extend(stopped);
+}
+
+/// How many tasks must move for the zones to be even; 0 if they are. `zones` are those with room for more.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-rebalancing.html>
+pub fn uneven(tasks: &[TaskView], zones: &BTreeSet<String>) -> usize {
+    let count = |zone: &String| tasks.iter().filter(|task| task.zone == *zone).count();
+    let mut all = zones.clone();
+    all.extend(tasks.iter().map(|task| task.zone.clone()));
+    let most = all.iter().map(count).max().unwrap_or(0);
+    let least = zones.iter().map(count).min().unwrap_or(most);
+    if zones.is_empty() || most <= least + 1 {
+        return 0;
+    }
+    let share = tasks.len() / all.len();
+    zones
+        .iter()
+        .map(|zone| share.saturating_sub(count(zone)))
+        .sum::<usize>()
+        .max(1)
 }
 
 /// What is missed least comes first.
@@ -194,6 +223,7 @@ mod tests {
     fn bounds(desired: usize, minimum_percent: u32, maximum_percent: u32) -> Bounds {
         Bounds {
             desired,
+            surplus: 0,
             minimum_percent,
             maximum_percent,
         }
@@ -207,6 +237,7 @@ mod tests {
             primary,
             running: true,
             verdict,
+            protected: false,
         }
     }
 
@@ -268,6 +299,37 @@ mod tests {
             task(1, false, Verdict::Unknown),
         ];
         assert_eq!(plan(bounds(0, 100, 200), &all, true).scaled_in.len(), 2);
+    }
+
+    #[test]
+    fn protected_tasks_stay() {
+        let mut all: Vec<_> = (0..3)
+            .map(|id| task(id, id > 0, Verdict::Healthy))
+            .collect();
+        for task in &mut all {
+            task.protected = true;
+        }
+        assert!(plan(bounds(0, 100, 200), &all, true).scaled_in.is_empty());
+        all[1].protected = false;
+        assert_eq!(plan(bounds(0, 100, 200), &all, true).scaled_in, ["001"]);
+    }
+
+    #[test]
+    fn uneven_zones_are_seen() {
+        let zones = |names: &[&str]| {
+            names
+                .iter()
+                .map(|n| (*n).to_owned())
+                .collect::<BTreeSet<_>>()
+        };
+        let mut all: Vec<_> = (0..6).map(|id| task(id, true, Verdict::Healthy)).collect();
+        assert_eq!(uneven(&all, &zones(&["a", "b", "c"])), 0);
+        for task in &mut all {
+            task.zone = "a".to_owned();
+        }
+        assert_eq!(uneven(&all, &zones(&["a", "b", "c"])), 4);
+        assert_eq!(uneven(&all, &zones(&["a"])), 0, "there is no other zone");
+        assert_eq!(uneven(&all[..1], &zones(&["a", "b"])), 0);
     }
 
     /// A world of tasks that the plan is applied to.

@@ -2,16 +2,23 @@
 //!
 //! The calls only say what shall be; `reconcile::service_count` starts and stops tasks until it is so.
 
+use super::strategy::{self, StrategyChange};
 use super::tasks::{self, Capacity, Placement};
-use super::{Refusal, client, clusters, health, invalid, is_name, tags, task_definitions};
+use super::{
+    Refusal, client, clusters, health, invalid, is_name, shift, tags, task_definitions, traffic,
+};
 use crate::model::Tx;
-use crate::model::elb::usage;
+use crate::model::elb::{arns, usage};
+use fogbank_types::alarm::AlarmState;
 use fogbank_types::ecs::{
     CapacityProviderStrategyItem, Cluster, Deployment, NetworkConfiguration, RolloutState, Service,
-    ServiceEvent, ServiceLoadBalancer, ServiceStatus, Task, TaskDefinition,
+    ServiceConnect, ServiceEvent, ServiceLoadBalancer, ServiceRegistry, ServiceStatus, Task,
+    TaskDefinition,
 };
+use fogbank_types::rollout::{DeploymentCourse, LifecycleStage, StrategyKind};
 use fogbank_types::status::TaskPhase;
 use fogbank_types::{Scope, Snapshot, Tags, Timestamp};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Events that are kept (fact SVC-11).
@@ -28,6 +35,7 @@ pub struct DeploymentConfiguration {
     pub maximum_percent: Option<i32>,
     /// Enabled, rollback.
     pub circuit_breaker: Option<(bool, bool)>,
+    pub strategy: StrategyChange,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -40,6 +48,8 @@ pub struct NewService {
     pub placement: Option<Placement>,
     pub load_balancers: Vec<ServiceLoadBalancer>,
     pub configuration: DeploymentConfiguration,
+    pub service_registries: Vec<ServiceRegistry>,
+    pub service_connect: Option<ServiceConnect>,
     pub health_check_grace_period_seconds: Option<i32>,
     pub availability_zone_rebalancing: Option<String>,
     pub enable_execute_command: bool,
@@ -60,6 +70,8 @@ pub struct ServiceUpdate {
     pub platform_version: Option<String>,
     pub placement: Option<Placement>,
     pub load_balancers: Option<Vec<ServiceLoadBalancer>>,
+    pub service_registries: Option<Vec<ServiceRegistry>>,
+    pub service_connect: Option<ServiceConnect>,
     pub configuration: DeploymentConfiguration,
     pub health_check_grace_period_seconds: Option<i32>,
     pub availability_zone_rebalancing: Option<String>,
@@ -117,7 +129,17 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewService) -> Result<Service, Re
     let capacity = tasks::capacity(&cluster, &new.capacity)?;
     let network = tasks::network(tx.snapshot(), scope, new.placement.as_ref())?;
     check_load_balancers(tx.snapshot(), scope, &definition, &new.load_balancers)?;
-    let grace = checked_grace(new.health_check_grace_period_seconds, &new.load_balancers)?;
+    check_connect(&definition, new.service_connect.as_ref())?;
+    let grace = checked_grace(
+        new.health_check_grace_period_seconds,
+        &new.load_balancers,
+        &definition,
+    )?;
+    let rollout = strategy::changed(
+        &Default::default(),
+        &new.configuration.strategy,
+        &new.load_balancers,
+    )?;
     let (minimum_healthy_percent, maximum_percent) = bounds(&new.configuration, 100, 200)?;
     let rebalancing = new.availability_zone_rebalancing.unwrap_or_else(|| {
         // It needs room above the desired count (fact SVC-13).
@@ -149,8 +171,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewService) -> Result<Service, Re
         minimum_healthy_percent,
         maximum_percent,
         circuit_breaker: new.configuration.circuit_breaker,
-        service_registries: Vec::new(),
-        service_connect: None,
+        strategy: rollout,
+        service_registries: new.service_registries,
+        service_connect: new.service_connect,
         health_check_grace_period_seconds: grace,
         deployments: Vec::new(),
         past_deployments: Vec::new(),
@@ -183,11 +206,16 @@ fn checked_count(count: i32) -> Result<u32, Refusal> {
 fn checked_grace(
     seconds: Option<i32>,
     load_balancers: &[ServiceLoadBalancer],
+    definition: &TaskDefinition,
 ) -> Result<Option<u32>, Refusal> {
     let Some(seconds) = seconds else {
         return Ok(None);
     };
-    if load_balancers.is_empty() && seconds != 0 {
+    let checked = definition
+        .containers
+        .iter()
+        .any(|c| c.health_check.is_some());
+    if load_balancers.is_empty() && !checked && seconds != 0 {
         return Err(invalid(
             "Health check grace period is only valid for services configured to use load balancers",
         ));
@@ -263,6 +291,7 @@ fn check_load_balancers(
                 "The target group with targetGroupArn {arn} does not have an associated load balancer."
             )));
         }
+        check_advanced(snapshot, scope, wanted)?;
         let container = definition
             .containers
             .iter()
@@ -287,9 +316,73 @@ fn check_load_balancers(
     Ok(())
 }
 
+/// The names that a service gives to its ports for others are ports of its task definition (fact SVC-19).
+fn check_connect(
+    definition: &TaskDefinition,
+    connect: Option<&ServiceConnect>,
+) -> Result<(), Refusal> {
+    let ports = || definition.containers.iter().flat_map(|c| &c.port_mappings);
+    let wanted = connect
+        .iter()
+        .filter(|c| c.enabled)
+        .flat_map(|c| &c.services);
+    for service in wanted {
+        if !ports().any(|port| port.name.as_ref() == Some(&service.port_name)) {
+            return Err(invalid(format!(
+                "The portName '{}' of the Service Connect configuration was not found in the port mappings of the task definition.",
+                service.port_name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What a shift of traffic needs: another group of the right kind, and rules that forward.
+fn check_advanced(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    wanted: &ServiceLoadBalancer,
+) -> Result<(), Refusal> {
+    let Some(advanced) = &wanted.advanced else {
+        return Ok(());
+    };
+    let arn = &advanced.alternate_target_group_arn;
+    match snapshot.target_groups.get(scope, arn) {
+        Some(group) if group.target_type == "ip" && *arn != wanted.target_group_arn => {}
+        _ => {
+            return Err(invalid(format!(
+                "The alternate target group {arn} must be another target group with target type ip."
+            )));
+        }
+    }
+    let rules = [
+        Some(&advanced.production_listener_rule),
+        advanced.test_listener_rule.as_ref(),
+    ];
+    for rule in rules.into_iter().flatten() {
+        if arns::find_rule(snapshot, scope, rule).is_err() {
+            return Err(invalid(format!("The listener rule {rule} was not found.")));
+        }
+    }
+    Ok(())
+}
+
+/// The deployment that has the production traffic: the newest completed one that is still there, or else the primary.
+fn serving(service: &Service) -> Option<&Deployment> {
+    let completed = |d: &&Deployment| d.rollout_state == RolloutState::Completed;
+    service
+        .deployments
+        .iter()
+        .filter(completed)
+        .max_by_key(|d| (d.created_at, &d.id))
+        .or_else(|| service.deployments.iter().find(|d| d.primary))
+}
+
 /// Puts a new primary deployment of what the service says now in front of the others.
 pub fn deploy(tx: &mut Tx, service: &mut Service, rollback_of: Option<String>) {
     let id = format!("ecs-svc/{:019}", tx.random() % 10_000_000_000_000_000_000);
+    leave_shift(tx, service);
+    let source = serving(service).cloned();
     for deployment in &mut service.deployments {
         if deployment.primary {
             deployment.primary = false;
@@ -297,13 +390,28 @@ pub fn deploy(tx: &mut Tx, service: &mut Service, rollback_of: Option<String>) {
             deployment.finished_at.get_or_insert(tx.now());
         }
     }
+    let shifts = service.strategy.kind != StrategyKind::Rolling && rollback_of.is_none();
+    let alarms = service
+        .strategy
+        .alarms
+        .iter()
+        .filter(|alarms| alarms.enabled);
+    let mut alarms = alarms.flat_map(|alarms| &alarms.names);
+    let course = DeploymentCourse {
+        strategy: service.strategy.clone(),
+        launch_type: service.launch_type.clone(),
+        capacity_provider_strategy: service.capacity_provider_strategy.clone(),
+        shift: shifts.then(|| shift::begin(tx, source.as_ref())),
+        alarms_ignored: alarms.any(|name| is_in_alarm(tx.snapshot(), &service.scope, name)),
+        ..DeploymentCourse::default()
+    };
     let deployment = Deployment {
         rollout_reason: format!("ECS deployment {id} in progress."),
         id,
         primary: true,
         task_definition_arn: service.task_definition_arn.clone(),
         network: service.network.clone(),
-        load_balancers: service.load_balancers.clone(),
+        load_balancers: traffic::resolve(&service.load_balancers, source.as_ref(), shifts),
         service_registries: service.service_registries.clone(),
         service_connect: service.service_connect.clone(),
         platform_version: service.platform_version.clone(),
@@ -313,14 +421,38 @@ pub fn deploy(tx: &mut Tx, service: &mut Service, rollback_of: Option<String>) {
         last_failure_at: None,
         finished_at: None,
         rollback_of,
+        course,
         created_at: tx.now(),
         updated_at: tx.now(),
     };
     service.deployments.insert(0, deployment);
 }
 
+/// A shift that another deployment takes over: all but its last stage is undone.
+fn leave_shift(tx: &mut Tx, service: &mut Service) {
+    let Some((deployment, current)) = shift::current(service) else {
+        return;
+    };
+    let (deployment, done) = (deployment.clone(), current.stage >= LifecycleStage::CleanUp);
+    if !done && current.source.is_some() {
+        traffic::shift_production(tx, &service.scope, &deployment, 0.0);
+        traffic::shift_test(tx, &service.scope, &deployment, 0.0);
+    }
+    for row in service.deployments.iter_mut().filter(|d| d.primary) {
+        if done {
+            row.rollout_state = RolloutState::Completed;
+            row.rollout_reason = format!("ECS deployment {} completed.", row.id);
+        }
+    }
+}
+
+pub fn is_in_alarm(snapshot: &Snapshot, scope: &Scope, name: &str) -> bool {
+    let alarm = snapshot.alarms.get(scope, name);
+    alarm.is_some_and(|alarm| alarm.state == AlarmState::Alarm)
+}
+
 /// Moves a deployment without tasks from the list of those that are seen to the memory of those that are over.
-pub fn retire(service: &mut Service, id: &str) {
+pub fn retire(service: &mut Service, id: &str, now: Timestamp) {
     let Some(index) = service
         .deployments
         .iter()
@@ -328,7 +460,10 @@ pub fn retire(service: &mut Service, id: &str) {
     else {
         return;
     };
-    let deployment = service.deployments.remove(index);
+    let mut deployment = service.deployments.remove(index);
+    if let Some(rollback) = &mut deployment.course.rollback {
+        rollback.finished_at.get_or_insert(now);
+    }
     service.past_deployments.insert(0, deployment);
     service.past_deployments.truncate(PAST_DEPLOYMENTS_MAX);
 }
@@ -361,6 +496,14 @@ pub fn update(tx: &mut Tx, scope: &Scope, update: ServiceUpdate) -> Result<Servi
         anew |= load_balancers != service.load_balancers;
         service.load_balancers = load_balancers;
     }
+    if let Some(registries) = update.service_registries {
+        anew |= registries != service.service_registries;
+        service.service_registries = registries;
+    }
+    if let Some(connect) = update.service_connect {
+        anew |= Some(&connect) != service.service_connect.as_ref();
+        service.service_connect = Some(connect);
+    }
     if let Some(strategy) = update.strategy {
         let wanted = Capacity {
             strategy,
@@ -382,12 +525,17 @@ pub fn update(tx: &mut Tx, scope: &Scope, update: ServiceUpdate) -> Result<Servi
     anew |= definition_arn != service.task_definition_arn || network != service.network;
     service.task_definition_arn = definition_arn;
     service.network = network;
-    if anew
-        && let Some(definition) =
-            task_definitions::find(tx.snapshot(), scope, &service.task_definition_arn)
-    {
+    let definition =
+        task_definitions::find(tx.snapshot(), scope, &service.task_definition_arn).cloned();
+    if anew && let Some(definition) = &definition {
         check_load_balancers(tx.snapshot(), scope, definition, &service.load_balancers)?;
+        check_connect(definition, service.service_connect.as_ref())?;
     }
+    service.strategy = strategy::changed(
+        &service.strategy,
+        &update.configuration.strategy,
+        &service.load_balancers,
+    )?;
     let (minimum, maximum) = bounds(
         &update.configuration,
         service.minimum_healthy_percent,
@@ -402,11 +550,11 @@ pub fn update(tx: &mut Tx, scope: &Scope, update: ServiceUpdate) -> Result<Servi
     if let Some(count) = update.desired_count {
         service.desired_count = checked_count(count)?;
     }
-    if update.health_check_grace_period_seconds.is_some() {
-        service.health_check_grace_period_seconds = checked_grace(
-            update.health_check_grace_period_seconds,
-            &service.load_balancers,
-        )?;
+    if let (Some(seconds), Some(definition)) =
+        (update.health_check_grace_period_seconds, &definition)
+    {
+        service.health_check_grace_period_seconds =
+            checked_grace(Some(seconds), &service.load_balancers, definition)?;
     }
     service.availability_zone_rebalancing = update
         .availability_zone_rebalancing
@@ -422,6 +570,7 @@ pub fn update(tx: &mut Tx, scope: &Scope, update: ServiceUpdate) -> Result<Servi
     for deployment in service.deployments.iter_mut().filter(|d| d.primary) {
         // A call lifts the throttle (fact SVC-10).
         deployment.last_failure_at = None;
+        deployment.course.rebalancing = 0;
     }
     if anew {
         deploy(tx, &mut service, None);
@@ -494,6 +643,36 @@ pub fn tasks_of<'a>(
         })
 }
 
+/// The tasks of all services, over ones included, from one look at the table.
+pub struct TasksByService(HashMap<String, Vec<Arc<Task>>>);
+
+impl TasksByService {
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut found: HashMap<String, Vec<Arc<Task>>> = HashMap::new();
+        for task in snapshot.tasks.all() {
+            if let Some(name) = task.group.strip_prefix("service:") {
+                let key = Self::key(&task.scope, &task.cluster, name);
+                found.entry(key).or_default().push(task.clone());
+            }
+        }
+        Self(found)
+    }
+
+    fn key(scope: &Scope, cluster: &str, service: &str) -> String {
+        format!("{}/{}/{cluster}/{service}", scope.account, scope.region)
+    }
+
+    /// As [`tasks_of`].
+    pub fn live_and_over(&self, service: &Service) -> Vec<&Arc<Task>> {
+        let key = Self::key(&service.scope, &service.cluster, &service.name);
+        let known = self.0.get(&key).map_or(&[][..], Vec::as_slice);
+        known
+            .iter()
+            .filter(|t| t.created_at >= service.created_at)
+            .collect()
+    }
+}
+
 /// Running and pending tasks of a service, or of one of its deployments.
 pub fn counts(snapshot: &Snapshot, service: &Service, deployment: Option<&str>) -> (usize, usize) {
     let mut counts = (0, 0);
@@ -511,8 +690,19 @@ pub fn counts(snapshot: &Snapshot, service: &Service, deployment: Option<&str>) 
     counts
 }
 
+/// Failures at which the circuit breaker opens (fact SVC-8).
+pub fn failure_threshold(desired: u32) -> u32 {
+    desired.div_ceil(2).clamp(3, 200)
+}
+
 /// `status` of a service deployment (fact SVC-7).
 pub fn deployment_status(service: &Service, deployment: &Deployment) -> &'static str {
+    if let Some(rollback) = &deployment.course.rollback {
+        return match rollback.finished_at {
+            Some(_) => "ROLLBACK_SUCCESSFUL",
+            None => "ROLLBACK_IN_PROGRESS",
+        };
+    }
     let mut all = service.deployments.iter().chain(&service.past_deployments);
     let back = all.find(|other| other.rollback_of.as_ref() == Some(&deployment.id));
     match (deployment.rollout_state, back.map(|b| b.rollout_state)) {

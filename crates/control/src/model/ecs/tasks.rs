@@ -13,7 +13,7 @@ use fogbank_types::ecs::{
     TaskDefinition, TaskOverrides, TaskStop,
 };
 use fogbank_types::{Scope, SecurityGroupId, Snapshot, SubnetId, Tags};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The newest platform version on Linux (fact ECS-5).
@@ -138,10 +138,24 @@ pub fn run(
         client_token: command.client_token,
         tags,
     };
+    let strategy = match (
+        &launch.capacity_provider,
+        command.capacity.strategy.is_empty(),
+    ) {
+        (Some(_), true) => cluster.default_strategy.clone(),
+        _ => command.capacity.strategy,
+    };
+    let mut launch = launch;
+    let mut placed: BTreeMap<String, usize> = BTreeMap::new();
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
     for _ in 0..count {
+        launch.capacity_provider = super::capacity::next(&strategy, &placed).map(str::to_owned);
         match start(tx, scope, &launch) {
-            Ok(task) => tasks.push(task),
+            Ok(task) => {
+                let provider = task.capacity_provider.clone().unwrap_or_default();
+                *placed.entry(provider).or_default() += 1;
+                tasks.push(task);
+            }
             Err(reason) => failures.push(failure(&cluster, reason)),
         }
     }
@@ -387,17 +401,60 @@ pub enum NoPlace {
     Interface(String),
 }
 
+/// Where tasks of a group may go, and how many are there: read once for many starts.
+pub struct Sites {
+    candidates: Vec<Candidate>,
+    spread: BTreeMap<String, usize>,
+}
+
+impl Sites {
+    pub fn of(snapshot: &Snapshot, scope: &Scope, launch: &Launch) -> Self {
+        Self {
+            candidates: candidates(snapshot, scope, &launch.network.subnets),
+            spread: spread(snapshot, scope, &launch.cluster, &launch.group),
+        }
+    }
+
+    /// Zones where another task finds room.
+    pub fn open_zones(&self) -> BTreeSet<String> {
+        let open = self
+            .candidates
+            .iter()
+            .filter(|c| !c.failed && c.free_addresses > 0);
+        open.map(|candidate| candidate.zone.clone()).collect()
+    }
+}
+
 /// Takes an interface in the best subnet and writes the task.
 pub fn start(tx: &mut Tx, scope: &Scope, launch: &Launch) -> Result<Task, NoPlace> {
-    let candidates = candidates(tx.snapshot(), scope, &launch.network.subnets);
-    let spread = spread(tx.snapshot(), scope, &launch.cluster, &launch.group);
-    let mut reason = match candidates.iter().any(|candidate| candidate.failed) {
+    let mut sites = Sites::of(tx.snapshot(), scope, launch);
+    start_at(tx, scope, launch, &mut sites)
+}
+
+/// As [`start`]; `sites` are kept up to date.
+pub fn start_at(
+    tx: &mut Tx,
+    scope: &Scope,
+    launch: &Launch,
+    sites: &mut Sites,
+) -> Result<Task, NoPlace> {
+    let mut reason = match sites.candidates.iter().any(|candidate| candidate.failed) {
         true => NoPlace::Capacity,
         false => NoPlace::Subnets,
     };
-    for subnet in schedule::order(candidates, &spread) {
+    for subnet in schedule::order(sites.candidates.clone(), &sites.spread) {
         match start_in(tx, scope, launch, subnet) {
-            Ok(task) => return Ok(task),
+            Ok(task) => {
+                *sites.spread.entry(task.zone.clone()).or_default() += 1;
+                for used in sites
+                    .candidates
+                    .iter_mut()
+                    .filter(|c| c.subnet_id == task.subnet_id)
+                {
+                    used.free_addresses = used.free_addresses.saturating_sub(1);
+                }
+                return Ok(task);
+            }
             Err(why) => reason = why,
         }
     }

@@ -12,9 +12,10 @@ use super::limits::Limits;
 use super::{Refusal, arns, invalid, target_group_attributes, usage};
 use crate::model::tx::Tx;
 use fogbank_types::ec2::{Eni, EniOwner, Subnet, Vpc};
-use fogbank_types::elb::{LoadBalancer, Target, TargetGroup};
+use fogbank_types::elb::{LoadBalancer, LoadBalancerZone, Target, TargetGroup};
 use fogbank_types::status::{Health, TargetState};
 use fogbank_types::{IpCidr, Scope, Snapshot, Timestamp};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Blocks outside the VPC that may hold targets: RFC 1918 and RFC 6598.
@@ -319,13 +320,14 @@ fn zone_inside(
 pub fn health(snapshot: &Snapshot, group: &TargetGroup) -> Vec<TargetReport> {
     let user = usage::load_balancer_of(snapshot, &group.scope, &group.arn)
         .and_then(|arn| snapshot.load_balancers.get(&group.scope, arn));
+    let nodes = user.map_or_else(Vec::new, |user| nodes(snapshot, user, group));
     let report = |target: &Target| {
         let (state, reason, description) = match user {
             _ if target.draining_since.is_some() => draining(),
             None => {
                 unused("Target group is not configured to receive traffic from the load balancer")
             }
-            Some(load_balancer) => state_of(snapshot, load_balancer, group, target),
+            Some(load_balancer) => state_of(&nodes, load_balancer, group, target),
         };
         TargetReport {
             ip: target.ip,
@@ -366,8 +368,40 @@ pub fn not_registered() -> Verdict {
     )
 }
 
+/// What one node of a load balancer says of a group's targets.
+struct Node<'a> {
+    zone: &'a str,
+    lives: bool,
+    targets: HashMap<(IpAddr, u16), &'a TargetState>,
+}
+
+/// Read once for all targets: a group may have a thousand.
+fn nodes<'a>(
+    snapshot: &'a Snapshot,
+    load_balancer: &'a LoadBalancer,
+    group: &TargetGroup,
+) -> Vec<Node<'a>> {
+    let node = |zone: &'a LoadBalancerZone| {
+        let id = format!("{}/{}", group.arn, zone.eni_id);
+        let row = snapshot.target_health.get(&group.scope, id);
+        let states = row.iter().flat_map(|row| &row.targets);
+        let mut targets = HashMap::new();
+        for state in states {
+            targets.entry((state.ip, state.port)).or_insert(state);
+        }
+        Node {
+            zone: &zone.zone,
+            lives: snapshot
+                .load_balancer_nodes
+                .contains(&group.scope, &zone.eni_id),
+            targets,
+        }
+    };
+    load_balancer.zones.iter().map(node).collect()
+}
+
 fn state_of(
-    snapshot: &Snapshot,
+    nodes: &[Node<'_>],
     load_balancer: &LoadBalancer,
     group: &TargetGroup,
     target: &Target,
@@ -388,18 +422,10 @@ fn state_of(
     let cross_zone = target_group_attributes::cross_zone(group);
     let sends = |zone: &str| cross_zone || target.zone.as_deref().is_none_or(|own| own == zone);
     let mut seen = Vec::new();
-    for node in load_balancer.zones.iter().filter(|z| sends(&z.zone)) {
-        let id = format!("{}/{}", group.arn, node.eni_id);
-        let row = snapshot.target_health.get(&group.scope, id);
-        let known = row.and_then(|row| {
-            let same = |s: &&TargetState| s.ip == target.ip && s.port == target.port;
-            row.targets.iter().find(same)
-        });
-        let lives = snapshot
-            .load_balancer_nodes
-            .contains(&group.scope, &node.eni_id);
+    for node in nodes.iter().filter(|node| sends(node.zone)) {
+        let known = node.targets.get(&(target.ip, target.port)).copied();
         // A node that is gone has no say; one that lives and has not checked yet has.
-        if lives || known.is_some() {
+        if node.lives || known.is_some() {
             seen.push(known);
         }
     }
