@@ -1,4 +1,4 @@
-//! What one does with this repository: `cargo xtask demo | test | check | bench | models`.
+//! What one does with this repository: `cargo xtask demo | test | check | bench | sim | models`.
 
 mod bench;
 mod check;
@@ -6,6 +6,7 @@ mod demo;
 mod models;
 mod setup;
 mod shell;
+mod sim;
 mod test;
 mod traffic;
 mod walls;
@@ -20,6 +21,7 @@ What one does with this repository.
   cargo xtask test            every test: unit, kernel, scenarios with real clients; installs what they need
   cargo xtask check           format, lints, walls between the crates
   cargo xtask bench           measure what docs/figures.md reports (release build); bench network | load-balancer: only these
+  cargo xtask sim             the scheduler in a simulated region: --seed N --steps M
   cargo xtask models          trim the service models anew from the installed botocore
 
 demo and test need a Linux host and root; run by an ordinary user they build as that user and ask sudo for the rest.
@@ -45,6 +47,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["check"] => check::run(),
         ["bench", rest @ ..] => bench::run(rest),
         ["models"] => models::run(),
+        ["sim", rest @ ..] => sim::run(rest),
         ["traffic", rest @ ..] => traffic::run(rest),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");

@@ -495,3 +495,7 @@ fn launch(tx: &Tx, service: &Service, deployment: &Deployment) -> Option<Launch>
 #[cfg(test)]
 #[path = "service_count_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "service_shift_tests.rs"]
+mod shift_tests;

@@ -46,6 +46,39 @@ fn tasks_of_a_failed_zone_are_replaced_in_the_others_and_it_heals() {
 }
 
 #[test]
+fn zones_are_evened_when_one_is_back_and_no_task_is_missed_meanwhile() {
+    let mut world = World::new();
+    world.create_service(4, true);
+    world.settle();
+    let before = zones(&world);
+    let failed = before.first().unwrap().clone();
+    set(&mut world, &failed, Some(ZoneFaultKind::Failed));
+    for task in world
+        .wanted()
+        .into_iter()
+        .filter(|task| task.zone == failed)
+    {
+        world.report(&task, TaskPhase::Stopped);
+    }
+    world.settle();
+    assert_eq!(zones(&world).len(), 1);
+    set(&mut world, &failed, None);
+    for _ in 0..20 {
+        world.host_acts();
+        world.reconcile();
+        world.nodes_see(fogbank_types::status::Health::Healthy);
+        assert!((4..=8).contains(&world.wanted().len()));
+    }
+    assert_eq!(world.wanted().len(), 4);
+    let there = world
+        .wanted()
+        .into_iter()
+        .filter(|task| task.zone == failed)
+        .count();
+    assert_eq!(there, 2);
+}
+
+#[test]
 fn without_a_zone_left_a_start_says_so_and_a_service_waits() {
     let mut world = World::new();
     for zone in ["us-east-1a", "us-east-1b"] {

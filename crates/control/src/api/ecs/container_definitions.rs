@@ -295,6 +295,14 @@ pub fn read_log(log: wire::LogConfiguration) -> Result<LogConfiguration, ApiErro
     })
 }
 
+pub fn show_log(log: &LogConfiguration) -> wire::LogConfiguration {
+    wire::LogConfiguration {
+        log_driver: log.driver.clone(),
+        options: Some(log.options.clone()),
+        secret_options: log.secret_options.then(Vec::new),
+    }
+}
+
 /// Names and values; a later one of the same name wins, as in a process's environment.
 pub fn read_environment(pairs: Option<Vec<wire::KeyValuePair>>) -> Vec<(String, String)> {
     let mut read: Vec<(String, String)> = Vec::new();
@@ -320,11 +328,6 @@ pub fn show(container: &ContainerDefinition) -> wire::ContainerDefinition {
         host_port: Some(i32::from(mapping.host_port)),
         name: mapping.name.clone(),
         protocol: Some(mapping.protocol.clone()),
-    };
-    let show_log = |log: &LogConfiguration| wire::LogConfiguration {
-        log_driver: log.driver.clone(),
-        options: Some(log.options.clone()),
-        secret_options: log.secret_options.then(Vec::new),
     };
     let environment = container.environment.iter();
     let seconds = |given: Option<u32>| given.map(|seconds| seconds as i32);

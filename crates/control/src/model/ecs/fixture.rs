@@ -238,23 +238,23 @@ impl World {
 
     /// Both load balancer nodes find all targets in that state.
     pub fn nodes_see(&mut self, health: Health) {
-        let group = self
-            .region
-            .tx
-            .snapshot()
-            .target_groups
-            .get(&scope(), &self.target_group)
-            .unwrap()
-            .clone();
+        let groups = self.region.tx.snapshot().target_groups.in_scope(&scope());
+        let arns: Vec<String> = groups.map(|group| group.arn.clone()).collect();
+        for arn in arns {
+            self.nodes_see_group(&arn, health);
+        }
+    }
+
+    /// The same for one group.
+    pub fn nodes_see_group(&mut self, arn: &str, health: Health) {
+        let snapshot = self.region.tx.snapshot();
+        let group = snapshot.target_groups.get(&scope(), arn).unwrap().clone();
         let targets: Vec<_> = group
             .targets
             .iter()
             .map(|t| (t.ip, t.port, health))
             .collect();
-        let nodes: Vec<EniId> = self
-            .region
-            .tx
-            .snapshot()
+        let nodes: Vec<EniId> = snapshot
             .load_balancer_nodes
             .all()
             .map(|node| node.eni_id.clone())
@@ -262,6 +262,17 @@ impl World {
         for node in nodes {
             self.region.node_sees(&node, &group.arn, &targets);
         }
+    }
+
+    pub fn load_balancer_arn(&self) -> String {
+        let mut all = self.region.tx.snapshot().load_balancers.in_scope(&scope());
+        all.next().unwrap().arn.clone()
+    }
+
+    pub fn listener_arn(&self, load_balancer_arn: &str) -> String {
+        let mut all = self.region.tx.snapshot().listeners.in_scope(&scope());
+        let own = all.find(|listener| listener.load_balancer_arn == load_balancer_arn);
+        own.unwrap().arn.clone()
     }
 
     /// One pass of the reconcilers; when they want to look again.

@@ -1,11 +1,9 @@
 //! What is known of a task beyond its row: the phase its host reports, its containers' health checks, and what load
 //! balancers think of it.
 
-use super::task_definitions;
+use super::container_health;
 use crate::model::elb::targets;
-use fogbank_types::ecs::{
-    Deployment, DesiredStatus, Service, ServiceLoadBalancer, Task, TaskDefinition,
-};
+use fogbank_types::ecs::{Deployment, DesiredStatus, Service, ServiceLoadBalancer, Task};
 use fogbank_types::status::{ContainerHealth, TaskPhase, TaskStatus};
 use fogbank_types::{Snapshot, Timestamp};
 use std::collections::{BTreeMap, HashMap};
@@ -168,22 +166,6 @@ impl Targets {
     }
 }
 
-/// What the health checks of a task's essential containers say together; `None` if none has one (fact ECS-11).
-pub fn of_containers(
-    definition: Option<&TaskDefinition>,
-    status: &TaskStatus,
-) -> Option<ContainerHealth> {
-    let is_essential = |name: &str| {
-        definition.is_none_or(|d| d.containers.iter().all(|c| c.name != name || c.essential))
-    };
-    let checked = status.containers.iter().filter(|c| is_essential(&c.name));
-    let said: Vec<ContainerHealth> = checked.filter_map(|c| c.health).collect();
-    let any = |health| said.contains(&health).then_some(health);
-    any(ContainerHealth::Unhealthy)
-        .or_else(|| any(ContainerHealth::Unknown))
-        .or_else(|| any(ContainerHealth::Healthy))
-}
-
 /// The health of a task of a deployment. `scaled_ms` divides AWS's durations by the region's speed.
 pub fn of_task(
     snapshot: &Snapshot,
@@ -194,11 +176,10 @@ pub fn of_task(
     scaled_ms: impl Fn(u64) -> u64,
 ) -> Health {
     let running = status(snapshot, task).filter(|s| s.phase == TaskPhase::Running);
-    let Some((status, started)) = running.and_then(|s| Some((s, s.started_at?))) else {
+    let Some(started) = running.and_then(|s| s.started_at) else {
         return Health::Unknown(None);
     };
-    let definition = task_definitions::find(snapshot, &task.scope, &task.task_definition_arn);
-    let containers = of_containers(definition.map(|d| &**d), status);
+    let containers = container_health::of_task(snapshot, task);
     if containers == Some(ContainerHealth::Unhealthy) {
         return Health::Unhealthy(Failure::Containers);
     }

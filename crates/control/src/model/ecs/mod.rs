@@ -26,6 +26,8 @@ pub mod traffic;
 pub(crate) mod fixture;
 #[cfg(test)]
 mod sequences;
+#[cfg(test)]
+mod simulation;
 
 use super::Refused;
 

@@ -1,0 +1,47 @@
+"""tests/terraform_ecs: clusters, capacity providers, a rolling service with its guards and one that shifts traffic: applied, changed, destroyed."""
+import importlib.util, pathlib
+from host import equal
+
+
+def scenario(host):
+    # Scenarios are not modules of a package: the sister is loaded by its path.
+    spec = importlib.util.spec_from_file_location("terraform_scenario", pathlib.Path(__file__).with_name("terraform.py"))
+    sister = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sister)
+    if not (mirror := sister.find_mirror()):
+        return
+    with host.region("--speed", "20") as region:
+        terraform = sister.Terraform(host, region, mirror, "tests/terraform_ecs")
+        terraform.run("init", "-input=false")
+        terraform.apply("-target=aws_ecr_repository.api")
+        # An output is there once a whole apply has been; the repository's address follows from its name.
+        ecr, ecs, elb = region.clients("ecr", "ecs", "elbv2")
+        sister.push(host, region, ecr.describe_repositories(repositoryNames=["shift"])["repositories"][0]["repositoryUri"])
+        terraform.apply()
+        terraform.unchanged()
+        providers = [t["capacityProviderName"] for t in tasks(ecs, "rolling")]
+        equal("capacity by base and weight", sorted(providers), ["FARGATE", "FARGATE_SPOT"])
+        equal("traffic", weights(elb), {"blue": 100, "green": 0})
+        terraform.apply("-var=changed=true")
+        terraform.unchanged("-var=changed=true")
+        equal("traffic after a canary deployment", weights(elb), {"blue": 0, "green": 100})
+        equal("tasks", len(tasks(ecs, "rolling")), 3)
+        deployment, = [d for d in ecs.list_service_deployments(cluster="shift", service="canary")["serviceDeployments"]][:1]
+        equal("service deployment", deployment["status"], "SUCCESSFUL")
+        terraform.run("destroy", "-auto-approve", "-input=false", "-parallelism=20")
+        status = region.status()
+        print("unbuilt operations that Terraform called:", status["unbuilt_operations_called"])
+        assert status["empty"], status["resources"]
+
+
+def tasks(ecs, service):
+    arns = ecs.list_tasks(cluster="shift", serviceName=service)["taskArns"]
+    return ecs.describe_tasks(cluster="shift", tasks=arns)["tasks"]
+
+
+def weights(elb):
+    balancer = elb.describe_load_balancers(Names=["shift"])["LoadBalancers"][0]["LoadBalancerArn"]
+    listener = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"][0]["ListenerArn"]
+    rule, = [r for r in elb.describe_rules(ListenerArn=listener)["Rules"] if r["Priority"] == "1"]
+    groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+    return {g["TargetGroupArn"].split("/")[1]: g["Weight"] for g in groups}

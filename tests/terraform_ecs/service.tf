@@ -1,0 +1,156 @@
+resource "aws_ecr_repository" "api" {
+  name         = "shift"
+  force_delete = true
+}
+
+data "aws_iam_policy_document" "assume" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com", "ecs.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "main" {
+  name               = "shift"
+  assume_role_policy = data.aws_iam_policy_document.assume.json
+}
+
+resource "aws_ecs_cluster" "main" {
+  name = "shift"
+}
+
+resource "aws_ecs_cluster_capacity_providers" "main" {
+  cluster_name       = aws_ecs_cluster.main.name
+  capacity_providers = ["FARGATE", "FARGATE_SPOT"]
+
+  default_capacity_provider_strategy {
+    capacity_provider = "FARGATE"
+    base              = 1
+    weight            = 1
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "errors" {
+  alarm_name          = "shift-errors"
+  namespace           = "Shop"
+  metric_name         = "Errors"
+  statistic           = "Sum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 1
+  period              = 60
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+}
+
+resource "aws_ecs_task_definition" "api" {
+  family                   = "shift"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = 256
+  memory                   = 512
+  execution_role_arn       = aws_iam_role.main.arn
+
+  container_definitions = jsonencode([{
+    name         = "api"
+    image        = "${aws_ecr_repository.api.repository_url}:1"
+    essential    = true
+    environment  = [{ name = "VERSION", value = var.changed ? "2" : "1" }]
+    portMappings = [{ containerPort = 8080, name = "http" }]
+  }])
+}
+
+# Rolling, on a mix of capacity, with everything that guards it.
+resource "aws_ecs_service" "rolling" {
+  name                  = "rolling"
+  cluster               = aws_ecs_cluster.main.arn
+  task_definition       = aws_ecs_task_definition.api.arn
+  desired_count         = var.changed ? 3 : 2
+  propagate_tags        = "SERVICE"
+  wait_for_steady_state = true
+
+  enable_ecs_managed_tags            = true
+  availability_zone_rebalancing      = "ENABLED"
+  deployment_minimum_healthy_percent = var.changed ? 50 : 100
+  deployment_maximum_percent         = 200
+
+  capacity_provider_strategy {
+    capacity_provider = "FARGATE"
+    base              = 1
+    weight            = 1
+  }
+
+  capacity_provider_strategy {
+    capacity_provider = "FARGATE_SPOT"
+    weight            = 1
+  }
+
+  deployment_circuit_breaker {
+    enable   = true
+    rollback = true
+  }
+
+  alarms {
+    alarm_names = [aws_cloudwatch_metric_alarm.errors.alarm_name]
+    enable      = true
+    rollback    = true
+  }
+
+  network_configuration {
+    subnets          = [for subnet in aws_subnet.main : subnet.id]
+    security_groups  = [aws_security_group.main.id]
+    assign_public_ip = true
+  }
+
+  depends_on = [aws_ecs_cluster_capacity_providers.main]
+}
+
+# Traffic goes to the new revision in steps.
+resource "aws_ecs_service" "canary" {
+  name                              = "canary"
+  cluster                           = aws_ecs_cluster.main.arn
+  task_definition                   = aws_ecs_task_definition.api.arn
+  desired_count                     = 1
+  launch_type                       = "FARGATE"
+  wait_for_steady_state             = true
+  health_check_grace_period_seconds = 30
+
+  deployment_configuration {
+    strategy             = "CANARY"
+    bake_time_in_minutes = 1
+
+    canary_configuration {
+      canary_percent              = 20
+      canary_bake_time_in_minutes = 1
+    }
+  }
+
+  network_configuration {
+    subnets          = [for subnet in aws_subnet.main : subnet.id]
+    security_groups  = [aws_security_group.main.id]
+    assign_public_ip = true
+  }
+
+  load_balancer {
+    target_group_arn = aws_lb_target_group.main["blue"].arn
+    container_name   = "api"
+    container_port   = 8080
+
+    advanced_configuration {
+      alternate_target_group_arn = aws_lb_target_group.main["green"].arn
+      production_listener_rule   = aws_lb_listener_rule.production.arn
+      role_arn                   = aws_iam_role.main.arn
+    }
+  }
+}
+
+output "repository_url" {
+  value = aws_ecr_repository.api.repository_url
+}
+
+output "address" {
+  value = aws_lb.main.dns_name
+}
