@@ -16,7 +16,7 @@ use fogbank_types::ec2::ZoneFaultKind;
 use fogbank_types::ecs::{AdvancedLoadBalancer, Deployment, RolloutState, Service, Task};
 use fogbank_types::rollout::StrategyKind;
 use fogbank_types::status::{ContainerHealth, Health, TaskPhase, TaskStatus};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deterministic bits: xorshift64*.
 struct Dice(u64);
@@ -196,30 +196,38 @@ impl Simulation {
 
     fn reconcile(&mut self) {
         let before = self.world.service();
-        let (healthy, alive) = self.counts();
+        let (healthy, alive) = self.counts(&before);
         self.world.reconcile();
         let after = self.world.service();
         self.check(&before, healthy, alive, &after);
     }
 
-    /// Healthy tasks, and those that run or will.
-    fn counts(&mut self) -> (usize, usize) {
+    /// Healthy tasks by deployment, and how many run or will.
+    fn counts(&self, service: &Service) -> (BTreeMap<String, usize>, usize) {
         let tx = &self.world.region.tx;
-        let (snapshot, now, service) = (tx.snapshot(), tx.now(), self.world.service());
-        let targets = health::Targets::of(snapshot, &service);
-        let (mut healthy, mut count) = (0, 0);
-        for task in services::tasks_of(snapshot, &service).filter(|t| health::is_alive(snapshot, t))
+        let (snapshot, now) = (tx.snapshot(), tx.now());
+        let targets = health::Targets::of(snapshot, service);
+        let (mut healthy, mut count) = (BTreeMap::new(), 0);
+        for task in services::tasks_of(snapshot, service).filter(|t| health::is_alive(snapshot, t))
         {
             count += 1;
             let of = |d: &&Deployment| Some(&d.id) == task.started_by.as_ref();
             let deployment = service.deployments.iter().find(of);
             let verdict = health::of_task(snapshot, task, deployment, &targets, now, |ms| ms);
-            healthy += usize::from(verdict == health::Health::Healthy);
+            if verdict == health::Health::Healthy {
+                *healthy.entry(task.started_by.clone().unwrap()).or_insert(0) += 1;
+            }
         }
         (healthy, count)
     }
 
-    fn check(&mut self, before: &Service, healthy: usize, alive: usize, after: &Service) {
+    fn check(
+        &mut self,
+        before: &Service,
+        healthy: BTreeMap<String, usize>,
+        alive: usize,
+        after: &Service,
+    ) {
         let trace = || self.trace.join(" ");
         let snapshot = self.world.region.tx.snapshot();
         let mut addresses = BTreeSet::new();
@@ -243,22 +251,21 @@ impl Simulation {
         let lower = (desired * before.minimum_healthy_percent as usize)
             .div_ceil(100)
             .min(desired);
-        let (now_healthy, now_alive) = {
-            let trace = self.trace.clone();
-            let counts = self.counts();
-            self.trace = trace;
-            counts
-        };
+        let (now_healthy, now_alive) = self.counts(after);
         assert!(
             now_alive <= alive.max(upper),
             "above the maximum: {}",
-            self.trace.join(" ")
+            trace()
         );
-        assert!(
-            now_healthy >= healthy.min(lower),
-            "below the minimum: {}",
-            self.trace.join(" ")
-        );
+        // A shift may stop healthy tasks that have no traffic; those that have it are kept.
+        let serves = |service: &Service| serving(service);
+        let of = |counts: &BTreeMap<String, usize>| match shifts(before) || shifts(after) {
+            true => counts.get(&serves(before)).copied().unwrap_or(0),
+            false => counts.values().sum(),
+        };
+        let moved = (shifts(before) || shifts(after)) && serves(before) != serves(after);
+        let kept = of(&now_healthy) >= of(&healthy).min(lower);
+        assert!(moved || kept, "below the minimum: {}", trace());
         for deployment in after.deployments.iter().chain(&after.past_deployments) {
             if deployment.rollout_state == RolloutState::Completed {
                 self.completed.insert(deployment.id.clone());
@@ -323,6 +330,19 @@ impl Simulation {
             "{zones:?} {trace}"
         );
     }
+}
+
+/// The deployment that has the production traffic.
+fn serving(service: &Service) -> String {
+    let primary = service.deployments.iter().find(|d| d.primary).unwrap();
+    let shift = primary
+        .course
+        .shift
+        .iter()
+        .find(|shift| shift.production_percent < 100.0);
+    shift
+        .and_then(|shift| shift.source.clone())
+        .unwrap_or_else(|| primary.id.clone())
 }
 
 /// Sets a zone's fault, or takes it away.
