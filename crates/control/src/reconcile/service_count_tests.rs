@@ -362,3 +362,41 @@ fn texts_that_rows_keep_are_bounded() {
     }));
     assert!(!refused(&mut world, &|_| {}));
 }
+
+/// `cargo test --release -p fogbank-control reconcile_times -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement: it asserts nothing but that all tasks run"]
+fn reconcile_times() {
+    use std::time::Instant;
+    for count in [1000, 4500] {
+        let mut world = World::new();
+        let subnets = world.region.subnets.clone();
+        for (place, id) in subnets.iter().take(2).enumerate() {
+            let block = format!("10.0.{}.0/18", place * 64).parse().unwrap();
+            world
+                .tx()
+                .update::<fogbank_types::ec2::Subnet>(&scope(), id, |subnet| {
+                    subnet.cidr_block = block;
+                });
+        }
+        world.create_service(count, count <= 1000);
+        let began = Instant::now();
+        while world.wanted().len() < count as usize {
+            world.reconcile();
+        }
+        let started = began.elapsed();
+        for _ in 0..3 {
+            world.host_acts();
+            world.reconcile();
+            world.nodes_see(Health::Healthy);
+            world.tx().advance_ms(60_000);
+        }
+        let began = Instant::now();
+        world.reconcile();
+        println!(
+            "{count} tasks: all started in {started:?}; a pass with nothing to do {:?}",
+            began.elapsed()
+        );
+        assert!(world.told("has reached a steady state."));
+    }
+}

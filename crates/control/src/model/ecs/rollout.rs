@@ -180,6 +180,14 @@ fn stop_excess(bounds: &Bounds, primary: &[&TaskView], plan: &mut Plan) {
         let Some(victim) = open.min_by_key(key) else {
             break;
         };
+        let healthy = kept
+            .values()
+            .filter(|task| task.verdict == Verdict::Healthy)
+            .count();
+        // Protected tasks that are not healthy stand for none that is.
+        if victim.verdict == Verdict::Healthy && healthy <= bounds.lower() {
+            break;
+        }
         kept.remove(victim.id.as_str());
         stopped.insert(victim.id.clone());
     }
@@ -363,7 +371,7 @@ mod tests {
         #[test]
         fn a_deployment_stays_within_bounds_and_converges(
             desired in 0usize..8, minimum in 0u32..101, maximum in 100u32..301,
-            fates in proptest::collection::vec((0u8..6, 0usize..32), 0..60),
+            fates in proptest::collection::vec((0u8..7, 0usize..32), 0..60),
         ) {
             let bounds = bounds(desired, minimum, maximum);
             let mut world = World { tasks: Vec::new(), next: 0 };
@@ -393,9 +401,13 @@ mod tests {
                         3 if task.running => task.verdict = Verdict::Unhealthy,
                         4 if task.running => task.verdict = Verdict::Unknown,
                         5 => { world.tasks.remove(index); }
+                        6 => task.protected = !task.protected,
                         _ => {}
                     }
                 }
+            }
+            for task in &mut world.tasks {
+                task.protected = false;
             }
             for _ in 0..64 {
                 for task in world.tasks.iter_mut().filter(|t| t.verdict != Verdict::Unhealthy) {
