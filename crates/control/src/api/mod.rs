@@ -20,6 +20,8 @@ pub mod elbv2;
 pub mod iam;
 pub mod logs;
 pub mod route53;
+pub mod secretsmanager;
+pub mod ssm;
 pub mod sts;
 
 /// Who calls, and from where.
@@ -203,6 +205,8 @@ impl Handlers {
             iam::handlers(),
             logs::handlers(),
             route53::handlers(),
+            secretsmanager::handlers(),
+            ssm::handlers(),
             sts::handlers(),
         ];
         Self(

@@ -9,6 +9,8 @@ pub mod iam;
 pub mod logs;
 pub mod route53;
 pub mod scaling;
+pub mod secretsmanager;
+pub mod ssm;
 pub mod tx;
 pub mod vpc;
 

@@ -10,6 +10,7 @@ pub mod finding_cleanup;
 pub mod flow_log_streams;
 pub mod load_balancer_state;
 pub mod nat_gateway_state;
+pub mod parameter_expiry;
 pub mod peering_expiry;
 pub mod scheduled_scaling;
 pub mod service_count;
@@ -40,6 +41,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "vpc_endpoint_state",
         run: vpc_endpoint_state::reconcile,
+    },
+    Reconciler {
+        name: "parameter_expiry",
+        run: parameter_expiry::reconcile,
     },
     Reconciler {
         name: "peering_expiry",

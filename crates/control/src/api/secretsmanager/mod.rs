@@ -1,0 +1,90 @@
+//! Secrets Manager: shapes to commands, rows to shapes.
+
+mod listing;
+mod passwords;
+mod policies;
+mod secrets;
+mod values;
+
+use super::ApiError;
+use crate::model::secretsmanager::{Refusal, invalid};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fogbank_types::secret::SecretValue;
+use fogbank_wire::secretsmanager as wire;
+
+super::handlers! {
+    Secretsmanager:
+    write CreateSecret => secrets::create,
+    read DescribeSecret => secrets::describe,
+    write UpdateSecret => secrets::update,
+    write DeleteSecret => secrets::delete,
+    write RestoreSecret => secrets::restore,
+    write TagResource => secrets::tag,
+    write UntagResource => secrets::untag,
+    write GetSecretValue => values::get,
+    write PutSecretValue => values::put,
+    write BatchGetSecretValue => values::get_many,
+    write UpdateSecretVersionStage => values::update_stage,
+    read ListSecretVersionIds => listing::versions,
+    read ListSecrets => listing::secrets,
+    write PutResourcePolicy => policies::put,
+    read GetResourcePolicy => policies::get,
+    write DeleteResourcePolicy => policies::delete,
+    read ValidateResourcePolicy => policies::validate,
+    write GetRandomPassword => passwords::random,
+}
+
+/// One page of a list, and the token of the next.
+fn page<T>(
+    items: Vec<T>,
+    token: Option<&str>,
+    most: Option<i32>,
+    most_unless_said: usize,
+) -> Result<(Vec<T>, Option<String>), ApiError> {
+    let start = match token {
+        None => 0,
+        Some(token) => STANDARD
+            .decode(token)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .and_then(|text| text.strip_prefix("after ")?.parse::<usize>().ok())
+            .filter(|start| *start <= items.len())
+            .ok_or(Refusal::Token)?,
+    };
+    let most = most.map_or(most_unless_said, |most| usize::try_from(most).unwrap_or(1));
+    let end = start.saturating_add(most.max(1));
+    let next = (end < items.len()).then(|| STANDARD.encode(format!("after {end}")));
+    Ok((items.into_iter().skip(start).take(most).collect(), next))
+}
+
+/// A request's value, if it has one.
+fn value(
+    text: Option<String>,
+    binary: Option<bytes::Bytes>,
+) -> Result<Option<SecretValue>, ApiError> {
+    match (text, binary) {
+        (Some(_), Some(_)) => Err(invalid(
+            "You can't specify both a binary secret value and a string secret value in the same secret.",
+        )
+        .into()),
+        (Some(text), None) => Ok(Some(SecretValue::Text(text))),
+        (None, Some(bytes)) => Ok(Some(SecretValue::Binary(bytes.to_vec()))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn show_value(value: &SecretValue) -> (Option<String>, Option<bytes::Bytes>) {
+    match value {
+        SecretValue::Text(text) => (Some(text.clone()), None),
+        SecretValue::Binary(bytes) => (None, Some(bytes::Bytes::from(bytes.clone()))),
+    }
+}
+
+fn show_tags(tags: &fogbank_types::Tags) -> Vec<wire::Tag> {
+    let tag = |(key, value): (&String, &String)| wire::Tag {
+        key: Some(key.clone()),
+        value: Some(value.clone()),
+    };
+    tags.iter().map(tag).collect()
+}
