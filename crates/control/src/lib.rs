@@ -11,6 +11,7 @@ mod image_expiry;
 mod issuance;
 pub mod metrics;
 pub mod model;
+mod operator;
 mod public_keys;
 pub mod reconcile;
 pub mod registry;

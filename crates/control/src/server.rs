@@ -5,6 +5,7 @@
 use crate::api::{ApiError, Caller, Context, Handlers};
 use crate::engine::{CommitError, Engine};
 use crate::model::vpc::default_vpc;
+use crate::operator;
 use crate::reconcile::driver;
 use crate::registry;
 use crate::zones;
@@ -375,6 +376,18 @@ async fn internal(
                     )
                 });
         return plain(status, text);
+    }
+    if operator::serves(path) {
+        let (engine, path) = (shared.engine.clone(), path.to_owned());
+        let (method, body) = (method.clone(), body.clone());
+        let answer = move || operator::answer(&engine, &method, &path, &body);
+        return match tokio::task::spawn_blocking(answer).await {
+            Ok((status, text)) => plain(status, text),
+            Err(error) => {
+                tracing::error!(%error, "a question of the operator failed");
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "the region failed\n")
+            }
+        };
     }
     match (method, path) {
         (&http::Method::GET, "status") => {

@@ -17,6 +17,7 @@ pub mod elb;
 pub mod iam;
 pub mod id;
 pub mod logs;
+pub mod metering;
 pub mod metric;
 pub mod place;
 pub mod rollout;

@@ -273,6 +273,8 @@ tables! {
     scheduled_scalings: scaling::ScheduledScaling = "scheduled-scaling", |r| r.scope.clone(), format!("{}/{}", r.resource_id, r.name);
     scaling_signals: scaling::ScalingSignal = "scaling-signal", |r| r.scope.clone(), r.alarm_name.clone();
     scaling_activities: scaling::ScalingActivity = "scaling-activity", |r| r.scope.clone(), format!("{}/{:013}/{}", r.resource_id, r.started_at.0, r.id);
+    usage_records: metering::UsageRecord = "usage-record", |r| r.scope.clone(), r.id.clone();
+    usage_totals: metering::UsageTotal = "usage-total", |r| r.scope.clone(), format!("{}/{}/{}", r.month, r.kind, r.group);
     host_statuses: status::HostStatus = "status-host", |r| host_scope(), r.host.clone();
     dns_statuses: status::DnsStatus = "status-dns", |r| host_scope(), r.host.clone();
     insights_findings: diagnosis::NetworkInsightsFinding = "status-network-insights", |r| r.scope.clone(), r.analysis_id.to_string();

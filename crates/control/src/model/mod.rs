@@ -7,6 +7,7 @@ pub mod ecs;
 pub mod elb;
 pub mod iam;
 pub mod logs;
+pub mod metering;
 pub mod route53;
 pub mod scaling;
 pub mod secretsmanager;

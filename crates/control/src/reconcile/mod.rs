@@ -19,6 +19,7 @@ pub mod target_draining;
 pub mod target_registration;
 pub mod task_definition_deletion;
 pub mod task_lifecycle;
+pub mod usage_metering;
 pub mod vpc_endpoint_state;
 #[cfg(test)]
 mod zone_failure_tests;
@@ -97,6 +98,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "service_scaling",
         run: service_scaling::reconcile,
+    },
+    Reconciler {
+        name: "usage_metering",
+        run: usage_metering::reconcile,
     },
     Reconciler {
         name: "finding_cleanup",

@@ -1,11 +1,13 @@
 //! The command line. Each command is a file; this one is their list.
 
+mod bill;
 mod ca;
 mod down;
 mod http;
 mod image;
 mod reach;
 mod region;
+mod spot;
 mod status;
 mod zone;
 
@@ -54,6 +56,12 @@ enum Command {
     /// Let availability zones fail, and heal them
     #[command(subcommand)]
     Zone(zone::ZoneCommand),
+    /// Take Spot capacity away
+    #[command(subcommand)]
+    Spot(spot::SpotCommand),
+    /// What the region's resources would have cost on AWS
+    #[command(after_help = bill::HELP)]
+    Bill(bill::BillArguments),
     /// Print the certificate of the region's own authority, to be trusted by whoever talks TLS to its services
     #[command(after_help = CA_HELP)]
     Ca(RegionArguments),
@@ -215,6 +223,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Image(ImageCommand::Ls(arguments)) => image::list(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),
         Command::Zone(command) => zone::run(&command),
+        Command::Spot(command) => spot::run(&command),
+        Command::Bill(arguments) => bill::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "fogbank", &mut script);

@@ -17,6 +17,7 @@ pub mod rollout;
 pub mod services;
 pub mod shift;
 pub mod strategy;
+pub mod spot;
 pub mod tags;
 pub mod task_definitions;
 pub mod tasks;

@@ -81,7 +81,7 @@ fn tracking_follows_the_ratio() {
         (2, inward(40.0), None),
     ] {
         assert_eq!(
-            capacity(&situation(current), &[invocation.clone()]),
+            capacity(&situation(current), std::slice::from_ref(&invocation)),
             wanted,
             "{current} {invocation:?}"
         );
