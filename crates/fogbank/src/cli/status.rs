@@ -85,6 +85,18 @@ impl Counts {
             ("change", snapshot.changes.len()),
             ("alarm-history", snapshot.alarm_history.len()),
             ("task-definition", snapshot.task_definitions.len()),
+            ("scaling-activity", snapshot.scaling_activities.len()),
+            ("usage-record", snapshot.usage_records.len()),
+            ("usage-total", snapshot.usage_totals.len()),
+            (
+                // Made by the service that needs it, and left, as on AWS.
+                "role",
+                snapshot
+                    .roles
+                    .all()
+                    .filter(|role| role.path.starts_with("/aws-service-role/"))
+                    .count(),
+            ),
             (
                 "task",
                 snapshot
