@@ -7,6 +7,11 @@ resource "aws_subnet" "this" {
   cidr_block = "10.60.0.0/24"
 }
 
+resource "aws_security_group" "this" {
+  name   = "scaled"
+  vpc_id = aws_vpc.this.id
+}
+
 resource "aws_ecs_cluster" "this" {
   name = "scaled"
 
@@ -34,7 +39,8 @@ resource "aws_ecs_service" "this" {
   launch_type     = "FARGATE"
 
   network_configuration {
-    subnets = [aws_subnet.this.id]
+    subnets         = [aws_subnet.this.id]
+    security_groups = [aws_security_group.this.id]
   }
 
   lifecycle {
