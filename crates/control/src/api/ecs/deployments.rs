@@ -225,10 +225,19 @@ fn show(
     deployment: &Deployment,
 ) -> wire::ServiceDeployment {
     let all: Vec<&Deployment> = known(service).collect();
-    let before = all
-        .iter()
-        .position(|d| d.id == deployment.id)
-        .and_then(|place| all.get(place + 1));
+    let source = deployment
+        .course
+        .shift
+        .as_ref()
+        .and_then(|shift| shift.source.as_ref());
+    // After a rollback the list is no longer in the order of time.
+    let before = match source {
+        Some(id) => all.iter().find(|d| d.id == *id),
+        None => all
+            .iter()
+            .position(|d| d.id == deployment.id)
+            .and_then(|place| all.get(place + 1)),
+    };
     let back = service
         .deployments
         .iter()

@@ -258,12 +258,11 @@ impl Simulation {
             trace()
         );
         // A shift may stop healthy tasks that have no traffic; those that have it are kept.
-        let serves = |service: &Service| serving(service);
         let of = |counts: &BTreeMap<String, usize>| match shifts(before) || shifts(after) {
-            true => counts.get(&serves(before)).copied().unwrap_or(0),
+            true => counts.get(&serving(before)).copied().unwrap_or(0),
             false => counts.values().sum(),
         };
-        let moved = (shifts(before) || shifts(after)) && serves(before) != serves(after);
+        let moved = (shifts(before) || shifts(after)) && serving(before) != serving(after);
         let kept = of(&now_healthy) >= of(&healthy).min(lower);
         assert!(moved || kept, "below the minimum: {}", trace());
         for deployment in after.deployments.iter().chain(&after.past_deployments) {
