@@ -7,6 +7,7 @@
 pub mod api;
 pub mod buckets;
 pub mod engine;
+mod exec;
 mod image_expiry;
 mod issuance;
 pub mod metrics;

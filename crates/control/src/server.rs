@@ -4,6 +4,7 @@
 
 use crate::api::{ApiError, Caller, Context, Handlers};
 use crate::engine::{CommitError, Engine};
+use crate::exec;
 use crate::model::vpc::default_vpc;
 use crate::operator;
 use crate::reconcile::driver;
@@ -63,6 +64,7 @@ struct Shared {
     handlers: Handlers,
     connections: Arc<Semaphore>,
     sessions: Sessions,
+    channels: Arc<exec::Channels>,
 }
 
 /// Serves until SIGTERM.
@@ -85,6 +87,11 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
         engine: engine.clone(),
         handlers: Handlers::all(),
         connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        channels: Arc::new(exec::Channels::new(
+            engine.config().clone(),
+            sessions.clone(),
+            engine.now(),
+        )),
         sessions,
     });
     tokio::task::spawn_blocking({
@@ -156,6 +163,8 @@ async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
+        // For data channels.
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection ended");
@@ -178,6 +187,9 @@ async fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
+    if request.uri().path().starts_with(exec::PATH) {
+        return Ok(full(shared.channels.open(request)));
+    }
     let (parts, body) = request.into_parts();
     let host = parts.headers.get(http::header::HOST);
     if host

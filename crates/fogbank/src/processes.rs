@@ -45,6 +45,12 @@ pub enum Process {
         #[arg(long)]
         eni: String,
     },
+    /// Parent of a command in a container
+    #[command(hide = true)]
+    ExecSession {
+        #[arg(long)]
+        bundle: PathBuf,
+    },
     /// Parent of a task's containers
     #[command(hide = true)]
     Shim {
@@ -83,6 +89,10 @@ pub fn run(process: Process) -> Result<()> {
             crate::logging::start("alb");
             let config = read_config(&config)?;
             drive(async { fogbank_edge::http::run(config, &eni).await.context("alb") })
+        }
+        Process::ExecSession { bundle } => {
+            crate::logging::start("exec");
+            fogbank_node::exec::main(&bundle).context("exec")
         }
         Process::Shim { bundle } => {
             crate::logging::start("shim");

@@ -7,6 +7,7 @@ mod abilities;
 mod agent;
 pub mod balancers;
 mod endpoint;
+pub mod exec;
 mod flow_logs;
 pub mod ledger;
 mod meters;

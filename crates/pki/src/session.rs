@@ -212,6 +212,20 @@ impl Sessions {
         }
     }
 
+    /// Text that only this region can have made, with what it says. It can be read by whoever has it.
+    pub fn seal(&self, purpose: &str, content: &[u8]) -> String {
+        let signature = self.sign(purpose, content);
+        STANDARD.encode([&signature, content].concat())
+    }
+
+    /// What sealed text says; `None` if it is not this region's, or for another purpose.
+    pub fn unseal(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
+        let bytes = STANDARD.decode(sealed).ok()?;
+        let (signature, content) = bytes.split_at_checked(SIGNATURE_BYTES)?;
+        hmac::verify(&self.key, &tagged(purpose, content), signature).ok()?;
+        Some(content.to_vec())
+    }
+
     /// An identifier in the form of a UUID that only this region can know.
     pub fn uuid(&self, of: &str) -> String {
         let tag = self.sign("uuid", of.as_bytes());
@@ -298,6 +312,16 @@ mod tests {
         let changed = STANDARD.encode(bytes);
         assert_eq!(sessions.read(&given.access_key_id, &changed), Token::Forged);
         assert_eq!(sessions.read("ASIA", "token"), Token::Foreign);
+    }
+
+    #[test]
+    fn what_is_sealed_for_one_purpose_says_nothing_for_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = Sessions::open(folder.path()).unwrap();
+        let sealed = sessions.seal("exec", b"task");
+        assert_eq!(sessions.unseal("exec", &sealed).unwrap(), b"task");
+        assert_eq!(sessions.unseal("token", &sealed), None);
+        assert_eq!(sessions.unseal("exec", "AAAA"), None);
     }
 
     #[test]

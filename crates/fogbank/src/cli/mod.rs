@@ -3,8 +3,10 @@
 mod bill;
 mod ca;
 mod down;
+mod exec;
 mod http;
 mod image;
+mod logs;
 mod reach;
 mod region;
 mod spot;
@@ -50,6 +52,10 @@ enum Command {
     /// Say whether a packet gets through, what lets it or what stops it, and the call that would open it
     #[command(after_help = REACH_EXAMPLES)]
     Reach(ReachArguments),
+    /// Execute a command in a container that runs
+    Exec(exec::ExecArguments),
+    /// Show what tasks said, and go on with what they say
+    Logs(logs::LogsArguments),
     /// Container images
     #[command(subcommand)]
     Image(ImageCommand),
@@ -218,6 +224,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Up(arguments) => up::run(arguments.into_settings()?),
         Command::Down(arguments) => down::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Exec(arguments) => exec::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
         Command::Reach(arguments) => reach::run(&arguments),
         Command::Image(ImageCommand::Load(arguments)) => image::load(&arguments),
         Command::Image(ImageCommand::Ls(arguments)) => image::list(&arguments),

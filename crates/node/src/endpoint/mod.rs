@@ -47,7 +47,7 @@ pub fn environment(runtime_id: &str) -> [(&'static str, String); 3] {
     ]
 }
 
-/// The doors of this host.
+/// The doors of this host, and the socket for commands in its containers, which follows the same rows.
 pub struct Endpoint {
     rows: watch::Sender<Snapshot>,
 }
@@ -56,6 +56,7 @@ impl Endpoint {
     pub fn start(config: Arc<RegionConfig>, hierarchies: Hierarchies, sessions: Sessions) -> Self {
         let (rows, reader) = watch::channel(Snapshot::default());
         let answers = answers::Answers::new(Arc::clone(&config), reader, hierarchies, sessions);
+        tokio::spawn(crate::exec::serve(Arc::clone(&config), rows.subscribe()));
         tokio::spawn(listeners::run(config, rows.subscribe(), Arc::new(answers)));
         Self { rows }
     }

@@ -272,6 +272,18 @@ impl Group {
         Ok(entry)
     }
 
+    /// The unified hierarchy's door for a process that is there already: it writes "0" to it.
+    pub fn processes_file(&self) -> Result<Option<File>> {
+        for (mount, folder) in self.folders() {
+            if mount.unified {
+                let path = folder.join("cgroup.procs");
+                let opened = OpenOptions::new().write(true).open(&path);
+                return opened.map(Some).map_err(failed("open", &path));
+            }
+        }
+        Ok(None)
+    }
+
     /// How many processes of the group the kernel killed for lack of memory.
     pub fn out_of_memory_kills(&self) -> u64 {
         let read = |(mount, folder): (&Mount, PathBuf)| {

@@ -40,7 +40,7 @@ pub struct Setup<'a> {
 }
 
 /// A failure on its way to the parent.
-enum Failure {
+pub(super) enum Failure {
     /// The image's or the task definition's fault.
     Refused(String),
     Host(String, io::Error),
@@ -224,7 +224,7 @@ fn find_account(user: &str) -> Result<Account, Failure> {
 }
 
 /// Finds the program and sets up its surroundings, so that nothing but exec is left after the filter.
-fn prepare_program(spec: &ContainerSpec, account: &Account) -> Result<Command, Failure> {
+pub(super) fn prepare_program(spec: &ContainerSpec, account: &Account) -> Result<Command, Failure> {
     let name = spec
         .args
         .first()
@@ -326,7 +326,7 @@ fn drop_privileges(setup: &Setup<'_>, account: &Account) -> Result<(), Failure> 
         .map_err(host("tie to the shim"))
 }
 
-fn execute(mut program: Command, name: &str) -> Failure {
+pub(super) fn execute(mut program: Command, name: &str) -> Failure {
     let error = program.exec();
     let reason = match error.raw_os_error() {
         Some(libc::ENOENT) => "no such file or directory".to_owned(),
@@ -338,7 +338,7 @@ fn execute(mut program: Command, name: &str) -> Failure {
     Failure::Refused(format!("exec: {name:?}: {reason}"))
 }
 
-fn set_limit(limit: &Ulimit) -> Result<(), Failure> {
+pub(super) fn set_limit(limit: &Ulimit) -> Result<(), Failure> {
     // They would let its processes go before all others of the host, past every limit of the CPU: real-time processes are
     // not held by a group's quota. On Fargate the host's own values count for all but `nofile` ("Ulimit", ECS API reference).
     if matches!(limit.name.as_str(), "nice" | "rtprio") {

@@ -13,6 +13,7 @@ mod client;
 mod ground;
 mod output;
 mod server;
+mod sink;
 mod state;
 mod supervise;
 
@@ -28,6 +29,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
 pub use client::{Client, ClientError, connect, order_line, read_state};
+pub use sink::LogOptions;
 pub use state::{Cause, ContainerState, Order, Phase, TaskContainer, TaskSpec, TaskState};
 
 pub(crate) use supervise::group_name;
@@ -68,13 +70,13 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Shi
 }
 
 /// Set for the second half of [`main`].
-const SEALED: &str = "FOGBANK_SHIM_SEALED";
+pub(crate) const SEALED: &str = "FOGBANK_SHIM_SEALED";
 
 /// The program, which executes itself again as `<itself> shim --bundle <bundle>`.
 pub fn main(bundle: &Path) -> Result<(), ShimError> {
     let bundle = &bundle.canonicalize().map_err(failed("find", bundle))?;
     if std::env::var_os(SEALED).is_none() {
-        return Err(seal(bundle));
+        return Err(seal(bundle, &["shim", "--bundle"], &[]));
     }
     rustix::process::chdir(bundle).map_err(|error| failed("enter", bundle)(error.into()))?;
     let text = fs::read(SPEC_FILE).map_err(failed("read", Path::new(SPEC_FILE)))?;
@@ -86,7 +88,9 @@ pub fn main(bundle: &Path) -> Result<(), ShimError> {
 /// Executes itself again from a read-only mount, in a mount namespace of its own and a session of its own. A container's
 /// first process is this program until it executes the image's, and for that moment `/proc/self/exe` in the container
 /// leads to this file: it must not be writable there (the lesson of CVE-2019-5736). Only comes back with an error.
-fn seal(bundle: &Path) -> ShimError {
+///
+/// Its arguments are `arguments` and the bundle's path; `environment` names what it gets of ours besides the log's settings.
+pub(crate) fn seal(bundle: &Path, arguments: &[&str], environment: &[&str]) -> ShimError {
     let sealed = bundle.join("fogbank");
     let made = (|| -> io::Result<()> {
         // Fails harmlessly for a process group's leader, which is detached already.
@@ -124,12 +128,11 @@ fn seal(bundle: &Path) -> ShimError {
     }
     let mut again = Command::new(&sealed);
     again
-        .arg("shim")
-        .arg("--bundle")
+        .args(arguments)
         .arg(bundle)
         .env_clear()
         .env(SEALED, "1");
-    for name in ["FOGBANK_LOG", "RUST_BACKTRACE"] {
+    for name in ["FOGBANK_LOG", "RUST_BACKTRACE"].iter().chain(environment) {
         if let Some(value) = std::env::var_os(name) {
             again.env(name, value);
         }

@@ -3,14 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use fogbank_store::log::{MAX_EVENT_BYTES, Writer};
 use rustix::io::Errno;
 
+use super::sink::{LINE_LIMIT_BYTES, Sink};
 use super::supervise::now_ms;
 
-/// Where Docker's awslogs driver splits: an event's limit less what CloudWatch Logs counts on top.
-/// <https://docs.docker.com/engine/logging/drivers/awslogs/>
-const LINE_LIMIT_BYTES: usize = MAX_EVENT_BYTES - 26;
 const READ_BYTES: usize = 64 << 10;
 
 /// One of a container's output streams.
@@ -50,12 +47,12 @@ impl Output {
 
     /// Reads what is there and writes the whole lines of it. At most a few buffers a call, so that one loud container
     /// doesn't keep the shim from its other work.
-    pub fn copy(&mut self, log: Option<&mut Writer>) {
+    pub fn copy(&mut self, log: Option<&mut Sink>) {
         self.take(log, 16);
     }
 
     /// Reads until nothing is there and writes everything, the unfinished last line too.
-    pub fn finish(&mut self, mut log: Option<&mut Writer>) {
+    pub fn finish(&mut self, mut log: Option<&mut Sink>) {
         // A pipe holds at most a few buffers, and whoever still writes into it is dead by now.
         self.take(log.as_deref_mut(), 1024);
         self.pipe = None;
@@ -63,7 +60,7 @@ impl Output {
         write_lines(log, std::iter::once(rest.as_slice()));
     }
 
-    fn take(&mut self, mut log: Option<&mut Writer>, buffers: usize) {
+    fn take(&mut self, mut log: Option<&mut Sink>, buffers: usize) {
         let mut buffer = [0; READ_BYTES];
         for _ in 0..buffers {
             let Some(pipe) = &self.pipe else { return };
@@ -80,7 +77,7 @@ impl Output {
         }
     }
 
-    fn flush(&mut self, log: Option<&mut Writer>) {
+    fn flush(&mut self, log: Option<&mut Sink>) {
         let end = match self.partial.iter().rposition(|byte| *byte == b'\n') {
             Some(last) => last + 1,
             None if self.partial.len() >= LINE_LIMIT_BYTES => self.partial.len(),
@@ -91,28 +88,21 @@ impl Output {
     }
 }
 
-/// Empty lines make no event: CloudWatch Logs takes none without a message.
-fn write_lines<'a>(log: Option<&mut Writer>, lines: impl Iterator<Item = &'a [u8]>) {
-    let Some(log) = log else { return };
-    let time = now_ms();
-    let events = lines
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .flat_map(|line| line.chunks(LINE_LIMIT_BYTES))
-        .map(|line| (time, line));
-    // A full disk costs log lines, never the task: as on Fargate in non-blocking mode.
-    if let Err(error) = log.append_all(time, events) {
-        tracing::warn!(%error, "log lines lost");
+fn write_lines<'a>(log: Option<&mut Sink>, lines: impl Iterator<Item = &'a [u8]>) {
+    if let Some(log) = log {
+        log.lines(now_ms(), lines);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shim::LogOptions;
     use fogbank_store::log::{Query, Reader, Start};
 
     fn logged(chunks: &[&[u8]]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Writer::open(folder.path()).unwrap();
+        let mut log = Sink::open(folder.path(), &LogOptions::default()).unwrap();
         let (mut output, pipe) = Output::make().unwrap();
         for chunk in chunks {
             // Larger than the pipe: read as we write.

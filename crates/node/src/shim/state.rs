@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::sink::LogOptions;
 use crate::sandbox::{ContainerSpec, Limits};
 
 /// A task, as `task.json` in its bundle.
@@ -45,6 +46,8 @@ pub struct TaskContainer {
     pub open_stdin: bool,
     /// Folder of the log stream that takes its output; `None` throws it away.
     pub log: Option<PathBuf>,
+    #[serde(default)]
+    pub log_options: LogOptions,
 }
 
 /// How far a task or a container is.

@@ -12,6 +12,7 @@ use fogbank_types::logs::{LogGroup, LogStream};
 use fogbank_types::{Row, Scope, Snapshot, Tags};
 
 use super::status::now;
+use crate::shim::LogOptions;
 
 /// Where a container's output goes.
 #[derive(Clone, Debug)]
@@ -19,6 +20,7 @@ pub struct LogPlan {
     pub stream: LogStream,
     create_group: bool,
     stream_exists: bool,
+    pub options: LogOptions,
 }
 
 impl LogPlan {
@@ -33,6 +35,9 @@ impl LogPlan {
             return Ok(None);
         };
         let option = |name: &str| log.options.get(name).map(String::as_str);
+        let options = super::log_options::parse(&log.options).map_err(|said| {
+            format!("ResourceInitializationError: failed to validate logger args: {said} : exit status 1")
+        })?;
         let group = option("awslogs-group").unwrap_or_default();
         let prefix = option("awslogs-stream-prefix").unwrap_or_default();
         let region = option("awslogs-region").unwrap_or(&task.scope.region);
@@ -61,6 +66,7 @@ impl LogPlan {
             stream,
             create_group: !group_exists,
             stream_exists: known.is_some(),
+            options,
         }))
     }
 

@@ -10,6 +10,7 @@
 
 pub mod images;
 mod life;
+mod log_options;
 mod logs;
 mod plan;
 mod reference;

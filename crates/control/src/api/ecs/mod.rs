@@ -5,6 +5,7 @@
 mod account_settings;
 mod capacity_providers;
 mod clusters;
+mod commands;
 mod container_definitions;
 mod container_instances;
 mod deployments;
@@ -42,6 +43,7 @@ super::handlers! {
     write StopTask => tasks::stop,
     read DescribeTasks => tasks::describe,
     read ListTasks => tasks::list,
+    write ExecuteCommand => commands::execute,
     write CreateService => services::create,
     write UpdateService => services::update,
     write DeleteService => services::delete,

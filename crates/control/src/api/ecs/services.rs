@@ -30,7 +30,6 @@ pub fn create(
     context: &Context,
     request: wire::CreateServiceRequest,
 ) -> Result<wire::CreateServiceResponse, ApiError> {
-    not_true(request.enable_execute_command, "enableExecuteCommand")?;
     empty(&request.placement_constraints, "placementConstraints")?;
     empty(&request.placement_strategy, "placementStrategy")?;
     empty(&request.volume_configurations, "volumeConfigurations")?;
@@ -69,7 +68,7 @@ pub fn create(
         configuration: read_configuration(request.deployment_configuration)?,
         health_check_grace_period_seconds: request.health_check_grace_period_seconds,
         availability_zone_rebalancing: request.availability_zone_rebalancing,
-        enable_execute_command: false,
+        enable_execute_command: request.enable_execute_command == Some(true),
         enable_ecs_managed_tags: request.enable_ecs_managed_tags == Some(true),
         propagate_tags: request.propagate_tags,
         client_token: request.client_token,
@@ -87,7 +86,6 @@ pub fn update(
     context: &Context,
     request: wire::UpdateServiceRequest,
 ) -> Result<wire::UpdateServiceResponse, ApiError> {
-    not_true(request.enable_execute_command, "enableExecuteCommand")?;
     empty(&request.placement_constraints, "placementConstraints")?;
     empty(&request.placement_strategy, "placementStrategy")?;
     empty(&request.volume_configurations, "volumeConfigurations")?;

@@ -1,8 +1,7 @@
 //! Tasks.
 
 use super::{
-    empty, failure, included, invalid, not_true, page, pair, read_strategy, read_tags, show_tags,
-    unsigned,
+    empty, failure, included, invalid, page, pair, read_strategy, read_tags, show_tags, unsigned,
 };
 use crate::api::{ApiError, Context};
 use crate::model::ecs::tasks::{self, Capacity, Placement, RunTask};
@@ -29,7 +28,6 @@ pub fn run(
     context: &Context,
     request: wire::RunTaskRequest,
 ) -> Result<wire::RunTaskResponse, ApiError> {
-    not_true(request.enable_execute_command, "enableExecuteCommand")?;
     empty(&request.placement_constraints, "placementConstraints")?;
     empty(&request.placement_strategy, "placementStrategy")?;
     empty(&request.volume_configurations, "volumeConfigurations")?;
@@ -58,7 +56,7 @@ pub fn run(
         overrides: read_overrides(request.overrides)?,
         group: request.group,
         started_by: request.started_by.or(request.reference_id),
-        enable_execute_command: false,
+        enable_execute_command: request.enable_execute_command == Some(true),
         propagate_tags: request.propagate_tags.as_deref() == Some("TASK_DEFINITION"),
         client_token: request.client_token,
         tags,

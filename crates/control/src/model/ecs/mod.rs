@@ -6,6 +6,7 @@
 pub mod account_settings;
 pub mod capacity;
 pub mod clusters;
+pub mod commands;
 pub mod container_definitions;
 pub mod container_health;
 pub mod deployment_control;
@@ -46,6 +47,8 @@ pub enum Refusal {
     ClusterContainsServices,
     #[error("The Cluster cannot be deleted while Tasks are active.")]
     ClusterContainsTasks,
+    #[error("The execute command failed due to an internal error. Try again later.")]
+    TargetNotConnected,
     #[error("Service not found.")]
     ServiceNotFound,
     #[error("Service was not ACTIVE.")]
@@ -70,6 +73,7 @@ impl Refused for Refusal {
             Self::ClusterNotFound => "ClusterNotFoundException",
             Self::ClusterContainsServices => "ClusterContainsServicesException",
             Self::ClusterContainsTasks => "ClusterContainsTasksException",
+            Self::TargetNotConnected => "TargetNotConnectedException",
             Self::ServiceNotFound => "ServiceNotFoundException",
             Self::ServiceNotActive => "ServiceNotActiveException",
             Self::ServiceDeploymentNotFound => "ServiceDeploymentNotFoundException",
