@@ -252,6 +252,7 @@ impl Fixture {
             stop_timeout_ms: 10_000,
             open_stdin: false,
             log: Some(self.folder.path().join("logs").join(name)),
+            log_options: Default::default(),
         }
     }
 

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use fogbank_store::log::Writer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -16,6 +15,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use super::ground::Ground;
 use super::output::Output;
 use super::server::Server;
+use super::sink::Sink;
 use super::state::{
     Cause, ContainerState, Order, Phase, TaskContainer, TaskSpec, TaskState, signal_number,
 };
@@ -37,7 +37,7 @@ pub fn now_ms() -> i64 {
 struct Running {
     container: Container,
     group: Group,
-    log: Option<Writer>,
+    log: Option<Sink>,
     outputs: [Output; 2],
     /// When SIGKILL follows the stop signal.
     deadline: Option<Instant>,
@@ -138,6 +138,12 @@ impl Supervisor {
         self.wait();
         for running in self.running.iter_mut().flatten() {
             let Running { log, outputs, .. } = running;
+            if let Some(log) = log {
+                log.tick(now_ms());
+                if log.is_paused() {
+                    continue;
+                }
+            }
             for output in outputs {
                 output.copy(log.as_mut());
             }
@@ -168,6 +174,10 @@ impl Supervisor {
                 running.container.pidfd.as_fd(),
                 PollFlags::IN,
             ));
+            // What can't be written yet is not read: the container waits.
+            if running.log.as_ref().is_some_and(Sink::is_paused) {
+                continue;
+            }
             let pipes = running.outputs.iter().filter_map(Output::pipe);
             descriptors.extend(pipes.map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
         }
@@ -177,7 +187,10 @@ impl Supervisor {
             .running
             .iter()
             .flatten()
-            .filter_map(|running| running.deadline)
+            .flat_map(|running| {
+                let log = running.log.as_ref().and_then(Sink::wake_at);
+                running.deadline.into_iter().chain(log)
+            })
             .min();
         let timeout = deadline.map(|deadline| {
             let left =
@@ -224,6 +237,9 @@ impl Supervisor {
         }
         for output in &mut running.outputs {
             output.finish(running.log.as_mut());
+        }
+        if let Some(log) = &mut running.log {
+            log.finish(now_ms());
         }
         let state = &mut self.state.containers[index];
         state.phase = Phase::Stopped;
@@ -307,7 +323,7 @@ fn start(container: &TaskContainer, task: &Group, ground: &Ground) -> Result<Run
     let group = task.child(group_name(&container.spec.name));
     group.create(&container.limits).map_err(describe)?;
     let log = match &container.log {
-        Some(folder) => Some(Writer::open(folder).map_err(describe)?),
+        Some(folder) => Some(Sink::open(folder, &container.log_options).map_err(describe)?),
         None => None,
     };
     let (stdout, stdout_in) = Output::make().map_err(describe)?;

@@ -305,6 +305,11 @@ impl Plan {
                 .log
                 .as_ref()
                 .map(|log| config.logs_dir().join(&log.stream.uid)),
+            log_options: planned
+                .log
+                .as_ref()
+                .map(|log| log.options.clone())
+                .unwrap_or_default(),
         }
     }
 
