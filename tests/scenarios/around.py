@@ -6,6 +6,9 @@ from host import Tasks, equal, sh, wait, way_out
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}]})
 ENDPOINT = "http://169.254.170.2"
 
+# A file of ten MB in a terminal's lines, and one of every byte.
+FILES = "busybox dd if=/dev/zero bs=1024 count=10240 2>/dev/null | busybox tr '\\0' x > /tmp/big; i=0; while [ $i -lt 256 ]; do printf \\\\$(busybox printf %03o $i); i=$((i+1)); done > /tmp/bytes; "
+
 # Runs in the namespace of a task's interface: each line of the answer is one request's status and body.
 FETCH = """
 import json, sys, urllib.request, urllib.error
@@ -74,7 +77,7 @@ def network(ec2):
         ec2.associate_route_table(RouteTableId=tables[subnet], SubnetId=subnet)
     # No rule lets anything in, and none lets anything out: what is around a task needs none.
     group = ec2.create_security_group(GroupName="tasks", Description="tasks", VpcId=vpc)["GroupId"]
-    return private, group, tables[private]
+    return private, group, tables[private], nat
 
 
 def metadata(inside, other, definition):
@@ -145,10 +148,218 @@ def forged(inside, other):
     equal("afterwards", inside.fetch(f"/v4/{inside.id}")[0][0], 200)
 
 
+# ECS Exec as AWS's CLI and its session manager plugin speak it (github.com/aws/session-manager-plugin), from the protocol alone.
+class Plugin:
+    KINDS = {"output": 1, "size": 3, "request": 5, "response": 6, "complete": 7, "flag": 10, "exit": 12}
+
+    def __init__(self, session, token=None, version="1.2.650.0", client=True):
+        import base64, hashlib, socket, urllib.parse
+        url = urllib.parse.urlsplit(session["streamUrl"])
+        self.socket = socket.create_connection((url.hostname, url.port), 20)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall(f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.exactly(1)
+        assert head.startswith(b"HTTP/1.1 101"), head
+        accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
+        assert accept in head, head
+        self.sent, self.expected, self.text, self.closed, self.exit = 0, 0, b"", None, None
+        opening = {"MessageSchemaVersion": "1.0", "RequestId": "a", "TokenValue": token or session["tokenValue"], "ClientId": "b", "ClientVersion": version}
+        self.frame(1, json.dumps(opening).encode())
+
+    def exactly(self, count):
+        data = b""
+        while len(data) < count:
+            more = self.socket.recv(count - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+    def frame(self, opcode, payload):
+        import struct
+        mask, size = os.urandom(4), len(payload)
+        head = bytes([0x80 | opcode]) + (bytes([0x80 | size]) if size < 126 else bytes([0x80 | 126]) + struct.pack(">H", size))
+        self.socket.sendall(head + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload)))
+
+    def message(self, kind, sequence, payload_type, payload, flags=0):
+        import hashlib, struct, uuid
+        name, identity = kind.encode().ljust(32), uuid.uuid4().bytes
+        body = struct.pack(">I", 116) + name + struct.pack(">IQqQ", 1, 1503434274948, sequence, flags) + identity[8:] + identity[:8]
+        return body + hashlib.sha256(payload).digest() + struct.pack(">II", payload_type, len(payload)) + payload
+
+    def send(self, kind, payload):
+        self.frame(2, self.message("input_stream_data", self.sent, self.KINDS[kind], payload))
+        self.sent += 1
+
+    def size(self, columns, rows):
+        self.send("size", json.dumps({"cols": columns, "rows": rows}).encode())
+
+    def receive(self):
+        """One message; acknowledged if it is of the stream. False when the channel is closed."""
+        import hashlib, struct
+        try:
+            first, second = self.exactly(2)
+        except (EOFError, ConnectionError):
+            return False
+        size = second & 127
+        size = struct.unpack(">H", self.exactly(2))[0] if size == 126 else struct.unpack(">Q", self.exactly(8))[0] if size == 127 else size
+        data = self.exactly(size)
+        if first & 15 == 8:
+            return False
+        equal("kind of frame", first, 0x82)
+        (head,), kind = struct.unpack(">I", data[:4]), data[4:36].strip().decode()
+        sequence, = struct.unpack(">q", data[48:56])
+        payload_type, size = struct.unpack(">II", data[112:120])
+        payload = data[head + 4:]
+        equal("the payload", (len(payload), hashlib.sha256(payload).digest()), (size, data[80:112]))
+        if kind == "channel_closed":
+            self.closed = json.loads(payload)
+        if kind == "output_stream_data":
+            self.frame(2, self.message("acknowledge", 0, 0, json.dumps({
+                "AcknowledgedMessageType": kind, "AcknowledgedMessageId": "x", "AcknowledgedMessageSequenceNumber": sequence, "IsSequentialMessage": True}).encode(), 3))
+            equal("sequence", sequence, self.expected)
+            self.expected += 1
+            if payload_type == self.KINDS["request"]:
+                action, = json.loads(payload)["RequestedClientActions"]
+                equal("session type", (action["ActionType"], action["ActionParameters"]["SessionType"]), ("SessionType", "Standard_Stream"))
+                self.send("response", json.dumps({"ClientVersion": "1.2.650.0", "ProcessedClientActions": [
+                    {"ActionType": "SessionType", "ActionStatus": 1, "ActionResult": None, "Error": ""}], "Errors": None}).encode())
+            elif payload_type == self.KINDS["output"]:
+                self.text += payload
+            elif payload_type == self.KINDS["exit"]:
+                self.exit = int(payload)
+        return True
+
+    def until(self, wanted, seconds=20):
+        import time
+        deadline = time.monotonic() + seconds
+        while wanted not in self.text:
+            assert time.monotonic() < deadline and self.receive(), (wanted, self.text[-300:], self.closed)
+        found, self.text = self.text, b""
+        return found
+
+    def end(self):
+        while self.receive():
+            pass
+        return self.closed
+
+
+def executed(region, tasks, arn):
+    """Commands in a container: what they are and have, resizes, signals, much output, several sessions, ends."""
+    call = lambda command, **more: tasks.ecs.execute_command(cluster="probes", task=arn, command=command, interactive=True, **more)
+    wait("the agent runs", lambda: tasks.describe(arn)["containers"][0]["managedAgents"][0]["lastStatus"] == "RUNNING")
+    answer = call("/bin/sh")
+    assert answer["session"]["sessionId"].startswith("ecs-execute-command-") and answer["containerName"] == "main", answer
+    one = Plugin(answer["session"])
+    one.size(132, 43)
+    one.until(b"# ")
+    one.send("output", b"echo in-$((40+2)) $(id -u) $(hostname) $MARK $(cat /proc/1/cmdline | head -c 5)\r")
+    said = one.until(b"\r\nin-42 0 ")
+    said += one.until(b"# ")
+    assert b"marked" in said, said
+    one.send("output", b"stty size; tty; grep -c . /proc/self/status > /dev/null && grep -E 'CapBnd|Seccomp:' /proc/self/status /proc/1/status\r")
+    said = one.until(b"/proc/1/status:Seccomp")
+    assert b"43 132" in said and b"/dev/pts/" in said, said
+    bounds = {line.split()[-1] for line in said.splitlines() if b"CapBnd" in line}
+    equal("capabilities like the container's", len(bounds), 1)
+    one.until(b"# ")
+    one.size(80, 24)
+    one.send("output", b"sleep 0.3; stty size\r")
+    one.until(b"24 80")
+    one.until(b"# ")
+    one.send("output", b"sleep 100\r")
+    one.until(b"sleep 100\r\n")
+    one.send("output", b"\x03")
+    one.until(b"# ")
+
+    # A token opens one channel; another session's opens none; so does none at all.
+    for token in (None, "AAAA"):
+        closed = Plugin(answer["session"], token)
+        equal("refused", (closed.receive(), closed.text), (False, b""))
+    # Two sessions at a time; ten MB and every byte.
+    two = Plugin(call("cat /tmp/big")["session"], version="fogbank-test")
+    assert two.end() is not None, "the channel is closed"
+    equal("ten MB", (len(two.text), two.exit), (10 << 20, 0))
+    binary = Plugin(call("sh -c 'stty raw -echo; cat /tmp/bytes; exit 7'")["session"], version="fogbank-test")
+    binary.end()
+    equal("binary bytes", (binary.text, binary.exit), (bytes(range(256)), 7))
+    missing = Plugin(call("/no/such/program")["session"])
+    assert "no such file" in missing.end()["Output"], missing.closed
+    one.send("output", b"exit\r")
+    equal("the session", one.end()["SessionId"], answer["session"]["sessionId"])
+    three = Plugin(call("sh")["session"])
+    three.until(b"# ")
+    three.send("flag", (2).to_bytes(4, "big"))
+    assert three.end() is not None
+
+    from host import error_code
+    equal("not interactive", error_code(tasks.ecs.execute_command, cluster="probes", task=arn, command="sh", interactive=False), "InvalidParameterException")
+    equal("no such container", error_code(tasks.ecs.execute_command, cluster="probes", task=arn, command="sh", interactive=True, container="x"), "InvalidParameterException")
+    other = tasks.start(["sleep", "1000"])
+    wait("it runs", lambda: tasks.describe(other)["lastStatus"] == "RUNNING")
+    equal("not enabled", error_code(tasks.ecs.execute_command, cluster="probes", task=other, command="sh", interactive=True), "InvalidParameterException")
+
+    # Our own command line; a pipe is as good as a terminal.
+    cli = lambda *words: subprocess.run([tasks.host.fogbank, "exec", "--instance", region.instance, arn.rsplit("/", 1)[1][:8], "--", *words],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30)
+    done = cli("sh", "-c", "echo it\\'s \"$MARK\"; exit 3")
+    equal("fogbank exec", (done.returncode, done.stdout.strip()), (3, "it's marked"))
+
+    # The command ends with its container.
+    last = Plugin(call("sh")["session"])
+    last.until(b"# ")
+    tasks.ecs.stop_task(cluster="probes", task=arn)
+    assert last.end() is not None
+    equal("a task that has stopped", error_code(tasks.ecs.execute_command, cluster="probes", task=arn, command="sh", interactive=True), "InvalidParameterException")
+
+
+def logs(host, region, tasks):
+    """Options of awslogs, and the command line."""
+    def define(**options):
+        return tasks.define(logConfiguration={"logDriver": "awslogs", "options": {
+            "awslogs-group": "/made", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "m", "awslogs-create-group": "true", **options}})
+    def said(arn):
+        stream = f"m/main/{arn.rsplit('/', 1)[1]}"
+        return [e["message"] for e in tasks.logs.get_log_events(logGroupName="/made", logStreamName=stream, startFromHead=True)["events"]]
+    definition = define(**{"awslogs-datetime-format": "\\[%Y-%m-%d"})
+    arn = tasks.start(["sh", "-c", "echo '[2026-11-23 one'; echo '  two'; echo '[2026-11-23 three'"], definition)
+    tasks.ended(arn)
+    equal("events of several lines", said(arn), ["[2026-11-23 one\n  two\n", "[2026-11-23 three\n"])
+    for options, text in (({"awslogs-multiline-pattern": "("}, "could not parse"), ({"mode": "x"}, "invalid mode")):
+        reason = tasks.ended(tasks.start(["true"], define(**options)))["stoppedReason"]
+        assert "ResourceInitializationError" in reason and text in reason, reason
+
+    # A flood is bounded on the disk, and ends when the task does.
+    flood = tasks.start(["sh", "-c", "while :; do cat /bin/busybox; done"], define(**{"max-buffer-size": "1m"}))
+    wait("the flood runs", lambda: tasks.describe(flood)["lastStatus"] == "RUNNING")
+    import glob, time
+    time.sleep(3)
+    folders = glob.glob(f"/run/fogbank/{region.instance}/data/logs/{flood.rsplit('/', 1)[1]}-*")
+    written = sum(os.path.getsize(os.path.join(f, name)) for f in folders for name in os.listdir(f))
+    assert 0 < written < 120 << 20, written
+    shim = [p for p in os.listdir("/proc") if p.isdigit() and f"tasks/{flood.rsplit('/', 1)[1]}".encode() in open(f"/proc/{p}/cmdline", "rb").read()]
+    resident = max(int(open(f"/proc/{p}/statm").read().split()[1]) * 4096 for p in shim)
+    assert resident < 100 << 20, resident
+    tasks.ecs.stop_task(cluster="probes", task=flood)
+
+    followed = tasks.start(["sh", "-c", "for i in 1 2 3; do echo line $i; sleep 1; done; sleep 100"])
+    wait("it runs", lambda: tasks.describe(followed)["lastStatus"] == "RUNNING")
+    short = followed.rsplit("/", 1)[1][:8]
+    reader = subprocess.Popen([host.fogbank, "logs", "-f", short, "--instance", region.instance], stdout=subprocess.PIPE, text=True)
+    lines = [reader.stdout.readline() for _ in range(3)]
+    reader.kill()
+    reader.wait()
+    assert all(f"main {short} line {n + 1}" in line for n, line in enumerate(lines)), lines
+    assert "line 2" in region.cli("logs", short) and "three" in region.cli("logs", "/made", "--since", "1h")
+    equal("nothing of that name", subprocess.run([host.fogbank, "logs", "nothing", "--instance", region.instance], stderr=subprocess.PIPE).returncode, 1)
+
+
 def scenario(host):
     with host.region("--speed", "10") as region:
         ec2, iam = region.clients("ec2", "iam")
-        subnet, group, table = network(ec2)
+        subnet, group, table, nat = network(ec2)
         tasks = Tasks(host, region, [subnet], [group])
         with open(os.path.join(host.folder, "ca.pem"), "w") as out:
             out.write(region.cli("ca"))
@@ -213,3 +424,10 @@ def scenario(host):
         for name in ("other", "nobody"):
             reason = tasks.ended(tasks.start(["true"], definition=define(f"arn:aws:iam::000000000000:role/{name}")))["stoppedReason"]
             assert reason.startswith("ECS was unable to assume the role"), reason
+
+        ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat)
+        busy = tasks.ecs.run_task(cluster="probes", taskDefinition=definition, launchType="FARGATE", enableExecuteCommand=True,
+                                  overrides={"containerOverrides": [{"name": "main", "environment": [{"name": "MARK", "value": "marked"}], "command": ["sh", "-c", FILES + "exec sleep 1000"]}]},
+                                  networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": [group]}})["tasks"][0]["taskArn"]
+        executed(region, tasks, busy)
+        logs(host, region, tasks)
