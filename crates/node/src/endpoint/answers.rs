@@ -160,8 +160,8 @@ impl Answers {
         };
         let mut document = match rest {
             [] => known.container_document(container, found),
-            ["task"] => known.task_document(self.storage(task).await),
-            ["taskWithTags"] => known.task_with_tags(self.storage(task).await),
+            ["task"] => known.task_document(self.storage(&known).await),
+            ["taskWithTags"] => known.task_with_tags(self.storage(&known).await),
             ["stats"] => match self.stats(task, std::slice::from_ref(found)).await {
                 Ok(all) => all.into_values().next().unwrap_or_default(),
                 Err(answer) => return answer,
@@ -182,9 +182,15 @@ impl Answers {
     }
 
     /// MiB that the task's containers have written.
-    async fn storage(&self, task: &Task) -> Option<u64> {
-        let bundle = self.config.data_dir.join("tasks").join(&task.id);
-        let counted = tokio::task::spawn_blocking(move || super::storage::written_bytes(&bundle));
+    async fn storage(&self, known: &Known<'_>) -> Option<u64> {
+        let bundle = self.config.data_dir.join("tasks").join(&known.task.id);
+        let containers = known.status.map(|status| status.containers.as_slice());
+        let pid = containers.and_then(|all| all.iter().find_map(|c| c.pid));
+        let reserved = known.storage_mib() << 20;
+        let counted = tokio::task::spawn_blocking(move || {
+            pid.and_then(|pid| super::storage::used_bytes(pid, reserved))
+                .unwrap_or_else(|| super::storage::written_bytes(&bundle))
+        });
         counted.await.ok().map(|bytes| bytes.div_ceil(1 << 20))
     }
 

@@ -58,6 +58,10 @@ impl<'a> Known<'a> {
         Some((definition.clone().find(|c| c.name == found.name)?, found))
     }
 
+    pub fn storage_mib(&self) -> u64 {
+        u64::from(self.definition.ephemeral_storage_gib.unwrap_or(STORAGE_GIB)) * 1024
+    }
+
     fn desired(&self) -> &'static str {
         match self.task.desired {
             DesiredStatus::Running => "RUNNING",
@@ -110,9 +114,9 @@ impl<'a> Known<'a> {
             .map(|(definition, found)| self.container_document(definition, found));
         put("Containers", containers.collect());
         put("ClockDrift", clock());
-        let reserved = u64::from(definition.ephemeral_storage_gib.unwrap_or(STORAGE_GIB)) * 1024;
         if let Some(used) = storage_used_mib {
-            let storage = json!({"Utilized": used, "Reserved": reserved + STORAGE_RESERVE_MIB});
+            let storage =
+                json!({"Utilized": used, "Reserved": self.storage_mib() + STORAGE_RESERVE_MIB});
             put("EphemeralStorageMetrics", storage);
         }
         if task.capacity_provider.as_deref() == Some("FARGATE_SPOT") {

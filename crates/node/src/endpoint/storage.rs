@@ -7,6 +7,15 @@ use std::path::{Path, PathBuf};
 /// A container that fills its disk with names must not keep the agent busy.
 const FILES_MAX: usize = 50_000;
 
+/// In bytes: what is used of a task's own storage, if that is a file system of at most `reserved`; `pid` is one of its
+/// containers'. What a container sees as its root's size is that of what it writes to.
+pub fn used_bytes(pid: i32, reserved: u64) -> Option<u64> {
+    let found = rustix::fs::statvfs(format!("/proc/{pid}/root")).ok()?;
+    let size = found.f_blocks.checked_mul(found.f_frsize)?;
+    let used = (found.f_blocks - found.f_bfree).checked_mul(found.f_frsize)?;
+    (size <= reserved.checked_add(reserved / 8)?).then_some(used)
+}
+
 /// In bytes: what is in the containers' writable layers of a bundle, as far as it is counted.
 pub fn written_bytes(bundle: &Path) -> u64 {
     let containers = fs::read_dir(bundle.join("containers"));

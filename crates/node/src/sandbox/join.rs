@@ -248,6 +248,7 @@ fn place(terminal: &OwnedFd) -> Result<super::Streams, Errno> {
         stdin: copy()?,
         stdout: copy()?,
         stderr: copy()?,
+        terminal: None,
     })
 }
 

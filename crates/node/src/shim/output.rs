@@ -57,7 +57,9 @@ impl Output {
         self.take(log.as_deref_mut(), 1024);
         self.pipe = None;
         let rest = std::mem::take(&mut self.partial);
-        write_lines(log, std::iter::once(rest.as_slice()));
+        if !rest.is_empty() {
+            write_lines(log, std::iter::once(rest.as_slice()));
+        }
     }
 
     fn take(&mut self, mut log: Option<&mut Sink>, buffers: usize) {
@@ -78,13 +80,15 @@ impl Output {
     }
 
     fn flush(&mut self, log: Option<&mut Sink>) {
-        let end = match self.partial.iter().rposition(|byte| *byte == b'\n') {
-            Some(last) => last + 1,
-            None if self.partial.len() >= LINE_LIMIT_BYTES => self.partial.len(),
+        let (end, used) = match self.partial.iter().rposition(|byte| *byte == b'\n') {
+            Some(last) => (last, last + 1),
+            None if self.partial.len() >= LINE_LIMIT_BYTES => {
+                (self.partial.len(), self.partial.len())
+            }
             None => return,
         };
         write_lines(log, self.partial[..end].split(|byte| *byte == b'\n'));
-        self.partial.drain(..end);
+        self.partial.drain(..used);
     }
 }
 
