@@ -6,8 +6,7 @@ use fogbank_types::status::{ContainerStatus, TaskPhase, TaskStatus};
 use fogbank_types::{Snapshot, Timestamp};
 use serde_json::{Map, Value, json};
 
-/// Fargate's without a setting, and what it keeps for itself on top of it (its documentation's example).
-const STORAGE_GIB: u32 = 20;
+/// What Fargate keeps for itself on top of a task's storage (its documentation's example).
 const STORAGE_RESERVE_MIB: u64 = 16;
 
 /// A task's rows.
@@ -59,7 +58,8 @@ impl<'a> Known<'a> {
     }
 
     pub fn storage_mib(&self) -> u64 {
-        u64::from(self.definition.ephemeral_storage_gib.unwrap_or(STORAGE_GIB)) * 1024
+        let gib = self.definition.ephemeral_storage_gib(&self.task.overrides);
+        u64::from(gib) * 1024
     }
 
     fn desired(&self) -> &'static str {
