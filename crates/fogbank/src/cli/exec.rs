@@ -7,8 +7,7 @@ use clap::Args;
 use fogbank_types::ecs::{DesiredStatus, Task};
 use fogbank_types::{RegionConfig, Snapshot};
 use fogbank_wire::agent_message::{
-    ACKNOWLEDGE, AgentMessage, CHANNEL_CLOSED, INPUT, OUTPUT, PayloadType, TERMINATE,
-    handshake_response, uuid,
+    AgentMessage, CHANNEL_CLOSED, INPUT, OUTPUT, PayloadType, TERMINATE, handshake_response, uuid,
 };
 use fogbank_wire::websocket::{self, Decoder, Message, Side};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -357,7 +356,6 @@ impl Connection {
         }
         let id = self.next_id();
         let acknowledgement = AgentMessage::acknowledgement(&message, id);
-        debug_assert_eq!(acknowledgement.message_type, ACKNOWLEDGE);
         self.send(&Message::Binary(acknowledgement.encode(now_ms())))?;
         if message.sequence >= self.output {
             self.early.insert(message.sequence, message);

@@ -87,8 +87,7 @@ async fn begin(
         .env(VARIABLE, order)
         .stdin(OwnedFd::from(socket))
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .process_group(0);
+        .stderr(Stdio::inherit());
     let mut child = tokio::process::Command::from(command).spawn()?;
     // Reaped when it ends; should the agent end first, it becomes init's.
     tokio::spawn(async move { child.wait().await });

@@ -27,6 +27,7 @@ const BUFFER_BYTES: usize = 32 << 10;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long what a command has left behind on its terminal is waited for.
 const REST: Duration = Duration::from_millis(200);
+const REST_MAX: Duration = Duration::from_secs(30);
 
 /// What the agent has found out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,6 +107,7 @@ struct Session {
     is_read: bool,
     exit_code: Option<i32>,
     deadline: Option<Instant>,
+    exited_at: Option<Instant>,
 }
 
 impl Session {
@@ -123,6 +125,7 @@ impl Session {
             is_read: true,
             exit_code: None,
             deadline: None,
+            exited_at: None,
         })
     }
 
@@ -137,7 +140,7 @@ impl Session {
                 self.hang_up();
             }
             if let Some(code) = self.exit_code
-                && (drained || self.is_over())
+                && (drained || self.is_abandoned())
             {
                 return self.finish(code);
             }
@@ -146,6 +149,11 @@ impl Session {
                 let _ = self.joined.process.signal(Signal::KILL);
             }
         }
+    }
+
+    /// What the command left behind goes on talking.
+    fn is_abandoned(&self) -> bool {
+        self.exited_at.is_some_and(|at| at.elapsed() > REST_MAX)
     }
 
     fn is_over(&self) -> bool {
@@ -284,6 +292,7 @@ impl Session {
                 .or_else(|| status.terminating_signal().map(|signal| 128 + signal));
             self.exit_code = Some(code.unwrap_or(255));
             self.deadline = Some(Instant::now() + REST);
+            self.exited_at = Some(Instant::now());
         }
     }
 

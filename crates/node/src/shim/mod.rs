@@ -91,7 +91,8 @@ pub fn main(bundle: &Path) -> Result<(), ShimError> {
 ///
 /// Its arguments are `arguments` and the bundle's path; `environment` names what it gets of ours besides the log's settings.
 pub(crate) fn seal(bundle: &Path, arguments: &[&str], environment: &[&str]) -> ShimError {
-    let sealed = bundle.join("fogbank");
+    // A name for each kind: what one executes can't be written by the other.
+    let sealed = bundle.join(format!("fogbank-{}", arguments[0]));
     let made = (|| -> io::Result<()> {
         // Fails harmlessly for a process group's leader, which is detached already.
         let _ = rustix::process::setsid();
