@@ -47,6 +47,7 @@ pub fn main(bundle: &Path) -> Result<(), ShimError> {
     if std::env::var_os(SEALED).is_none() {
         return Err(shim::seal(
             bundle,
+            "exec.fogbank",
             &["exec-session", "--bundle"],
             &[VARIABLE],
         ));

@@ -76,7 +76,7 @@ pub(crate) const SEALED: &str = "FOGBANK_SHIM_SEALED";
 pub fn main(bundle: &Path) -> Result<(), ShimError> {
     let bundle = &bundle.canonicalize().map_err(failed("find", bundle))?;
     if std::env::var_os(SEALED).is_none() {
-        return Err(seal(bundle, &["shim", "--bundle"], &[]));
+        return Err(seal(bundle, "fogbank", &["shim", "--bundle"], &[]));
     }
     rustix::process::chdir(bundle).map_err(|error| failed("enter", bundle)(error.into()))?;
     let text = fs::read(SPEC_FILE).map_err(failed("read", Path::new(SPEC_FILE)))?;
@@ -90,9 +90,14 @@ pub fn main(bundle: &Path) -> Result<(), ShimError> {
 /// leads to this file: it must not be writable there (the lesson of CVE-2019-5736). Only comes back with an error.
 ///
 /// Its arguments are `arguments` and the bundle's path; `environment` names what it gets of ours besides the log's settings.
-pub(crate) fn seal(bundle: &Path, arguments: &[&str], environment: &[&str]) -> ShimError {
+pub(crate) fn seal(
+    bundle: &Path,
+    name: &str,
+    arguments: &[&str],
+    environment: &[&str],
+) -> ShimError {
     // A name for each kind: what one executes can't be written by the other.
-    let sealed = bundle.join(format!("fogbank-{}", arguments[0]));
+    let sealed = bundle.join(name);
     let made = (|| -> io::Result<()> {
         // Fails harmlessly for a process group's leader, which is detached already.
         let _ = rustix::process::setsid();
