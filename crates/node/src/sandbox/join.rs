@@ -10,6 +10,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use std::process::Command;
 
 use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
@@ -18,6 +19,8 @@ use rustix::pty::OpenptFlags;
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
 
 use super::account::Account;
+use super::cgroup::Entry;
+use super::filter::Filter;
 use super::init::{execute, prepare_program, set_limit};
 use super::spec::ContainerSpec;
 use super::{Container, Group, SandboxError, capability, clone, filter, system};
@@ -73,68 +76,27 @@ pub fn join(
     rustix::process::pidfd_send_signal(&pidfd, Signal::CONT).map_err(|_| gone())?;
     move_into_link_name_space(open("pid")?.as_fd(), Some(LinkNameSpaceType::ProcessID))
         .map_err(system("enter the pid namespace"))?;
-    let spec = ContainerSpec {
-        args,
-        ..spec.clone()
-    };
     let (errors, errors_in) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(system("make pipe"))?;
-    let steps = || -> Result<Box<dyn FnOnce() -> String>, String> {
-        let said = |what: &'static str| move |error: Errno| format!("{what}: {error}");
-        clone::reset_signals();
-        entry
-            .enter()
-            .map_err(|error| format!("enter the cgroup: {error}"))?;
-        if let Some(file) = &unified {
-            let mut file: &File = file;
-            file.write_all(b"0")
-                .map_err(|error| format!("enter the cgroup: {error}"))?;
-        }
-        for (namespace, kind) in &namespaces {
-            move_into_link_name_space(namespace.as_fd(), Some(*kind))
-                .map_err(said("enter a namespace"))?;
-        }
-        rustix::process::setsid().map_err(said("start a session"))?;
-        rustix::process::ioctl_tiocsctty(&terminal).map_err(said("own the terminal"))?;
-        rustix::process::umask(Mode::from_raw_mode(0o022));
-        for limit in &spec.ulimits {
-            set_limit(limit).map_err(|failure| failure.to_string())?;
-        }
-        let streams = place(&terminal).map_err(said("place the streams"))?;
-        clone::place_streams(&streams).map_err(said("place the streams"))?;
-        clone::close_on_exec().map_err(said("mark descriptors"))?;
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .map_err(said("close the process to others"))?;
-        if let Some(identity) = &identity {
-            move_into_link_name_space(identity.file.as_fd(), Some(LinkNameSpaceType::User))
-                .map_err(said("enter the user namespace"))?;
-        }
-        become_root().map_err(said("become root"))?;
-        let account = Account {
-            uid: 0,
-            gid: 0,
-            groups: vec![0],
-            home: "/root".to_owned(),
-        };
-        let program = prepare_program(&spec, &account).map_err(|failure| failure.to_string())?;
-        capability::bound(kept).map_err(said("cut the bounding set"))?;
-        if identity.is_none() {
-            rustix::thread::set_no_new_privs(true).map_err(said("forbid new privileges"))?;
-        }
-        filter
-            .apply()
-            .map_err(|error| format!("apply the filter: {error}"))?;
-        cut(kept).map_err(said("cut capabilities"))?;
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-            .map_err(said("tie to the session"))?;
-        let name = spec.args[0].clone();
-        Ok(Box::new(move || execute(program, &name).to_string()))
+    let setup = Setup {
+        spec: ContainerSpec {
+            args,
+            ..spec.clone()
+        },
+        entry,
+        unified,
+        namespaces,
+        terminal,
+        identity,
+        kept,
+        filter,
     };
     let process = fork(|| {
-        let failure = match steps() {
-            Ok(execute) => execute(),
+        let failure = match setup.prepare() {
+            Ok(program) => execute(program, &setup.spec.args[0]).to_string(),
             Err(failure) => failure,
         };
+        // Nobody else can be told if the parent is gone.
         let _ = File::from(errors_in).write_all(failure.as_bytes());
         127
     })
@@ -147,6 +109,83 @@ pub fn join(
             text.strip_prefix("refused\n").unwrap_or(&text).to_owned(),
         )),
     }
+}
+
+/// All that the command's process needs, opened by its parent.
+struct Setup {
+    spec: ContainerSpec,
+    entry: Entry,
+    unified: Option<File>,
+    namespaces: Vec<(OwnedFd, LinkNameSpaceType)>,
+    terminal: OwnedFd,
+    identity: Option<UserNamespace>,
+    kept: CapabilitySet,
+    filter: Filter,
+}
+
+impl Setup {
+    /// Up to the command's execution. The order is the one of a container's first process (`init`).
+    fn prepare(&self) -> Result<Command, String> {
+        clone::reset_signals();
+        self.enter()
+            .map_err(|error| format!("enter the container: {error}"))?;
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        for limit in &self.spec.ulimits {
+            set_limit(limit).map_err(|failure| failure.to_string())?;
+        }
+        self.take_terminal().map_err(said("take the terminal"))?;
+        // Others of the container could look into this process now, and through it at all that its parent has open.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(said("close the process to others"))?;
+        if let Some(identity) = &self.identity {
+            move_into_link_name_space(identity.file.as_fd(), Some(LinkNameSpaceType::User))
+                .map_err(said("enter the user namespace"))?;
+        }
+        become_root().map_err(said("become root"))?;
+        let account = Account {
+            uid: 0,
+            gid: 0,
+            groups: vec![0],
+            home: "/root".to_owned(),
+        };
+        let program =
+            prepare_program(&self.spec, &account).map_err(|failure| failure.to_string())?;
+        self.drop_privileges().map(|()| program)
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        self.entry.enter()?;
+        if let Some(mut file) = self.unified.as_ref() {
+            file.write_all(b"0")?;
+        }
+        for (namespace, kind) in &self.namespaces {
+            move_into_link_name_space(namespace.as_fd(), Some(*kind))?;
+        }
+        Ok(())
+    }
+
+    fn take_terminal(&self) -> Result<(), Errno> {
+        rustix::process::setsid()?;
+        rustix::process::ioctl_tiocsctty(&self.terminal)?;
+        clone::place_streams(&place(&self.terminal)?)?;
+        clone::close_on_exec()
+    }
+
+    fn drop_privileges(&self) -> Result<(), String> {
+        capability::bound(self.kept).map_err(said("cut the bounding set"))?;
+        if self.identity.is_none() {
+            rustix::thread::set_no_new_privs(true).map_err(said("forbid new privileges"))?;
+        }
+        let applied = self.filter.apply();
+        applied.map_err(|error| format!("apply the filter: {error}"))?;
+        capability::cut(self.kept).map_err(said("cut capabilities"))?;
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(said("tie to the session"))
+    }
+}
+
+fn said(what: &'static str) -> impl FnOnce(Errno) -> String {
+    move |error| format!("{what}: {error}")
 }
 
 fn gone() -> SandboxError {
@@ -257,10 +296,6 @@ fn become_root() -> Result<(), Errno> {
     rustix::thread::set_thread_groups(&[gid])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
-}
-
-fn cut(kept: CapabilitySet) -> Result<(), Errno> {
-    capability::cut(kept)
 }
 
 /// Forks the calling, single-threaded process; the child runs `body` and ends.
