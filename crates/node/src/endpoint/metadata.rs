@@ -326,3 +326,7 @@ pub fn third_version(document: &mut Value) {
         third_version(container);
     }
 }
+
+#[cfg(test)]
+#[path = "metadata_tests.rs"]
+mod tests;
