@@ -237,8 +237,8 @@ class Plugin:
         deadline = time.monotonic() + seconds
         while wanted not in self.text:
             assert time.monotonic() < deadline and self.receive(), (wanted, self.text[-300:], self.closed)
-        found, self.text = self.text, b""
-        return found
+        found, wanted, self.text = self.text.partition(wanted)
+        return found + wanted
 
     def end(self):
         while self.receive():

@@ -328,7 +328,7 @@ impl Pump {
         }
         client.send(&Message::Close).await?;
         let rest = async { while let Ok(Some(_)) = client.next().await {} };
-        let _ = timeout(Duration::from_secs(2), rest).await;
+        let _ = timeout(PATIENCE, rest).await;
         client.stream.shutdown().await
     }
 }

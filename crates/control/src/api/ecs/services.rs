@@ -6,8 +6,8 @@ use super::service_settings::{
 };
 use super::tasks::read_placement;
 use super::{
-    empty, failure, included, invalid, not_offered, not_true, page, read_strategy, read_tags,
-    show_network, show_strategy, show_tags,
+    empty, failure, included, invalid, not_offered, page, read_strategy, read_tags, show_network,
+    show_strategy, show_tags,
 };
 use crate::api::{ApiError, Context};
 use crate::model::ecs::services::{self, NewService, ServiceUpdate};
