@@ -42,7 +42,7 @@ def imports(acm, folder):
     leaf, key, chain = (read(folder, name) for name in ("leaf.crt", "leaf.key", "chain.crt"))
     arn = acm.import_certificate(Certificate=leaf, PrivateKey=key, CertificateChain=chain, Tags=[{"Key": "a", "Value": "1"}])["CertificateArn"]
     shown = detail(acm, arn)
-    for name, expected in (("Status", "ISSUED"), ("Type", "IMPORTED"), ("KeyAlgorithm", "RSA_2048"), ("DomainName", "import.test"), ("Issuer", "Middle Men"), ("Subject", "CN=import.test"),
+    for name, expected in (("Status", "ISSUED"), ("Type", "IMPORTED"), ("KeyAlgorithm", "RSA-2048"), ("DomainName", "import.test"), ("Issuer", "Middle Men"), ("Subject", "CN=import.test"),
                            ("SignatureAlgorithm", "SHA256WITHRSA"), ("SubjectAlternativeNames", ["import.test", "*.import.test"]), ("InUseBy", []), ("RenewalEligibility", "INELIGIBLE"),
                            ("KeyUsages", [{"Name": "DIGITAL_SIGNATURE"}, {"Name": "KEY_ENCIPHERMENT"}]), ("ExtendedKeyUsages", [{"Name": "TLS_WEB_SERVER_AUTHENTICATION", "OID": "1.3.6.1.5.5.7.3.1"}])):
         equal(name, shown[name], expected)
@@ -153,7 +153,7 @@ def requests(acm, r53, region, folder):
     equal("which is not enough", detail(acm, arn)["Status"], "PENDING_VALIDATION")
     publish(r53, zone, dict(others))
     shown = issued(acm, arn)
-    equal("type", (shown["Type"], shown["KeyAlgorithm"]), ("AMAZON_ISSUED", "RSA_2048"))
+    equal("type", (shown["Type"], shown["KeyAlgorithm"]), ("AMAZON_ISSUED", "RSA-2048"))
     got = acm.get_certificate(CertificateArn=arn)
     pathlib.Path(folder, "issued.crt").write_text(got["Certificate"])
     assert "OK" in openssl(folder, "verify", "-CAfile", authority_file, "-purpose", "sslserver", "-verify_hostname", "x.shop.test", "issued.crt")

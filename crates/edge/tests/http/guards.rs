@@ -804,3 +804,37 @@ async fn without_the_issuers_keys_nobody_is_judged() {
     .await;
     assert!(guarded.origin.seen().len() == 1);
 }
+
+/// The same browser on HTTP/2, its cookies in crumbs.
+fn on_http2(browser: &Browser, path: &str) -> http::Request<()> {
+    let mut request = http::Request::builder().uri(format!("https://{APP}{path}"));
+    for (name, value) in &browser.cookies {
+        request = request.header("cookie", format!("{name}={value}"));
+    }
+    request.body(()).expect("a request")
+}
+
+#[tokio::test]
+async fn over_http2_it_is_the_same() {
+    let guarded = Guarded::with_login().await;
+    let mut browser = Browser::default();
+    let back = browser.begin(&guarded, "/orders").await;
+    let mut client = crate::h2::Client::connect(&guarded.bed).await;
+    let answer = client.ask(on_http2(&browser, &back)).await;
+    assert_eq!(answer.status(), 302);
+    let place = format!("https://{APP}/orders");
+    assert_eq!(answer.header("location"), Some(&place[..]));
+    for cookie in answer.head.headers().get_all("set-cookie") {
+        let cookie = cookie.to_str().expect("text");
+        let pair = cookie.split(';').next().expect("a pair");
+        let (name, value) = pair.split_once('=').expect("a value");
+        browser.cookies.insert(name.into(), value.into());
+    }
+    let answer = client.ask(on_http2(&browser, "/orders")).await;
+    assert_eq!((answer.status(), &answer.text()[..]), (200, "secret"));
+    let seen = guarded.origin.last();
+    assert_eq!(seen.header("x-amzn-oidc-identity"), Some(SUBJECT));
+    let stranger = client.ask(on_http2(&Browser::default(), "/orders")).await;
+    assert_eq!(stranger.status(), 302);
+    assert_eq!(guarded.bed.worker.counts().node.requests, 4);
+}

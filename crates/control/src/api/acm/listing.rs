@@ -93,7 +93,7 @@ fn summary(snapshot: &Snapshot, row: &Certificate) -> wire::CertificateSummary {
         imported_at: row.imported_at,
         in_use: Some(is_used),
         issued_at: row.issued_at,
-        key_algorithm: Some(row.key_algorithm.clone()),
+        key_algorithm: Some(shapes::algorithm_name(row)),
         key_usages: material.map(|_| usages),
         not_after: material.map(|material| material.not_after),
         not_before: material.map(|material| material.not_before),

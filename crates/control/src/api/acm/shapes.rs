@@ -57,7 +57,7 @@ fn detail(snapshot: &Snapshot, row: &Certificate) -> wire::CertificateDetail {
         in_use_by: Some(usage::of_certificate(snapshot, &row.scope, &row.arn)),
         issued_at: row.issued_at,
         issuer: material.map(|material| material.issuer.clone()),
-        key_algorithm: Some(row.key_algorithm.clone()),
+        key_algorithm: Some(algorithm_name(row)),
         key_usages: material.map(|material| {
             let usages = material.key_usages.iter();
             let usages = usages.map(|name| wire::KeyUsage {
@@ -87,6 +87,12 @@ fn detail(snapshot: &Snapshot, row: &Certificate) -> wire::CertificateDetail {
         r#type: Some(type_name(row.kind).to_owned()),
         ..wire::CertificateDetail::default()
     }
+}
+
+/// ACM takes `RSA_2048` and `EC_prime256v1`, and shows them with a hyphen (clients of Terraform's provider know: "ACM
+/// DescribeCertificate returns hyphenated string values instead of underscore separated").
+pub fn algorithm_name(row: &Certificate) -> String {
+    row.key_algorithm.replacen('_', "-", 1)
 }
 
 /// What ACM announces before there is a certificate.

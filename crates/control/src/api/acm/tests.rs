@@ -151,7 +151,7 @@ async fn an_imported_certificate_is_described_and_given_back_without_its_key() {
         let shown = detail(context, &arn);
         assert_eq!(shown.status.as_deref(), Some("ISSUED"));
         assert_eq!(shown.r#type.as_deref(), Some("IMPORTED"));
-        assert_eq!(shown.key_algorithm.as_deref(), Some("RSA_2048"));
+        assert_eq!(shown.key_algorithm.as_deref(), Some("RSA-2048"));
         assert!(shown.domain_validation_options.is_none() && shown.issued_at.is_none());
         assert!(!format!("{shown:?}").contains("PRIVATE"));
         let request = GetCertificateRequest {
