@@ -280,17 +280,9 @@ pub fn read_log(log: wire::LogConfiguration) -> Result<LogConfiguration, ApiErro
         &log.secret_options,
         "containerDefinitions.logConfiguration.secretOptions",
     )?;
-    let options = log.options.unwrap_or_default();
-    for option in ["awslogs-datetime-format", "awslogs-multiline-pattern"] {
-        if options.contains_key(option) {
-            return Err(not_offered(&format!(
-                "containerDefinitions.logConfiguration.options.{option}"
-            )));
-        }
-    }
     Ok(LogConfiguration {
         driver: log.log_driver,
-        options,
+        options: log.options.unwrap_or_default(),
         secret_options: log.secret_options.is_some(),
     })
 }
