@@ -1,6 +1,6 @@
 //! Container definitions, normalised in replies the way ECS does it, so that Terraform sees no drift.
 
-use super::{absent, client, empty, not_offered, not_true, pair, port, unsigned};
+use super::{absent, client, empty, not_true, pair, port, unsigned};
 use crate::api::ApiError;
 use fogbank_types::ecs::{
     ContainerDefinition, ContainerDependency, DependencyCondition, HealthCheck, LogConfiguration,
