@@ -152,10 +152,8 @@ fn metered(
             vec![("alb-lcu-hour".to_owned(), used)]
         }
         UsageKind::NatGateway => {
-            let bytes: f64 = ["BytesInFromSource", "BytesInFromDestination"]
-                .into_iter()
-                .map(|name| sum("AWS/NATGateway", name, ("NatGatewayId", &record.id)))
-                .sum();
+            let id = ("NatGatewayId", record.id.as_str());
+            let bytes = sum("Fogbank/Metering", "NatGatewayBytes", id);
             vec![("nat-gateway-gb".to_owned(), bytes / 1e9)]
         }
         _ => Vec::new(),

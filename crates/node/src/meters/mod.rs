@@ -5,6 +5,7 @@
 //! between; a process that does not answer holds nobody up.
 
 mod fold;
+mod gateways;
 mod prometheus;
 mod tasks;
 

@@ -14,7 +14,7 @@ use fogbank_types::status::TaskPhase;
 use fogbank_types::{Row as _, Scope, Snapshot, Timestamp};
 use tokio::time::sleep;
 
-use super::{PERIOD_MIN_MS, PERIOD_MS};
+use super::{PERIOD_MIN_MS, PERIOD_MS, gateways};
 use crate::task::{Host, now};
 
 /// The handle that the agent tells of each snapshot.
@@ -54,24 +54,31 @@ impl TaskMeters {
     async fn collect(self, host: Arc<Host>) {
         let period_ms = host.config.scaled_ms(PERIOD_MS).max(PERIOD_MIN_MS) as i64;
         let mut before = HashMap::new();
+        let mut received = None;
         loop {
             let wait_ms = period_ms - now().0.rem_euclid(period_ms);
             sleep(Duration::from_millis(wait_ms.unsigned_abs())).await;
             let snapshot = self.snapshot().clone();
             let read = {
                 let (host, snapshot) = (Arc::clone(&host), snapshot.clone());
-                tokio::task::spawn_blocking(move || counters(&host, &snapshot)).await
+                let read = move || {
+                    let received = gateways::received(&host.config, &snapshot);
+                    (counters(&host, &snapshot), received)
+                };
+                tokio::task::spawn_blocking(read).await
             };
-            let Ok(counters) = read else {
+            let Ok((counters, came)) = read else {
                 continue;
             };
             let began = Timestamp(now().0.div_euclid(period_ms) * period_ms - period_ms);
+            let mut data = fold(&snapshot, &before, &counters);
+            data.extend(gateways::data(received.as_ref(), &came));
             let report = MetricReport {
                 source: format!("{}/tasks", host.config.host),
                 at: began,
-                data: fold(&snapshot, &before, &counters),
+                data,
             };
-            before = counters;
+            (before, received) = (counters, Some(came));
             if !report.data.is_empty() {
                 host.reporter.put_leased(&report).await;
             }
@@ -120,7 +127,7 @@ fn network(pid: i32) -> (u64, u64) {
     parse_network(&text)
 }
 
-fn parse_network(text: &str) -> (u64, u64) {
+pub(super) fn parse_network(text: &str) -> (u64, u64) {
     let mut total = (0, 0);
     for line in text.lines() {
         let Some((name, numbers)) = line.split_once(':') else {
