@@ -1,23 +1,25 @@
 //! `cargo xtask bench`: the figures that docs/figures.md reports, measured on this machine by tests/bench.py,
-//! tests/bench_network.py and tests/bench_load_balancer.py.
+//! tests/bench_network.py, tests/bench_tasks.py and tests/bench_load_balancer.py.
 
 use crate::{demo, setup, shell};
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// All, or with the word `network` or `load-balancer` only these. Other arguments go to the programs.
+/// All, or with the word `network`, `tasks` or `load-balancer` only these. Other arguments go to the programs.
 pub fn run(arguments: &[&str]) -> Result<()> {
     setup::for_tests()?;
     let python = setup::python()?;
     let fogbank = demo::build_fogbank()?;
     match arguments {
         ["network", rest @ ..] => network(&python, &fogbank, rest),
+        ["tasks", rest @ ..] => tasks(&python, &fogbank, rest),
         ["load-balancer", rest @ ..] => load_balancer(&python, &fogbank, rest),
         _ => {
             let mut bench = program(&python, "tests/bench.py", &fogbank);
             bench.arg("--api").arg(demo::build_api()?);
             shell::run(bench.args(arguments))?;
             network(&python, &fogbank, &[])?;
+            tasks(&python, &fogbank, &[])?;
             load_balancer(&python, &fogbank, &[])
         }
     }
@@ -29,6 +31,13 @@ fn network(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()> {
         .arg("--xtask")
         .arg(std::env::current_exe().context("find this program")?)
         .args(arguments);
+    shell::run(&mut bench)
+}
+
+fn tasks(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()> {
+    setup::for_task_bench()?;
+    let mut bench = program(python, "tests/bench_tasks.py", fogbank);
+    bench.arg("--api").arg(demo::build_api()?).args(arguments);
     shell::run(&mut bench)
 }
 

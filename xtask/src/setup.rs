@@ -32,6 +32,9 @@ const FOR_LOAD_BALANCER_BENCH: &[(&str, &str)] = &[
     ("wrk", "wrk"),
 ];
 
+/// What tasks are measured beside.
+const FOR_TASK_BENCH: &[(&str, &str)] = &[("podman", "podman"), ("runc", "runc")];
+
 /// What scripts import, in the versions that they were tried with.
 const PYTHON_PACKAGES: &[&str] = &["boto3==1.43.11"];
 
@@ -46,6 +49,11 @@ pub fn for_tests() -> Result<()> {
 /// Installs what the load balancer's figures need beside.
 pub fn for_load_balancer_bench() -> Result<()> {
     programs(FOR_LOAD_BALANCER_BENCH, |_| true)
+}
+
+/// Installs what the figures of tasks need beside.
+pub fn for_task_bench() -> Result<()> {
+    programs(FOR_TASK_BENCH, |_| true)
 }
 
 /// The same for the demo, which uses less.
