@@ -356,6 +356,23 @@ def logs(host, region, tasks):
     equal("nothing of that name", subprocess.run([host.fogbank, "logs", "nothing", "--instance", region.instance], stderr=subprocess.PIPE).returncode, 1)
 
 
+def protected(host, region, tasks, subnet, group, definition):
+    """A service's task protects itself by the agent's endpoint; one of no service can't."""
+    tasks.ecs.create_service(cluster="probes", serviceName="kept", taskDefinition=definition, desiredCount=1, launchType="FARGATE",
+                             networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": [group]}})
+    arn = wait("its task", lambda: tasks.ecs.list_tasks(cluster="probes", serviceName="kept")["taskArns"])[0]
+    inside = Inside(host, region, tasks, arn)
+    state = f"/api/{inside.id}/task-protection/v1/state"
+    equal("at first", inside.fetch(state)[0], [200, {"protection": {"ProtectionEnabled": False, "TaskArn": arn}}])
+    (status, said), = inside.fetch('PUT {"ProtectionEnabled": true, "ExpiresInMinutes": 60} ' + state)
+    equal("protected", (status, said["protection"]["ProtectionEnabled"], said["protection"]["ExpirationDate"][-1]), (200, True, "Z"))
+    equal("as ECS says", [t["protectionEnabled"] for t in tasks.ecs.get_task_protection(cluster="probes", tasks=[arn])["protectedTasks"]], [True])
+    for bad in ("{}", "no JSON", '{"ProtectionEnabled": true, "ExpiresInMinutes": 100000}'):
+        status, said = inside.fetch(f"PUT {bad} {state}")[0]
+        equal(f"{bad}", (status, said["error"]["Code"]), (400, "InvalidParameterException"))
+    equal("off", inside.fetch('PUT {"ProtectionEnabled": false} ' + state)[0][1]["protection"]["ProtectionEnabled"], False)
+
+
 def scenario(host):
     with host.region("--speed", "10") as region:
         ec2, iam = region.clients("ec2", "iam")
@@ -431,3 +448,4 @@ def scenario(host):
                                   networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": [group]}})["tasks"][0]["taskArn"]
         executed(region, tasks, busy)
         logs(host, region, tasks)
+        protected(host, region, tasks, subnet, group, tasks.define(command=["sleep", "1000"]))
