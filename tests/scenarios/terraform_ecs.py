@@ -1,6 +1,6 @@
 """tests/terraform_ecs: clusters, capacity providers, a rolling service with its guards and one that shifts traffic: applied, changed, destroyed."""
 import importlib.util, pathlib
-from host import equal
+from host import equal, wait
 
 
 def scenario(host):
@@ -22,9 +22,11 @@ def scenario(host):
         providers = [t["capacityProviderName"] for t in tasks(ecs, "rolling")]
         equal("capacity by base and weight", sorted(providers), ["FARGATE", "FARGATE_SPOT"])
         equal("traffic", weights(elb), {"blue": 100, "green": 0})
+        shift(ecs, elb)
+        terraform.unchanged()
         terraform.apply("-var=changed=true")
         terraform.unchanged("-var=changed=true")
-        equal("traffic after a canary deployment", weights(elb), {"blue": 0, "green": 100})
+        equal("traffic after a canary deployment", weights(elb), {"blue": 100, "green": 0})
         equal("tasks", len(tasks(ecs, "rolling")), 3)
         deployment, = [d for d in ecs.list_service_deployments(cluster="shift", service="canary")["serviceDeployments"]][:1]
         equal("service deployment", deployment["status"], "SUCCESSFUL")
@@ -34,14 +36,40 @@ def scenario(host):
         assert status["empty"], status["resources"]
 
 
+def shift(ecs, elb):
+    """Gives the service a canary strategy, and goes from the first group to the second."""
+    balancer = ecs.describe_services(cluster="shift", services=["canary"])["services"][0]["loadBalancers"][0]
+    green, = elb.describe_target_groups(Names=["green"])["TargetGroups"]
+    balancer["advancedConfiguration"] = {
+        "alternateTargetGroupArn": green["TargetGroupArn"], "productionListenerRule": rule(elb)["RuleArn"],
+        "roleArn": "arn:aws:iam::000000000000:role/shift"}
+    ecs.update_service(cluster="shift", service="canary", loadBalancers=[balancer], deploymentConfiguration={
+        "strategy": "CANARY", "bakeTimeInMinutes": 1, "canaryConfiguration": {"canaryPercent": 20.0, "canaryBakeTimeInMinutes": 1}})
+    deployment = ecs.list_service_deployments(cluster="shift", service="canary")["serviceDeployments"][0]["serviceDeploymentArn"]
+    seen = []
+
+    def done():
+        described, = ecs.describe_service_deployments(serviceDeploymentArns=[deployment])["serviceDeployments"]
+        now = weights(elb)["green"]
+        if now not in seen:
+            seen.append(now)
+        return described["status"] == "SUCCESSFUL"
+
+    wait("the traffic is shifted", done, 60)
+    equal("weights of the new group", seen, [0, 20, 100])
+
+
 def tasks(ecs, service):
     arns = ecs.list_tasks(cluster="shift", serviceName=service)["taskArns"]
     return ecs.describe_tasks(cluster="shift", tasks=arns)["tasks"]
 
 
-def weights(elb):
+def rule(elb):
     balancer = elb.describe_load_balancers(Names=["shift"])["LoadBalancers"][0]["LoadBalancerArn"]
     listener = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"][0]["ListenerArn"]
-    rule, = [r for r in elb.describe_rules(ListenerArn=listener)["Rules"] if r["Priority"] == "1"]
-    groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+    return next(r for r in elb.describe_rules(ListenerArn=listener)["Rules"] if r["Priority"] == "1")
+
+
+def weights(elb):
+    groups = rule(elb)["Actions"][0]["ForwardConfig"]["TargetGroups"]
     return {g["TargetGroupArn"].split("/")[1]: g["Weight"] for g in groups}

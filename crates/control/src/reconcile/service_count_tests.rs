@@ -372,7 +372,7 @@ fn reconcile_times() {
         let mut world = World::new();
         let subnets = world.region.subnets.clone();
         for (place, id) in subnets.iter().take(2).enumerate() {
-            let block = format!("10.0.{}.0/18", place * 64).parse().unwrap();
+            let block = format!("10.0.{}.0/18", 128 + place * 64).parse().unwrap();
             world
                 .tx()
                 .update::<fogbank_types::ec2::Subnet>(&scope(), id, |subnet| {
