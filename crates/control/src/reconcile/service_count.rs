@@ -220,10 +220,9 @@ fn groups(service: &Service, seen: &Seen<'_>) -> Vec<Group> {
         let views: Vec<TaskView> = seen.of(&deployment.id).cloned().collect();
         let wanted = if deployment.primary && failed {
             views.len().min(desired)
-        } else if deployment.primary && shift.stage >= LifecycleStage::ScaleUp {
-            desired
-        } else if shift.source.as_ref() == Some(&deployment.id)
-            && shift.stage < LifecycleStage::CleanUp
+        } else if (deployment.primary && shift.stage >= LifecycleStage::ScaleUp)
+            || (shift.source.as_ref() == Some(&deployment.id)
+                && shift.stage < LifecycleStage::CleanUp)
         {
             desired
         } else {
