@@ -103,7 +103,7 @@ impl Decoder {
     }
 
     /// The next whole message.
-    pub fn next(&mut self) -> Result<Option<Message>, FrameError> {
+    pub fn take(&mut self) -> Result<Option<Message>, FrameError> {
         while let Some((first, payload)) = self.frame()? {
             let (is_last, opcode) = (first & 0x80 != 0, first & 0x0f);
             match (opcode, self.partial.take()) {
@@ -195,13 +195,13 @@ mod tests {
         server.feed(&[
             0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
         ]);
-        assert_eq!(server.next(), Ok(Some(Message::Text(b"Hello".to_vec()))));
+        assert_eq!(server.take(), Ok(Some(Message::Text(b"Hello".to_vec()))));
         let mut client = Decoder::new(Side::Client);
         client.feed(&[0x01, 0x03, b'H', b'e', b'l', 0x89, 0x00, 0x80, 0x02]);
-        assert_eq!(client.next(), Ok(Some(Message::Ping(Vec::new()))));
-        assert_eq!(client.next(), Ok(None));
+        assert_eq!(client.take(), Ok(Some(Message::Ping(Vec::new()))));
+        assert_eq!(client.take(), Ok(None));
         client.feed(b"lo");
-        assert_eq!(client.next(), Ok(Some(Message::Text(b"Hello".to_vec()))));
+        assert_eq!(client.take(), Ok(Some(Message::Text(b"Hello".to_vec()))));
     }
 
     #[test]
@@ -214,10 +214,10 @@ mod tests {
                 let (last, rest) = frame.split_last().unwrap();
                 for part in rest.chunks(1.max(length / 7)) {
                     decoder.feed(part);
-                    assert_eq!(decoder.next(), Ok(None));
+                    assert_eq!(decoder.take(), Ok(None));
                 }
                 decoder.feed(&[*last]);
-                assert_eq!(decoder.next(), Ok(Some(message)));
+                assert_eq!(decoder.take(), Ok(Some(message)));
             }
         }
     }
@@ -233,10 +233,10 @@ mod tests {
         ] {
             let mut decoder = Decoder::new(Side::Server);
             decoder.feed(bad);
-            assert_eq!(decoder.next(), Err(FrameError::Malformed), "{bad:?}");
+            assert_eq!(decoder.take(), Err(FrameError::Malformed), "{bad:?}");
         }
         let mut decoder = Decoder::new(Side::Server);
         decoder.feed(&[0x82, 0xff, 0, 0, 0, 0, 0x7f, 0, 0, 0]);
-        assert_eq!(decoder.next(), Err(FrameError::TooLong));
+        assert_eq!(decoder.take(), Err(FrameError::TooLong));
     }
 }

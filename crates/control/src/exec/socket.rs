@@ -142,7 +142,7 @@ impl Client {
     /// The next message; `None` at the end. Nothing is lost if it is given up before its end.
     async fn next(&mut self) -> io::Result<Option<Message>> {
         loop {
-            match self.decoder.next() {
+            match self.decoder.take() {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
                 Err(error) => return Err(io::Error::other(error)),

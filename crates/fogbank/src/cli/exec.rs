@@ -321,7 +321,7 @@ impl Connection {
             Ok(count) => self.decoder.feed(&buffer[..count]),
             Err(error) => return Err(error).context("the region closed the connection"),
         }
-        while let Some(message) = self.decoder.next()? {
+        while let Some(message) = self.decoder.take()? {
             match message {
                 Message::Binary(bytes) => {
                     if let Some(end) = self.heard(&bytes)? {

@@ -50,7 +50,7 @@ pub fn join(
     spec: &ContainerSpec,
     args: Vec<String>,
 ) -> Result<Joined, SandboxError> {
-    let target = Pid::from_raw(pid).ok_or_else(|| gone())?;
+    let target = Pid::from_raw(pid).ok_or_else(gone)?;
     let pidfd = rustix::process::pidfd_open(target, PidfdFlags::empty())
         .map_err(system("find the container"))?;
     // From here on the number can't become another's unnoticed.
@@ -251,7 +251,7 @@ fn terminal(
     .map_err(system("find the container's terminals"))?;
     let kind = rustix::fs::fstatfs(&path).map_err(system("look at the terminals"))?;
     let found = rustix::fs::fstat(&path).map_err(system("look at the terminals"))?;
-    if i64::from(kind.f_type) != DEVPTS || found.st_rdev != rustix::fs::makedev(5, 2) {
+    if kind.f_type != DEVPTS || found.st_rdev != rustix::fs::makedev(5, 2) {
         return Err(SandboxError::Refused(
             "the container has no /dev/pts".to_owned(),
         ));
@@ -265,7 +265,7 @@ fn terminal(
     )
     .map_err(system("open a terminal"))?;
     let kind = rustix::fs::fstatfs(&master).map_err(system("look at the terminal"))?;
-    if i64::from(kind.f_type) != DEVPTS {
+    if kind.f_type != DEVPTS {
         return Err(SandboxError::Refused(
             "the container has no /dev/pts".to_owned(),
         ));
