@@ -41,6 +41,7 @@ fn record(name: &str, kind: &str, values: &[&str]) -> RecordSet {
         ttl: Some(60),
         values: values.iter().map(|v| (*v).to_owned()).collect(),
         alias: None,
+        routing: Default::default(),
     }
 }
 

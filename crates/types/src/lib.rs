@@ -10,6 +10,7 @@ pub mod aws_service;
 pub mod cidr;
 pub mod config;
 pub mod diagnosis;
+pub mod discovery;
 pub mod ec2;
 pub mod ecr;
 pub mod ecs;

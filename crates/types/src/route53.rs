@@ -42,6 +42,21 @@ pub struct RecordSet {
     /// In presentation format.
     pub values: Vec<String>,
     pub alias: Option<AliasTarget>,
+    #[serde(default)]
+    pub routing: Routing,
+}
+
+/// How one answer is made of the records of a name and type.
+/// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/routing-policy.html>
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Routing {
+    /// It is the only one.
+    #[default]
+    Simple,
+    /// Up to eight of the healthy ones, at random; of all if none is healthy.
+    Multivalue { healthy: bool },
+    /// One of the healthy ones, by weight; of all if none is healthy.
+    Weighted { weight: u8, healthy: bool },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

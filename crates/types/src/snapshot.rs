@@ -267,6 +267,10 @@ tables! {
     log_groups: logs::LogGroup = "log-group", |r| r.scope.clone(), r.name.clone();
     log_streams: logs::LogStream = "log-stream", |r| r.scope.clone(), format!("{}:{}", r.group, r.name);
     parameters: ssm::Parameter = "parameter", |r| r.scope.clone(), r.name.clone();
+    namespaces: discovery::Namespace = "namespace", |r| r.scope.clone(), r.id.clone();
+    discovery_services: discovery::DiscoveryService = "discovery-service", |r| r.scope.clone(), r.id.clone();
+    instances: discovery::Instance = "instance", |r| r.scope.clone(), format!("{}/{}", r.service_id, r.id);
+    discovery_operations: discovery::DiscoveryOperation = "discovery-operation", |r| r.scope.clone(), r.id.clone();
     secrets: secret::Secret = "secret", |r| r.scope.clone(), r.arn.clone();
     scalable_targets: scaling::ScalableTarget = "scalable-target", |r| r.scope.clone(), r.resource_id.clone();
     scaling_policies: scaling::ScalingPolicy = "scaling-policy", |r| r.scope.clone(), format!("{}/{}", r.resource_id, r.name);

@@ -21,6 +21,7 @@ pub mod iam;
 pub mod logs;
 pub mod route53;
 pub mod secretsmanager;
+pub mod servicediscovery;
 pub mod ssm;
 pub mod sts;
 
@@ -206,6 +207,7 @@ impl Handlers {
             logs::handlers(),
             route53::handlers(),
             secretsmanager::handlers(),
+            servicediscovery::handlers(),
             ssm::handlers(),
             sts::handlers(),
         ];

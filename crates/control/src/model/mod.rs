@@ -2,6 +2,7 @@
 
 pub mod acm;
 pub mod cloudwatch;
+pub mod discovery;
 pub mod ecr;
 pub mod ecs;
 pub mod elb;

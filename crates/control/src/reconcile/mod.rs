@@ -8,6 +8,7 @@ pub mod change_sync;
 pub mod composite_alarm_state;
 pub mod finding_cleanup;
 pub mod flow_log_streams;
+pub mod instance_registration;
 pub mod load_balancer_state;
 pub mod nat_gateway_state;
 pub mod parameter_expiry;
@@ -62,6 +63,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "target_registration",
         run: target_registration::reconcile,
+    },
+    Reconciler {
+        name: "instance_registration",
+        run: instance_registration::reconcile,
     },
     Reconciler {
         name: "target_draining",

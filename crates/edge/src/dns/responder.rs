@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::forward::Forwarder;
 use super::kind::Kind;
 use super::message::{self, Query, Unanswerable};
+use super::name::Name;
 use super::tables::{Answer, Code, Record, Tables, View};
 
 /// How a packet came.
@@ -173,6 +174,9 @@ impl Pending {
 
     fn write(mut self) -> Vec<u8> {
         shuffle(&mut self.answer.answers);
+        if let Some(most) = self.answer.at_most {
+            cut(&mut self.answer.answers, most);
+        }
         let limit = match self.transport {
             Transport::Udp => self.query.udp_limit(),
             Transport::Tcp => message::MAX_TCP_BYTES,
@@ -190,6 +194,18 @@ fn shuffle(records: &mut [Record]) {
             set.swap(n, other as usize);
         }
     }
+}
+
+/// Leaves the first values of each set.
+fn cut(records: &mut Vec<Record>, most: usize) {
+    let mut run = 0;
+    let mut before: Option<(Name, Kind)> = None;
+    records.retain(|record| {
+        let own = Some((record.name.clone(), record.kind));
+        run = if own == before { run + 1 } else { 1 };
+        before = own;
+        run <= most
+    });
 }
 
 /// Good enough to spread load (xorshift64*), not for secrets.

@@ -60,6 +60,8 @@ pub struct Answer {
     pub answers: Vec<Record>,
     pub authority: Vec<Record>,
     pub additional: Vec<Record>,
+    /// How many values of each set are told, drawn when the answer is written; `None` = all.
+    pub at_most: Option<usize>,
     /// Nothing here knows that name: the world outside is to be asked, and its answer added.
     pub outside: Option<Name>,
 }
@@ -246,6 +248,7 @@ impl Tables {
                 answers => Step::End(Answer {
                     authoritative: view == &View::Public,
                     answers,
+                    at_most: set.at_most,
                     ..Answer::default()
                 }),
             },

@@ -3,10 +3,10 @@
 //! Built by `tables`. What must stay true: a lookup has no effect and no randomness, and it never answers
 //! from below a delegation.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use fogbank_types::route53::{HostedZone, RecordSet};
+use fogbank_types::route53::{HostedZone, RecordSet, Routing};
 
 use super::kind::Kind;
 use super::name::{Name, NameError};
@@ -38,7 +38,13 @@ struct Node {
 pub struct Set {
     pub kind: Kind,
     pub content: Content,
+    /// How many of its values an answer has; `None` = all.
+    pub at_most: Option<usize>,
 }
+
+/// Values in an answer of the multivalue routing policy.
+/// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/routing-policy-multivalue.html>
+const MULTIVALUE_MAX: usize = 8;
 
 #[derive(Clone, Debug)]
 pub enum Content {
@@ -80,7 +86,18 @@ impl Zone {
         let origin = Name::parse(&row.name)?;
         let mut nodes = HashMap::new();
         nodes.insert(origin.clone(), Node::default());
+        let records: Vec<_> = records.collect();
+        let key = |record: &RecordSet| (record.name.clone(), record.record_type.clone());
+        let healthy: HashSet<_> = records
+            .iter()
+            .filter(|record| is_healthy(record))
+            .map(|record| key(record))
+            .collect();
         for record in records {
+            // If none is healthy, all are told.
+            if !is_healthy(record) && healthy.contains(&key(record)) {
+                continue;
+            }
             if let Some((name, set)) = compile_set(record) {
                 add(&mut nodes, &origin, name, set);
             }
@@ -172,6 +189,13 @@ impl Node {
     }
 }
 
+fn is_healthy(record: &RecordSet) -> bool {
+    match record.routing {
+        Routing::Simple => true,
+        Routing::Multivalue { healthy } | Routing::Weighted { healthy, .. } => healthy,
+    }
+}
+
 /// What cannot be encoded is left out and told; the rest of the zone is served.
 fn compile_set(record: &RecordSet) -> Option<(Name, Set)> {
     let skip = |problem: &dyn std::fmt::Display| {
@@ -204,7 +228,18 @@ fn compile_set(record: &RecordSet) -> Option<(Name, Set)> {
             }
         }
     };
-    Some((name, Set { kind, content }))
+    let at_most = match record.routing {
+        Routing::Simple => None,
+        Routing::Multivalue { .. } => Some(MULTIVALUE_MAX),
+        // Cloud Map, the only one who makes such records so far, gives all the same weight.
+        Routing::Weighted { .. } => Some(1),
+    };
+    let set = Set {
+        kind,
+        content,
+        at_most,
+    };
+    Some((name, set))
 }
 
 fn add(nodes: &mut HashMap<Name, Node>, origin: &Name, name: Name, set: Set) {
@@ -247,6 +282,7 @@ fn apex(nodes: &mut HashMap<Name, Node>, origin: &Name, row: &HostedZone) -> Soa
             node.sets.push(Set {
                 kind: Kind::NS,
                 content,
+                at_most: None,
             });
         }
     }
@@ -263,6 +299,7 @@ fn apex(nodes: &mut HashMap<Name, Node>, origin: &Name, row: &HostedZone) -> Soa
             ttl: soa.ttl,
             values: vec![soa.value.clone()],
         },
+        at_most: None,
     });
     soa
 }

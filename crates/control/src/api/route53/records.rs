@@ -5,7 +5,7 @@ use crate::api::{ApiError, Context};
 use crate::model::route53::batch::{self, NamedChange, Verb};
 use crate::model::route53::listing::{self, Start};
 use crate::model::route53::{Refusal, invalid, not_offered};
-use fogbank_types::route53::RecordSet;
+use fogbank_types::route53::{RecordSet, Routing};
 use fogbank_wire::ServiceError;
 use fogbank_wire::route53::*;
 
@@ -142,6 +142,11 @@ fn render(row: &RecordSet) -> ResourceRecordSet {
             .then(|| row.values.iter().map(record).collect()),
         set_identifier: row.set_identifier.clone(),
         ttl: row.ttl.map(i64::from),
+        multi_value_answer: matches!(row.routing, Routing::Multivalue { .. }).then_some(true),
+        weight: match row.routing {
+            Routing::Weighted { weight, .. } => Some(i64::from(weight)),
+            _ => None,
+        },
         r#type: row.record_type.clone(),
         ..Default::default()
     }

@@ -60,6 +60,7 @@ pub fn apply(
     batch: &[NamedChange],
 ) -> Result<Change, Refusal> {
     let zone = HostedZone::clone(zones::find(tx.snapshot(), scope, zone_id)?);
+    zones::check_owner(tx.snapshot(), zone_id)?;
     if batch.is_empty() {
         return Err(invalid("At least one change must be specified"));
     }
@@ -174,6 +175,7 @@ fn record_of(
         ttl: *ttl,
         values: change.values.clone().unwrap_or_default(),
         alias: None,
+        routing: Default::default(),
     };
     let mut faults = Vec::new();
     if let Some((hosted_zone_id, dns_name, evaluate_target_health)) = &change.alias {

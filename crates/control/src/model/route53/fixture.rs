@@ -36,5 +36,6 @@ pub fn record(zone_id: &str, name: &str, kind: &str) -> RecordSet {
         ttl: Some(60),
         values: vec!["192.0.2.1".to_owned()],
         alias: None,
+        routing: Default::default(),
     }
 }

@@ -67,6 +67,13 @@ pub enum Refusal {
         "The VPC: {0} has not authorized the association with your hosted zone. To authorize it, the other account must create an authorization."
     )]
     NotAuthorized(String),
+    #[error(
+        "The resource hostedzone/{zone_id} can only be managed through AWS Cloud Map ({namespace_arn})"
+    )]
+    OwnedByCloudMap {
+        zone_id: String,
+        namespace_arn: String,
+    },
     #[error("{0}")]
     LimitsExceeded(String),
     #[error("Limits Exceeded: you have reached the maximum number of hosted zones")]
@@ -92,6 +99,7 @@ impl Refused for Refusal {
             Self::LastVpcAssociation => "LastVPCAssociation",
             Self::VpcAssociationNotFound(_) => "VPCAssociationNotFound",
             Self::NotAuthorized(_) => "NotAuthorizedException",
+            Self::OwnedByCloudMap { .. } => "AccessDenied",
             Self::LimitsExceeded(_) => "LimitsExceeded",
             Self::TooManyHostedZones => "TooManyHostedZones",
         }
@@ -105,6 +113,7 @@ impl Refused for Refusal {
             | Self::VpcAssociationNotFound(_) => 404,
             Self::HostedZoneAlreadyExists => 409,
             Self::NotAuthorized(_) => 401,
+            Self::OwnedByCloudMap { .. } => 403,
             _ => 400,
         }
     }

@@ -120,6 +120,7 @@ fn apex(zone: &HostedZone) -> [RecordSet; 2] {
         ttl: Some(ttl),
         values,
         alias: None,
+        routing: Default::default(),
     };
     let servers: Vec<String> = zone.name_servers.iter().map(|s| format!("{s}.")).collect();
     let soa = format!(
@@ -156,9 +157,22 @@ pub fn is_required(zone: &HostedZone, record: &RecordSet) -> bool {
     record.name == zone.name && matches!(record.record_type.as_str(), "NS" | "SOA")
 }
 
+/// A namespace's zone is changed by Cloud Map only.
+/// <https://docs.aws.amazon.com/cloud-map/latest/dg/creating-namespaces.html>
+pub fn check_owner(snapshot: &Snapshot, id: &str) -> Result<(), Refusal> {
+    match crate::model::discovery::namespaces::owner(snapshot, id) {
+        None => Ok(()),
+        Some(namespace) => Err(Refusal::OwnedByCloudMap {
+            zone_id: id.to_owned(),
+            namespace_arn: namespace.arn(),
+        }),
+    }
+}
+
 /// Only a zone with no records of its own (fact DNS-10).
 pub fn delete(tx: &mut Tx, scope: &Scope, id: &str) -> Result<Change, Refusal> {
     let zone = HostedZone::clone(find(tx.snapshot(), scope, id)?);
+    check_owner(tx.snapshot(), id)?;
     let rows: Vec<RecordSet> = records(tx.snapshot(), &zone)
         .map(|record| RecordSet::clone(record))
         .collect();

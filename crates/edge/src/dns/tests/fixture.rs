@@ -105,6 +105,7 @@ impl Region {
             ttl: Some(300),
             values: values.iter().map(|v| (*v).to_owned()).collect(),
             alias: None,
+            routing: Default::default(),
         });
     }
 
@@ -122,6 +123,7 @@ impl Region {
                 dns_name: format!("{target}."),
                 evaluate_target_health: true,
             }),
+            routing: Default::default(),
         });
     }
 
