@@ -21,6 +21,10 @@ pub enum Need {
     PublicRegistry,
     /// CloudWatch Logs.
     Logs,
+    /// Systems Manager's Parameter Store.
+    Parameters,
+    /// Secrets Manager.
+    Secrets,
 }
 
 /// A task's question; `None` is the answer that it gets through.
@@ -89,6 +93,12 @@ fn blocked(
     let eni = snapshot.enis.get(&task.scope, &task.eni_id)?;
     let from = Party::Eni(Arc::clone(eni));
     let region = &task.scope.region;
+    // Any address beyond the internet gateway stands for what has no endpoint in VPCs: AWS's own front is one.
+    let beyond = || Party::Address(config.service_address(service("ecr.api")).into());
+    let one = |name: &str| match AWS_SERVICES.iter().find(|s| s.endpoint == name) {
+        Some(service) => vec![(service.dns_name(region), Party::Service(service))],
+        None => vec![(format!("{name}.{region}.amazonaws.com"), beyond())],
+    };
     let ends: Vec<(String, Party)> = match need {
         Need::Repository => ["ecr.api", "ecr.dkr", "s3"]
             .map(|name| {
@@ -98,18 +108,10 @@ fn blocked(
                 )
             })
             .into(),
-        Need::Logs => vec![(
-            service("logs").dns_name(region),
-            Party::Service(service("logs")),
-        )],
-        // Any address beyond the internet gateway stands for it: AWS's own front is one.
-        Need::PublicRegistry => {
-            let beyond = config.service_address(service("ecr.api"));
-            vec![(
-                "registry-1.docker.io".to_owned(),
-                Party::Address(beyond.into()),
-            )]
-        }
+        Need::Logs => one("logs"),
+        Need::Parameters => one("ssm"),
+        Need::Secrets => one("secretsmanager"),
+        Need::PublicRegistry => vec![("registry-1.docker.io".to_owned(), beyond())],
     };
     ends.into_iter().find_map(|(host, to)| {
         let question = match Question::new(snapshot, config, &from, &to, 6, 443) {

@@ -19,6 +19,8 @@ use rustix::process::{Pid, Signal};
 
 #[path = "containers/isolation.rs"]
 mod isolation;
+#[path = "containers/life.rs"]
+mod life;
 #[path = "containers/storage.rs"]
 mod storage;
 
@@ -132,6 +134,7 @@ fn main() -> ExitCode {
         .iter()
         .chain(isolation::TESTS)
         .chain(storage::TESTS)
+        .chain(life::TESTS)
         .filter(|(name, _)| wanted.is_none_or(|wanted| name.contains(wanted)))
         .collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -193,7 +196,8 @@ impl Fixture {
         for applet in [
             "sh", "echo", "cat", "sleep", "id", "hostname", "ls", "mount", "unshare", "mknod",
             "dd", "tail", "touch", "readlink", "grep", "ip", "nc", "env", "kill", "true", "chmod",
-            "head", "pwd", "date", "wc", "timeout",
+            "head", "pwd", "date", "wc", "timeout", "mkfifo", "rm", "mv", "mkdir", "setsid",
+            "test", "[",
         ] {
             symlink("busybox", bin.join(applet)).unwrap();
         }
@@ -252,7 +256,7 @@ impl Fixture {
             stop_timeout_ms: 10_000,
             open_stdin: false,
             log: Some(self.folder.path().join("logs").join(name)),
-            log_options: Default::default(),
+            ..TaskContainer::default()
         }
     }
 

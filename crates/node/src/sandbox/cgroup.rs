@@ -248,6 +248,20 @@ impl Group {
         Ok(())
     }
 
+    /// Whether both are the same group.
+    pub fn is(&self, other: &Group) -> bool {
+        self.path == other.path
+    }
+
+    /// Makes the group below one that has processes, without limits of its own: on v2 no controller can be passed on to it,
+    /// and all of the parent's hold it all the same.
+    pub fn create_within(&self) -> Result<()> {
+        for (_, folder) in self.folders() {
+            fs::create_dir_all(&folder).map_err(failed("make cgroup", &folder))?;
+        }
+        Ok(())
+    }
+
     /// Opens the doors of the group.
     pub fn entry(&self) -> Result<Entry> {
         let mut entry = Entry {

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
@@ -77,6 +77,28 @@ pub fn reap_forever() -> u8 {
             libc::sigwaitinfo(&set, std::ptr::null_mut());
         }
     }
+}
+
+/// Clones into the pid namespace of the container with that first process, into the given group of the unified hierarchy if
+/// there is one, and runs `body` there. The child never returns from here.
+pub fn beside(
+    container: BorrowedFd<'_>,
+    unified: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> u8,
+) -> Result<Child, Errno> {
+    use rustix::thread::ThreadNameSpaceType;
+    // A process never leaves its own pid namespace; this says where its children begin, and afterwards it says what it said.
+    let before = rustix::fs::open(
+        "/proc/self/ns/pid_for_children",
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    let pids = ThreadNameSpaceType::PROCESS_ID;
+    rustix::thread::move_into_thread_name_spaces(container, pids)?;
+    let made = cloned(0, unified, body);
+    let kind = rustix::thread::LinkNameSpaceType::ProcessID;
+    rustix::thread::move_into_link_name_space(before.as_fd(), Some(kind))?;
+    made
 }
 
 /// A process in a new user namespace that does nothing until it is killed. Callable from a process with threads.

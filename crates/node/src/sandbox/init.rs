@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::process::Command;
 use rustix::fs::{FileType, Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, ThreadNameSpaceType};
 
 use super::account::{self, Account};
 use super::cgroup::Entry;
@@ -118,6 +118,13 @@ fn become_container(mut setup: Setup<'_>) -> Result<i32, Failure> {
     };
     mounts::build(&plan).map_err(|(what, error)| Failure::Host(what, error))?;
     rustix::system::sethostname(spec.hostname.as_bytes()).map_err(host("set the host name"))?;
+    become_program(setup)
+}
+
+/// The last steps, inside: limits, streams, privileges, and the program. Only comes back as an init, with the program's pid, or
+/// with a failure.
+fn become_program(setup: Setup<'_>) -> Result<i32, Failure> {
+    let spec = setup.spec;
     for limit in &spec.ulimits {
         set_limit(limit)?;
     }
@@ -141,6 +148,41 @@ fn become_container(mut setup: Setup<'_>) -> Result<i32, Failure> {
         return Ok(pid);
     }
     Err(execute(program, &spec.args[0]))
+}
+
+/// What a program beside a container's own needs, opened by its parent.
+pub struct Joining<'a> {
+    pub container: BorrowedFd<'a>,
+    pub setup: Setup<'a>,
+}
+
+/// Becomes a program beside the container's own, or writes why not and gives the exit code.
+pub fn join(joining: Joining<'_>, errors: OwnedFd) -> u8 {
+    let Err(failure) = become_neighbour(joining);
+    let _ = fs::File::from(errors).write_all(failure.to_string().as_bytes());
+    127
+}
+
+fn become_neighbour(joining: Joining<'_>) -> Result<std::convert::Infallible, Failure> {
+    let setup = joining.setup;
+    let spec = setup.spec;
+    clone::reset_signals();
+    // The container's own can see this process from its first moment on; see `become_root_of`.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(host("close the process to others"))?;
+    setup.entry.enter().map_err(host("enter the cgroup"))?;
+    let all = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::CONTROL_GROUP;
+    rustix::thread::move_into_thread_name_spaces(joining.container, all)
+        .map_err(host("enter the container's namespaces"))?;
+    rustix::process::setsid().map_err(host("start a session"))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    become_program(setup)?;
+    let program = spec.args.first().map_or("", String::as_str);
+    Err(Failure::Refused(format!("exec: {program:?}: it came back")))
 }
 
 /// Programs open their output again by `/dev/stdout`, which asks the pipe's owner.

@@ -15,6 +15,7 @@ mod account;
 mod capability;
 pub mod cgroup;
 mod clone;
+mod exec;
 mod filter;
 mod identity;
 mod init;
@@ -39,6 +40,7 @@ use rustix::process::{Pid, Signal};
 
 pub use cgroup::{CgroupError, Group, Hierarchies, Limits};
 pub use clone::{signal, unshare_mounts};
+pub use exec::{Neighbour, exec};
 pub use identity::{Identity, probe as probe_identities};
 pub use join::{Joined, join};
 pub use pids::SharedPids;

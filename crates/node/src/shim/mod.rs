@@ -9,8 +9,10 @@
 //! - When it ends by itself, no process and no cgroup of the task is left.
 //! - It is single-threaded: containers are cloned from it. It uses poll, not an async runtime, and stays small.
 
+mod checks;
 mod client;
 mod ground;
+mod machine;
 mod output;
 mod server;
 mod sink;
@@ -30,7 +32,10 @@ use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeF
 
 pub use client::{Client, ClientError, connect, order_line, read_state};
 pub use sink::LogOptions;
-pub use state::{Cause, ContainerState, Order, Phase, TaskContainer, TaskSpec, TaskState};
+pub use state::{
+    Cause, ContainerState, Dependency, HealthCheck, Order, Phase, Restart, TaskContainer, TaskSpec,
+    TaskState,
+};
 
 pub(crate) use supervise::group_name;
 

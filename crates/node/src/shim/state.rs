@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use fogbank_types::ecs::DependencyCondition;
+use fogbank_types::status::ContainerHealth;
 use serde::{Deserialize, Serialize};
 
+use super::machine::Machine;
 use super::sink::LogOptions;
 use crate::sandbox::{ContainerSpec, Limits};
 
@@ -31,7 +34,7 @@ pub struct TaskSpec {
 }
 
 /// A container of a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskContainer {
     pub spec: ContainerSpec,
     pub limits: Limits,
@@ -48,6 +51,46 @@ pub struct TaskContainer {
     pub log: Option<PathBuf>,
     #[serde(default)]
     pub log_options: LogOptions,
+    /// The image's name, for reasons.
+    #[serde(default)]
+    pub image: String,
+    #[serde(default)]
+    pub depends_on: Vec<Dependency>,
+    /// How long those that depend on it wait for it to end or to be healthy; `None`: for ever.
+    #[serde(default)]
+    pub start_timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    #[serde(default)]
+    pub restart: Option<Restart>,
+}
+
+/// What must come true before a container starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    pub container: String,
+    pub condition: DependencyCondition,
+}
+
+/// A program that finds out whether a container is well; exit code 0 says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    pub args: Vec<String>,
+    /// From the container's start, or the last check's end, to the next.
+    pub interval_ms: u64,
+    pub timeout_ms: u64,
+    /// That many failures in a row make it unhealthy.
+    pub retries: u32,
+    /// Failures of a container that was not well yet do not count before this time after its start.
+    pub start_period_ms: u64,
+}
+
+/// A container that ends is started again, in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    pub ignored_exit_codes: Vec<i32>,
+    /// Only if it ran at least this long.
+    pub attempt_period_ms: u64,
 }
 
 /// How far a task or a container is.
@@ -79,7 +122,13 @@ pub struct TaskState {
     pub shim_pid: i32,
     pub phase: Phase,
     pub cause: Option<Cause>,
+    /// Why it did not start.
+    #[serde(default)]
+    pub error: Option<String>,
     pub containers: Vec<ContainerState>,
+    /// When the last of its containers was started.
+    #[serde(default)]
+    pub running_at_ms: Option<i64>,
     pub stopping_at_ms: Option<i64>,
     pub stopped_at_ms: Option<i64>,
 }
@@ -99,6 +148,62 @@ pub struct ContainerState {
     pub out_of_memory: bool,
     /// Why it did not start.
     pub error: Option<String>,
+    /// What its checks say; `None`: it has none.
+    #[serde(default)]
+    pub health: Option<ContainerHealth>,
+    /// How often it was started again.
+    #[serde(default)]
+    pub restarts: u32,
+}
+
+impl TaskState {
+    /// Of a task of which nothing has happened yet.
+    pub fn pending(spec: &TaskSpec, shim_pid: i32) -> Self {
+        let container = |container: &TaskContainer| ContainerState {
+            name: container.spec.name.clone(),
+            phase: Phase::Pending,
+            pid: None,
+            started_at_ms: None,
+            finished_at_ms: None,
+            exit_code: None,
+            out_of_memory: false,
+            error: None,
+            health: None,
+            restarts: 0,
+        };
+        Self {
+            shim_pid,
+            phase: Phase::Pending,
+            cause: None,
+            error: None,
+            containers: spec.containers.iter().map(container).collect(),
+            running_at_ms: None,
+            stopping_at_ms: None,
+            stopped_at_ms: None,
+        }
+    }
+
+    /// Takes over what the machine has decided; what follows from it first follows now.
+    pub fn take_over(&mut self, machine: &Machine, now_ms: i64) {
+        self.phase = machine.phase();
+        self.cause = machine.cause().cloned();
+        self.error = machine.error().map(str::to_owned);
+        if self.phase == Phase::Running {
+            self.running_at_ms.get_or_insert(now_ms);
+        }
+        if self.phase >= Phase::Stopping {
+            self.stopping_at_ms.get_or_insert(now_ms);
+        }
+        for (index, container) in self.containers.iter_mut().enumerate() {
+            let member = machine.member(index);
+            container.phase = member.phase;
+            container.exit_code = member.exit_code;
+            container.out_of_memory = member.out_of_memory;
+            container.error.clone_from(&member.error);
+            container.health = member.health;
+            container.restarts = member.restarts;
+        }
+    }
 }
 
 /// A line that a client sends.

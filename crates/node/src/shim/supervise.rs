@@ -1,5 +1,6 @@
-//! The shim's loop: start, copy, wait, stop, report.
+//! The shim's loop: it does what the machine says, copies output, waits, and tells the machine what happened.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,13 +13,13 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use super::checks::{self, Checks};
 use super::ground::Ground;
+use super::machine::{Action, Event, Machine};
 use super::output::Output;
 use super::server::Server;
 use super::sink::Sink;
-use super::state::{
-    Cause, ContainerState, Order, Phase, TaskContainer, TaskSpec, TaskState, signal_number,
-};
+use super::state::{Order, Phase, TaskContainer, TaskSpec, TaskState, signal_number};
 use super::{SOCKET, STATE_FILE, ShimError, failed};
 use crate::sandbox::{self, Container, Group, Hierarchies, SandboxError, Streams};
 
@@ -39,8 +40,8 @@ struct Running {
     group: Group,
     log: Option<Sink>,
     outputs: [Output; 2],
-    /// When SIGKILL follows the stop signal.
-    deadline: Option<Instant>,
+    /// Its group may have seen some before it was started again.
+    out_of_memory_kills_before: u64,
     /// The other end of a standard input that stays open.
     _stdin: Option<OwnedFd>,
 }
@@ -51,6 +52,10 @@ struct Supervisor {
     /// Why nothing can start, or what everything stands on.
     ground: Result<Ground, String>,
     server: Server,
+    machine: Machine,
+    /// The machine's time counts from here.
+    began: Instant,
+    checks: Checks,
     state: TaskState,
     /// By the index of the spec's containers.
     running: Vec<Option<Running>>,
@@ -61,76 +66,116 @@ pub fn run(spec: TaskSpec, bundle: &Path) -> Result<(), ShimError> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|error| ShimError::System("adopt orphans", error.into()))?;
     let group = Hierarchies::detect()?.group(&spec.cgroup);
-    let pending = |container: &TaskContainer| ContainerState {
-        name: container.spec.name.clone(),
-        phase: Phase::Pending,
-        pid: None,
-        started_at_ms: None,
-        finished_at_ms: None,
-        exit_code: None,
-        out_of_memory: false,
-        error: None,
-    };
-    let state = TaskState {
-        shim_pid: rustix::process::getpid().as_raw_pid(),
-        phase: Phase::Pending,
-        cause: None,
-        containers: spec.containers.iter().map(pending).collect(),
-        stopping_at_ms: None,
-        stopped_at_ms: None,
-    };
     let server = Server::bind(SOCKET).map_err(failed("listen at", &bundle.join(SOCKET)))?;
-    let running = spec.containers.iter().map(|_| None).collect();
     let ground = group
         .create(&spec.limits)
         .map_err(describe)
         .and_then(|()| Ground::prepare(&spec, &group, bundle).map_err(describe));
     let mut supervisor = Supervisor {
+        machine: Machine::new(&spec.containers),
+        began: Instant::now(),
+        checks: Checks::new(spec.containers.len()),
+        state: TaskState::pending(&spec, rustix::process::getpid().as_raw_pid()),
+        running: spec.containers.iter().map(|_| None).collect(),
         spec,
         group,
         ground,
         server,
-        state,
-        running,
     };
-    supervisor.start();
-    while supervisor.running.iter().any(Option::is_some) {
+    supervisor.tell(Event::Begun);
+    while !supervisor.machine.is_over() {
         supervisor.turn();
     }
     supervisor.finish()
 }
 
 impl Supervisor {
-    fn start(&mut self) {
-        for index in 0..self.spec.containers.len() {
-            // An essential container that is already over ends the task before the next one starts.
-            if self.state.phase == Phase::Stopping {
-                break;
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Lets the machine know and does what it says, until it says nothing more.
+    fn tell(&mut self, event: Event) {
+        let mut queue = VecDeque::from(self.machine.handle(self.now_ms(), event));
+        while let Some(action) = queue.pop_front() {
+            if let Some(event) = self.act(action) {
+                queue.extend(self.machine.handle(self.now_ms(), event));
             }
-            let started = match &self.ground {
-                Ok(ground) => start(&self.spec.containers[index], &self.group, ground),
-                Err(reason) => Err(reason.clone()),
-            };
-            let state = &mut self.state.containers[index];
-            match started {
-                Ok(running) => {
-                    state.phase = Phase::Running;
-                    state.pid = Some(running.container.pid.as_raw_pid());
-                    state.started_at_ms = Some(now_ms());
-                    self.running[index] = Some(running);
-                }
-                Err(reason) => {
-                    state.phase = Phase::Stopped;
-                    state.finished_at_ms = Some(now_ms());
-                    state.error = Some(reason);
-                    self.stop(Cause::StartFailed);
-                }
-            }
-        }
-        if self.state.phase == Phase::Pending {
-            self.state.phase = Phase::Running;
         }
         self.publish();
+    }
+
+    fn act(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Start(index) => Some(self.start(index)),
+            Action::Signal(index) => {
+                let name = &self.spec.containers[index].stop_signal;
+                let number = signal_number(name).unwrap_or(libc::SIGTERM);
+                self.signal(index, sandbox::signal(number));
+                None
+            }
+            Action::Kill(index) => {
+                self.signal(index, Signal::KILL);
+                None
+            }
+            Action::Check(index) => self.check(index),
+            Action::EndCheck(index) => {
+                self.checks.end(index);
+                None
+            }
+        }
+    }
+
+    fn start(&mut self, index: usize) -> Event {
+        let started = match &self.ground {
+            Ok(ground) => start(&self.spec.containers[index], &self.group, ground),
+            Err(reason) => Err(reason.clone()),
+        };
+        let state = &mut self.state.containers[index];
+        match started {
+            Ok(running) => {
+                state.pid = Some(running.container.pid.as_raw_pid());
+                state.started_at_ms = Some(now_ms());
+                state.finished_at_ms = None;
+                self.running[index] = Some(running);
+                Event::Started(index)
+            }
+            Err(reason) => {
+                state.finished_at_ms = Some(now_ms());
+                Event::Refused(index, reason)
+            }
+        }
+    }
+
+    fn signal(&self, index: usize, signal: Signal) {
+        if let Some(running) = &self.running[index] {
+            let _ = running.container.signal(signal);
+        }
+    }
+
+    /// A check that cannot be started has failed.
+    fn check(&mut self, index: usize) -> Option<Event> {
+        let container = &self.spec.containers[index];
+        let (Some(running), Ok(ground), Some(check)) =
+            (&self.running[index], &self.ground, &container.health_check)
+        else {
+            return Some(Event::Checked(index, false));
+        };
+        let started = self.checks.start(
+            index,
+            check,
+            &container.spec,
+            &running.container,
+            &running.group,
+            ground,
+        );
+        let reason = started.err()?;
+        tracing::warn!(
+            container = container.spec.name,
+            reason,
+            "a health check did not start"
+        );
+        Some(Event::Checked(index, false))
     }
 
     /// Waits for something and deals with all that happened.
@@ -149,86 +194,96 @@ impl Supervisor {
             }
         }
         for order in self.server.serve(&self.state) {
-            match order {
-                Order::Stop => self.stop(Cause::Requested),
-                Order::Kill => self.kill(),
-            }
+            self.tell(match order {
+                Order::Stop => Event::StopOrdered,
+                Order::Kill => Event::KillOrdered,
+            });
+        }
+        for (index, passed) in self.checks.ended() {
+            self.tell(Event::Checked(index, passed));
         }
         for index in 0..self.running.len() {
-            self.reap(index);
+            if let Some(code) = self.exit_code(index) {
+                self.exited(index, code);
+            }
         }
         self.reap_orphans();
-        let now = Instant::now();
-        for running in self.running.iter_mut().flatten() {
-            if running.deadline.is_some_and(|deadline| deadline <= now) {
-                running.deadline = None;
-                let _ = running.container.signal(Signal::KILL);
-            }
+        if self
+            .machine
+            .deadline_ms()
+            .is_some_and(|at| at <= self.now_ms())
+        {
+            self.tell(Event::Elapsed);
         }
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
+        let hunting = self.checks.tidy();
         let mut descriptors: Vec<PollFd<'_>> = Vec::new();
+        let mut watch =
+            |descriptor| descriptors.push(PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
         for running in self.running.iter().flatten() {
-            descriptors.push(PollFd::from_borrowed_fd(
-                running.container.pidfd.as_fd(),
-                PollFlags::IN,
-            ));
+            watch(running.container.pidfd.as_fd());
             // What can't be written yet is not read: the container waits.
             if running.log.as_ref().is_some_and(Sink::is_paused) {
                 continue;
             }
-            let pipes = running.outputs.iter().filter_map(Output::pipe);
-            descriptors.extend(pipes.map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
+            running
+                .outputs
+                .iter()
+                .filter_map(Output::pipe)
+                .for_each(&mut watch);
         }
-        let sockets = self.server.descriptors();
-        descriptors.extend(sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
-        let deadline = self
-            .running
-            .iter()
-            .flatten()
-            .flat_map(|running| {
-                let log = running.log.as_ref().and_then(Sink::wake_at);
-                running.deadline.into_iter().chain(log)
-            })
-            .min();
-        let timeout = deadline.map(|deadline| {
-            let left =
-                deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            Timespec {
+        self.checks.descriptors().for_each(&mut watch);
+        self.server.descriptors().for_each(&mut watch);
+        let until = self.machine.deadline_ms().map(|at| {
+            // The machine counts whole milliseconds: one more, so that the deadline is over when this is.
+            Duration::from_millis(at + 1).saturating_sub(self.began.elapsed())
+        });
+        let logs = self.running.iter().flatten();
+        let logs = logs
+            .filter_map(|running| running.log.as_ref()?.wake_at())
+            .map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+        let pause = hunting.then_some(checks::TIDY_PAUSE);
+        let timeout = until
+            .into_iter()
+            .chain(pause)
+            .chain(logs)
+            .min()
+            .map(|left| Timespec {
                 tv_sec: left.as_secs().cast_signed(),
                 tv_nsec: left.subsec_nanos().into(),
-            }
-        });
+            });
         // An interrupted or failed wait only means a turn that finds nothing.
         let _ = poll(&mut descriptors, timeout.as_ref());
     }
 
-    /// Records the container's exit if it has ended.
-    fn reap(&mut self, index: usize) {
-        let Some(running) = &mut self.running[index] else {
-            return;
-        };
+    /// `None` while it runs, or if it does not.
+    fn exit_code(&self, index: usize) -> Option<i32> {
+        let running = self.running[index].as_ref()?;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let status = match rustix::process::waitid(
-            WaitId::PidFd(running.container.pidfd.as_fd()),
-            options,
-        ) {
-            Ok(Some(status)) => status,
-            Ok(None) | Err(Errno::INTR) => return,
+        let pidfd = WaitId::PidFd(running.container.pidfd.as_fd());
+        match rustix::process::waitid(pidfd, options) {
+            Ok(Some(status)) => {
+                let killed = || status.terminating_signal().map(|signal| 128 + signal);
+                Some(status.exit_status().or_else(killed).unwrap_or(255))
+            }
+            Ok(None) | Err(Errno::INTR) => None,
             // Cannot happen while the shim is the parent; if it does, an exit code is unknown, but the exit is a fact.
-            Err(_) => return self.exited(index, 255),
-        };
-        let code = status
-            .exit_status()
-            .or_else(|| status.terminating_signal().map(|signal| 128 + signal));
-        self.exited(index, code.unwrap_or(255));
+            Err(_) => Some(255),
+        }
     }
 
     fn exited(&mut self, index: usize, code: i32) {
         let Some(mut running) = self.running[index].take() else {
             return;
         };
+        // Otherwise they ended with the first of their pid namespace.
+        if self.spec.shared_pids
+            && let Err(error) = running.group.kill(PATIENCE)
+        {
+            tracing::error!(%error, "processes of a container are left");
+        }
         // Otherwise they ended with the first of their pid namespace.
         if self.spec.shared_pids
             && let Err(error) = running.group.kill(PATIENCE)
@@ -242,17 +297,14 @@ impl Supervisor {
             log.finish(now_ms());
         }
         let state = &mut self.state.containers[index];
-        state.phase = Phase::Stopped;
         state.pid = None;
         state.finished_at_ms = Some(now_ms());
-        state.exit_code = Some(code);
-        state.out_of_memory = running.group.out_of_memory_kills() > 0;
-        if self.spec.containers[index].essential {
-            self.stop(Cause::EssentialExited);
-        } else if self.running.iter().all(Option::is_none) {
-            self.stop(Cause::AllExited);
-        }
-        self.publish();
+        let kills = running.group.out_of_memory_kills();
+        self.tell(Event::Exited {
+            index,
+            code,
+            out_of_memory: kills > running.out_of_memory_kills_before,
+        });
     }
 
     /// Descendants that lost their parent end up here only if they left the container's pid namespace, which they can't;
@@ -264,36 +316,13 @@ impl Supervisor {
         }
     }
 
-    /// Begins the end: the stop signal for every container, SIGKILL when its time is over. The first cause counts.
-    fn stop(&mut self, cause: Cause) {
-        if self.state.phase >= Phase::Stopping {
+    /// Tells watchers and the disk what is new. The disk may be full: watchers are told all the same.
+    fn publish(&mut self) {
+        let before = self.state.clone();
+        self.state.take_over(&self.machine, now_ms());
+        if self.state == before {
             return;
         }
-        self.state.phase = Phase::Stopping;
-        self.state.cause = Some(cause);
-        self.state.stopping_at_ms = Some(now_ms());
-        for (index, running) in self.running.iter_mut().enumerate() {
-            let Some(running) = running else { continue };
-            let container = &self.spec.containers[index];
-            running.deadline =
-                Some(Instant::now() + Duration::from_millis(container.stop_timeout_ms));
-            self.state.containers[index].phase = Phase::Stopping;
-            let number = signal_number(&container.stop_signal).unwrap_or(libc::SIGTERM);
-            let _ = running.container.signal(sandbox::signal(number));
-        }
-        self.publish();
-    }
-
-    fn kill(&mut self) {
-        // First of all: the stop signal would let them run on.
-        for running in self.running.iter_mut().flatten() {
-            let _ = running.container.signal(Signal::KILL);
-        }
-        self.stop(Cause::Requested);
-    }
-
-    /// Tells watchers and the disk. The disk may be full: watchers are told all the same.
-    fn publish(&mut self) {
         if let Err(error) = write_state(&self.state) {
             tracing::error!(%error, "the task's state is not written");
         }
@@ -308,7 +337,10 @@ impl Supervisor {
             .and_then(|()| self.group.remove(PATIENCE));
         self.state.phase = Phase::Stopped;
         self.state.stopped_at_ms = Some(now_ms());
-        self.publish();
+        if let Err(error) = write_state(&self.state) {
+            tracing::error!(%error, "the task's last state is not written");
+        }
+        self.server.tell(&self.state);
         Ok(cleaned?)
     }
 }
@@ -322,6 +354,7 @@ fn write_state(state: &TaskState) -> io::Result<()> {
 fn start(container: &TaskContainer, task: &Group, ground: &Ground) -> Result<Running, String> {
     let group = task.child(group_name(&container.spec.name));
     group.create(&container.limits).map_err(describe)?;
+    let out_of_memory_kills_before = group.out_of_memory_kills();
     let log = match &container.log {
         Some(folder) => Some(Sink::open(folder, &container.log_options).map_err(describe)?),
         None => None,
@@ -354,7 +387,7 @@ fn start(container: &TaskContainer, task: &Group, ground: &Ground) -> Result<Run
         group,
         log,
         outputs,
-        deadline: None,
+        out_of_memory_kills_before,
         _stdin: stdin_kept,
     })
 }

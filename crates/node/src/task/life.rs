@@ -3,8 +3,9 @@
 //! Every step before the launch can be given up by dropping it: it leaves only the bundle, which goes with the task.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 
 use super::images;
 use super::plan::{self, Plan, Ready};
+use super::secrets;
 use super::status;
 use super::{Host, Want};
 use crate::ledger::{Ledger, Record};
@@ -231,6 +233,7 @@ impl Life {
                 None => None,
             }
         };
+        self.await_secrets(task, &plan).await?;
         let (here, (), network) = tokio::join!(here, streams, self.await_network(task, &plan));
         network?;
         let images = match here {
@@ -313,6 +316,34 @@ impl Life {
         Ok(())
     }
 
+    /// Secrets come by the same way, before the image (decision 0011); their values stand in the plan already.
+    async fn await_secrets(&self, task: &Arc<Task>, plan: &Plan) -> Result<(), End> {
+        let pause = Duration::from_millis(self.host.config.scaled_ms(PULL_PAUSE_MS).max(50));
+        let references = plan.containers.iter().flat_map(|c| &c.definition.secrets);
+        let all: Vec<_> = references.collect();
+        for managed in [false, true] {
+            let found = all.iter().find(|r| secrets::is_managed(r) == managed);
+            let Some(reference) = found else { continue };
+            let need = if managed {
+                Need::Secrets
+            } else {
+                Need::Parameters
+            };
+            if let Some(blocked) = self.still_blocked(task, need, pause).await {
+                let why = format!(
+                    "RequestCanceled: request context canceled caused by: context deadline exceeded: Post \"https://{}/\": dial tcp {}:443: i/o timeout ({})",
+                    blocked.host, blocked.address, blocked.reason
+                );
+                return Err(End::Failed(if managed {
+                    secrets::from_asm(&reference.value_from, &why)
+                } else {
+                    secrets::from_ssm(&why)
+                }));
+            }
+        }
+        Ok(())
+    }
+
     /// Asked again a few times: routes and endpoints are often made at the same time as the service.
     async fn still_blocked(
         &self,
@@ -331,7 +362,14 @@ impl Life {
     fn write_files(&self, plan: &Plan, spec: &TaskSpec) -> io::Result<()> {
         std::fs::write(self.bundle.join("hosts"), &plan.hosts)?;
         std::fs::write(self.bundle.join("resolv.conf"), &plan.resolv_conf)?;
-        std::fs::write(self.bundle.join(shim::SPEC_FILE), serde_json::to_vec(spec)?)
+        // It holds secrets in clear.
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.bundle.join(shim::SPEC_FILE))?;
+        file.write_all(&serde_json::to_vec(spec)?)
     }
 
     /// Starts the shim, which detaches itself. From here on the task has something that outlives the agent.

@@ -14,6 +14,7 @@ mod log_options;
 mod logs;
 mod plan;
 mod reference;
+mod secrets;
 mod spares;
 mod status;
 mod volumes;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fogbank_types::ec2::{DhcpOptions, Eni, Vpc};
-use fogbank_types::ecs::{ContainerDefinition, ContainerOverride, Task, TaskDefinition};
+use fogbank_types::ecs::{
+    ContainerDefinition, ContainerOverride, DependencyCondition, Task, TaskDefinition,
+};
 use fogbank_types::{RegionConfig, Snapshot};
 
 use super::images;
@@ -15,12 +17,16 @@ use super::volumes::{self, Declared};
 use crate::oci::Image;
 use crate::oci::pull::Credentials;
 use crate::sandbox::{BoundFile, Capabilities, ContainerSpec, Limits, Ulimit};
-use crate::shim::{TaskContainer, TaskSpec};
+use crate::shim::{Dependency, HealthCheck, Restart, TaskContainer, TaskSpec};
 
 /// Fargate's default (fact ECS-5).
 const OPEN_FILES: i64 = 65_535;
 /// From the stop signal to SIGKILL, unless the definition says otherwise (fact ECS-9).
 const STOP_TIMEOUT_SECONDS: u32 = 30;
+/// How long a container must have run to be started again, unless its policy says otherwise.
+const RESTART_ATTEMPT_PERIOD_SECONDS: u32 = 300;
+/// The least that a health check may take.
+const CHECK_TIMEOUT_MIN_MS: u64 = 500;
 /// A bound for a task's processes: far above what fits into its memory, far below what hurts the host.
 const PROCESSES: u32 = 16_384;
 
@@ -68,6 +74,7 @@ pub struct Planned {
     /// Of the registry that the image is pulled from.
     pub login: Option<Credentials>,
     pub log: Option<LogPlan>,
+    pub secrets: Secrets,
 }
 
 /// The definition that a task was started from.
@@ -123,6 +130,7 @@ pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Res
                 )?,
                 login: images::login(snapshot, task, container)?,
                 log: LogPlan::of(snapshot, task, index, container)?,
+                secrets: secrets::of(snapshot, &task.scope, container)?,
                 definition: container.clone(),
                 overrides: overrides.cloned().unwrap_or_default(),
             })
@@ -310,6 +318,13 @@ impl Plan {
                 .as_ref()
                 .map(|log| log.options.clone())
                 .unwrap_or_default(),
+            image: definition.image.clone(),
+            depends_on: dependencies(definition),
+            start_timeout_ms: definition
+                .start_timeout_seconds
+                .map(|seconds| config.scaled_ms(u64::from(seconds) * 1000)),
+            health_check: health_check(definition, config),
+            restart: restart(definition, config),
         }
     }
 
@@ -342,6 +357,7 @@ impl Plan {
             .into_iter()
             .chain(around)
             .chain(planned.definition.environment.clone())
+            .chain(planned.secrets.pairs())
             .chain(planned.overrides.environment.clone())
     }
 }
@@ -349,6 +365,54 @@ impl Plan {
 fn capabilities(given: Option<&(Vec<String>, Vec<String>)>) -> Capabilities {
     let (add, drop) = given.cloned().unwrap_or_default();
     Capabilities { add, drop }
+}
+
+/// Taking another container's volumes is a dependency on its start.
+fn dependencies(definition: &ContainerDefinition) -> Vec<Dependency> {
+    let named = definition.depends_on.iter().map(|given| Dependency {
+        container: given.container_name.clone(),
+        condition: given.condition,
+    });
+    let mounted = definition.volumes_from.iter().map(|from| Dependency {
+        container: from.source_container.clone(),
+        condition: DependencyCondition::Start,
+    });
+    named.chain(mounted).collect()
+}
+
+/// Only the definition's own: ECS does not look at an image's HEALTHCHECK.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/healthcheck.html>
+fn health_check(definition: &ContainerDefinition, config: &RegionConfig) -> Option<HealthCheck> {
+    let given = definition.health_check.as_ref()?;
+    let args = match given.command.split_first()? {
+        (word, rest) if word == "CMD" => rest.to_vec(),
+        (word, rest) if word == "CMD-SHELL" => ["/bin/sh", "-c"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(rest.first().cloned())
+            .collect(),
+        _ => return None,
+    };
+    let scaled_ms = |seconds: u32| config.scaled_ms(u64::from(seconds) * 1000);
+    Some(HealthCheck {
+        args,
+        interval_ms: scaled_ms(given.interval_seconds).max(1),
+        // A program needs real time, however fast the region's clock goes.
+        timeout_ms: scaled_ms(given.timeout_seconds).max(CHECK_TIMEOUT_MIN_MS),
+        retries: given.retries,
+        start_period_ms: scaled_ms(given.start_period_seconds.unwrap_or(0)),
+    })
+}
+
+fn restart(definition: &ContainerDefinition, config: &RegionConfig) -> Option<Restart> {
+    let policy = definition.restart_policy.as_ref().filter(|p| p.enabled)?;
+    let seconds = policy
+        .restart_attempt_period_seconds
+        .unwrap_or(RESTART_ATTEMPT_PERIOD_SECONDS);
+    Some(Restart {
+        ignored_exit_codes: policy.ignored_exit_codes.clone(),
+        attempt_period_ms: config.scaled_ms(u64::from(seconds) * 1000),
+    })
 }
 
 fn ulimits(given: &[(String, i64, i64)]) -> Vec<Ulimit> {

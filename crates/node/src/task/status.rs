@@ -123,8 +123,11 @@ pub fn merge(status: &mut TaskStatus, state: &TaskState) {
     for (known, said) in status.containers.iter_mut().zip(&state.containers) {
         merge_container(known, said);
     }
-    // Started when the last of its containers was (fact TASK-2); never, if one failed.
-    if state.phase >= Phase::Running
+    // Started when the last of its containers was (fact TASK-2); never, if one that it needs failed. Shims of earlier versions
+    // do not say when that was.
+    if let Some(at) = state.running_at_ms {
+        status.started_at = Some(Timestamp(at));
+    } else if state.phase >= Phase::Running
         && state
             .containers
             .iter()
@@ -140,10 +143,10 @@ pub fn merge(status: &mut TaskStatus, state: &TaskState) {
     status.stopping_at = status.stopping_at.or(state.stopping_at_ms.map(Timestamp));
     match state.cause {
         Some(Cause::StartFailed) => {
-            let reason = state
-                .containers
-                .iter()
-                .find_map(|container| container.error.as_deref());
+            let reason = state.error.as_deref().or_else(|| {
+                let mut containers = state.containers.iter();
+                containers.find_map(|container| container.error.as_deref())
+            });
             stop(
                 status,
                 FAILED_TO_START,
@@ -167,6 +170,10 @@ pub fn merge(status: &mut TaskStatus, state: &TaskState) {
 }
 
 fn start_error(reason: &str) -> String {
+    // What it depends on did not come true: nothing was tried.
+    if reason.starts_with("dependency graph: ") {
+        return format!("CannotStartContainerError: {reason}");
+    }
     format!(
         "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: \
          failed to create shim task: OCI runtime create failed: unable to start container process: {reason}"
@@ -179,6 +186,8 @@ fn merge_container(known: &mut ContainerStatus, said: &ContainerState) {
     known.exit_code = said.exit_code;
     known.started_at = said.started_at_ms.map(Timestamp);
     known.finished_at = said.finished_at_ms.map(Timestamp);
+    known.health = said.health;
+    known.restart_count = said.restarts;
     known.reason = match &said.error {
         Some(error) => Some(start_error(error)),
         None if said.out_of_memory => Some(OUT_OF_MEMORY.to_owned()),
@@ -190,6 +199,7 @@ fn merge_container(known: &mut ContainerStatus, said: &ContainerState) {
 mod tests {
     use super::*;
     use fogbank_types::Scope;
+    use fogbank_types::status::ContainerHealth;
 
     fn status() -> TaskStatus {
         let pending = |name: &str| ContainerStatus {
@@ -231,6 +241,8 @@ mod tests {
             exit_code: None,
             out_of_memory: false,
             error: None,
+            health: None,
+            restarts: 0,
         }
     }
 
@@ -239,7 +251,9 @@ mod tests {
             shim_pid: 1,
             phase,
             cause,
+            error: None,
             containers,
+            running_at_ms: None,
             stopping_at_ms: None,
             stopped_at_ms: None,
         }
@@ -259,6 +273,49 @@ mod tests {
         assert_eq!(
             (status.phase, status.started_at),
             (TaskPhase::Running, Some(Timestamp(9)))
+        );
+    }
+
+    #[test]
+    fn what_shims_of_earlier_versions_wrote_is_read() {
+        let text = r#"{"shim_pid":1,"phase":"running","cause":null,"stopping_at_ms":null,"stopped_at_ms":null,"containers":[
+            {"name":"a","phase":"running","pid":2,"started_at_ms":5,"finished_at_ms":null,"exit_code":null,"out_of_memory":false,"error":null}]}"#;
+        let said: TaskState = serde_json::from_str(text).unwrap();
+        let mut status = status();
+        merge(&mut status, &said);
+        assert_eq!(
+            (status.started_at, status.containers[0].health),
+            (Some(Timestamp(5)), None)
+        );
+    }
+
+    #[test]
+    fn health_restarts_and_the_moment_of_running_are_taken_over() {
+        let mut status = status();
+        let mut one = said(Phase::Running, Some(50));
+        (one.health, one.restarts) = (Some(ContainerHealth::Unhealthy), 2);
+        let mut running = state(Phase::Running, None, vec![one, said(Phase::Stopped, None)]);
+        running.running_at_ms = Some(9);
+        merge(&mut status, &running);
+        assert_eq!(status.started_at, Some(Timestamp(9)));
+        let container = &status.containers[0];
+        assert_eq!(
+            (container.health, container.restart_count),
+            (Some(ContainerHealth::Unhealthy), 2)
+        );
+    }
+
+    #[test]
+    fn the_reason_is_that_of_the_container_that_ended_the_start() {
+        let mut status = status();
+        let mut side = said(Phase::Stopped, None);
+        side.error = Some("not important".into());
+        let mut failed = state(Phase::Stopped, Some(Cause::StartFailed), vec![side]);
+        failed.error = Some("dependency graph: x".into());
+        merge(&mut status, &failed);
+        assert_eq!(
+            status.stopped_reason.as_deref(),
+            Some("CannotStartContainerError: dependency graph: x")
         );
     }
 
