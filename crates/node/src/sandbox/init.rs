@@ -96,7 +96,7 @@ pub fn reported(text: &str) -> SandboxError {
 }
 
 /// Only comes back as an init, with the program's pid, or with a failure.
-fn become_container(mut setup: Setup<'_>) -> Result<i32, Failure> {
+fn become_container(setup: Setup<'_>) -> Result<i32, Failure> {
     let spec = setup.spec;
     clone::reset_signals();
     setup.entry.enter().map_err(host("enter the cgroup"))?;
@@ -123,7 +123,7 @@ fn become_container(mut setup: Setup<'_>) -> Result<i32, Failure> {
 
 /// The last steps, inside: limits, streams, privileges, and the program. Only comes back as an init, with the program's pid, or
 /// with a failure.
-fn become_program(setup: Setup<'_>) -> Result<i32, Failure> {
+fn become_program(mut setup: Setup<'_>) -> Result<i32, Failure> {
     let spec = setup.spec;
     for limit in &spec.ulimits {
         set_limit(limit)?;

@@ -13,6 +13,7 @@ use fogbank_types::{RegionConfig, Snapshot};
 use super::images;
 use super::logs::LogPlan;
 use super::reference::{self, Source};
+use super::secrets::{self, Secrets};
 use super::volumes::{self, Declared};
 use crate::oci::Image;
 use crate::oci::pull::Credentials;
