@@ -1,5 +1,5 @@
 use super::*;
-use crate::sandbox::{ContainerSpec, Limits};
+use crate::sandbox::ContainerSpec;
 use crate::shim::state::{Dependency, HealthCheck, Restart};
 use DependencyCondition::{Complete, Healthy, Start, Success};
 use proptest::prelude::*;
@@ -10,17 +10,10 @@ fn container(name: &str) -> TaskContainer {
             name: name.to_owned(),
             ..ContainerSpec::default()
         },
-        limits: Limits::default(),
         essential: true,
-        stop_signal: String::new(),
         stop_timeout_ms: 30_000,
-        open_stdin: false,
-        log: None,
         image: "app:1".to_owned(),
-        depends_on: Vec::new(),
-        start_timeout_ms: None,
-        health_check: None,
-        restart: None,
+        ..TaskContainer::default()
     }
 }
 
