@@ -6,7 +6,7 @@ use super::task_definitions::{self, NewTaskDefinition};
 use super::tasks::{Capacity, Placement, RunTask};
 use crate::model::Tx;
 use crate::model::elb::fixture::Region;
-use crate::reconcile::{service_count, target_registration, task_lifecycle};
+use crate::reconcile::{instance_registration, service_count, target_registration, task_lifecycle};
 use fogbank_types::ecs::{
     ContainerDefinition, DesiredStatus, PortMapping, Service, ServiceLoadBalancer, Task,
 };
@@ -281,6 +281,7 @@ impl World {
         let at = [
             task_lifecycle::reconcile(tx),
             target_registration::reconcile(tx),
+            instance_registration::reconcile(tx),
             crate::model::elb::targets::finish_draining(tx),
             service_count::reconcile(tx),
         ];
