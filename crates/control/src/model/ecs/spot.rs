@@ -99,7 +99,10 @@ mod tests {
     fn an_interrupted_task_is_told_at_once_and_replaced() {
         let mut world = world(PROVIDER);
         let id = world.wanted()[0].id.clone();
-        assert_eq!(interrupt(world.tx(), Some(&id[..8])).unwrap(), [id.clone()]);
+        assert_eq!(
+            interrupt(world.tx(), Some(&id[..8])).unwrap(),
+            std::slice::from_ref(&id)
+        );
         let task = Task::clone(world.tx().snapshot().tasks.get(&scope(), &id).unwrap());
         assert!(task.stop_containers);
         let stop = task.stop.unwrap();
