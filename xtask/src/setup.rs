@@ -13,6 +13,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("openssl", "openssl"),
+    ("ping", "iputils-ping"),
     ("python3", "python3"),
     (
         "/usr/lib/python3/dist-packages/grpc/__init__.py",

@@ -15,7 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("control", &["types", "wire", "store", "pki"]),
     ("net", &["types"]),
     ("edge", &["types", "store", "pki"]),
-    ("node", &["types", "store", "net", "edge"]),
+    ("node", &["types", "store", "pki", "net", "edge"]),
     (
         "fogbank",
         &[

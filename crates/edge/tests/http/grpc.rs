@@ -72,7 +72,8 @@ impl Scene {
         );
         let output = output.await.expect("in time").expect("python3");
         let text = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        let said = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{said}"))
     }
 }
 

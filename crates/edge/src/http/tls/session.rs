@@ -33,6 +33,9 @@ pub struct Session<C> {
     /// What waits to be sent is not waited for by the other side.
     lazy: bool,
     closing: bool,
+    /// Encrypted bytes that came when there was no room for more plain ones: rustls keeps 16 KiB of these and refuses
+    /// more. Mostly empty.
+    held: Vec<u8>,
 }
 
 impl<C> fmt::Debug for Session<C> {
@@ -51,6 +54,7 @@ impl<C> Session<C> {
             blocked: false,
             lazy: false,
             closing: false,
+            held: Vec::new(),
         }
     }
 
@@ -131,30 +135,48 @@ where
         room: &mut ReadBuf<'_>,
         scratch: &mut Vec<u8>,
     ) -> Poll<io::Result<()>> {
-        if scratch.is_empty() {
-            scratch.resize(SCRATCH_BYTES, 0);
+        if !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            self.feed(cx, &held, room)?;
+        } else {
+            if scratch.is_empty() {
+                scratch.resize(SCRATCH_BYTES, 0);
+            }
+            let wanted = room.remaining().clamp(TAKEN_BYTES, scratch.len());
+            let mut came = ReadBuf::new(&mut scratch[..wanted]);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut came))?;
+            if came.filled().is_empty() {
+                // The session notes the end.
+                self.tls.read_tls(&mut io::empty())?;
+            }
+            self.feed(cx, came.filled(), room)?;
         }
-        // Plain bytes never outgrow `room` and the one record that the session may hold besides.
-        let wanted = room.remaining().clamp(TAKEN_BYTES, scratch.len());
-        let mut came = ReadBuf::new(&mut scratch[..wanted]);
-        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut came))?;
-        let mut rest = came.filled();
-        if rest.is_empty() {
-            // The session notes the end.
-            self.tls.read_tls(&mut rest)?;
+        if self.tls.wants_write() && !self.lazy && !self.blocked {
+            self.send(cx)?;
         }
-        while !rest.is_empty() {
-            if self.tls.read_tls(&mut rest)? == 0 {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Decrypts into the room; what comes when it is full waits for the next read.
+    fn feed(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut encrypted: &[u8],
+        room: &mut ReadBuf<'_>,
+    ) -> io::Result<()> {
+        while !encrypted.is_empty() {
+            if room.remaining() == 0 {
+                self.held = encrypted.to_vec();
+                break;
+            }
+            if self.tls.read_tls(&mut encrypted)? == 0 {
                 // Nothing counts after close_notify.
                 break;
             }
             self.process(cx)?;
             while room.remaining() > 0 && self.take(room)?.is_some_and(|count| count > 0) {}
         }
-        if self.tls.wants_write() && !self.lazy && !self.blocked {
-            self.send(cx)?;
-        }
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 
     fn send(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -302,5 +324,109 @@ impl Write for Socket<'_, '_, '_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+    use std::sync::{Arc, OnceLock};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Configurations of two sides that know each other.
+    fn sides() -> &'static (Arc<ServerConfig>, Arc<ClientConfig>) {
+        static SIDES: OnceLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = OnceLock::new();
+        SIDES.get_or_init(|| {
+            let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+            let certificate = CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes());
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate.clone()).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let server = ServerConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate], key.unwrap())
+                .unwrap();
+            let client = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            (Arc::new(server), Arc::new(client))
+        })
+    }
+
+    /// Writes of these lengths, read with rooms of those lengths in turn.
+    async fn pass(writes: Vec<usize>, rooms: Vec<usize>) {
+        let (server, client) = sides();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let sent: Vec<u8> = (0..writes.iter().sum::<usize>())
+            .map(|at| at as u8)
+            .collect();
+        let expected = sent.clone();
+        let writer = async move {
+            let name = "a.test".try_into().unwrap();
+            let tls = ClientConnection::new(client.clone(), name).unwrap();
+            let mut session = Session::new(tcp, tls);
+            std::future::poll_fn(|cx| session.poll_handshake(cx))
+                .await
+                .unwrap();
+            let mut rest = &sent[..];
+            for length in writes {
+                // A record each, but for those that are longer than one may be.
+                session.write_all(&rest[..length]).await.unwrap();
+                rest = &rest[length..];
+            }
+            session.shutdown().await.unwrap();
+        };
+        let reader = async move {
+            let tls = ServerConnection::new(server.clone()).unwrap();
+            let mut session = Session::new(accepted, tls);
+            std::future::poll_fn(|cx| session.poll_handshake(cx))
+                .await
+                .unwrap();
+            let mut came = Vec::new();
+            for length in rooms.into_iter().cycle() {
+                let mut room = vec![0; length];
+                let count = session.read(&mut room).await.unwrap();
+                if count == 0 {
+                    break;
+                }
+                came.extend_from_slice(&room[..count]);
+            }
+            came
+        };
+        let ((), came) = tokio::join!(writer, reader);
+        assert!(
+            came == expected,
+            "{} of {} bytes",
+            came.len(),
+            expected.len()
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
+
+        /// Small rooms before large records and small ones: rustls takes no more than 16 KiB of plain bytes in advance.
+        #[test]
+        fn whatever_the_records_and_rooms_the_bytes_come(
+            writes in prop::collection::vec(prop_oneof![1usize..300, 15_000usize..17_000, 1usize..40_000], 1..30),
+            rooms in prop::collection::vec(prop_oneof![1usize..40, 3_000usize..9_000], 1..8),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(pass(writes, rooms));
+        }
     }
 }
