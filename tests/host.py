@@ -175,7 +175,7 @@ def program(name):
 
 
 def busybox_layer(extra=()):
-    # Busybox's ping wants a raw socket, which no task has (decision 21).
+    # Busybox's own ping wants a raw socket, which no task has (decision 21); /bin/ping is iputils', which does not.
     applets = "sh cat echo env head hostname id ip ls mkdir mknod mount nc nslookup ps sleep stat test touch true wget".split()
     return layer([("bin/busybox", open(os.path.realpath("/bin/busybox"), "rb").read()), *((f"bin/{a}", ("symlink", "busybox")) for a in applets),
                   *program("ping"), ("etc/passwd", b"root:x:0:0:root:/:/bin/sh\nguest:x:1000:1000::/:/bin/sh\n"), ("tmp", None), *extra])

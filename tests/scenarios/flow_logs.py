@@ -81,7 +81,7 @@ def scenario(host):
         equal("the same again", error_code(net.log, resource=net.vpc, kind="VPC", traffic="ALL", group="/flows/vpc"), "FlowLogAlreadyExists")
 
         # Accepted by one port, rejected by another; and a name is asked for, which is nobody's traffic.
-        client, source = net.run(f"sleep 0.5; wget -q -O /dev/null http://{address}:8080/; echo | nc -w 1 {address} 22; nslookup {address} >/dev/null; ping -c 1 -W 1 {address}")
+        client, source = net.run(f"sleep 0.5; wget -q -O /dev/null http://{address}:8080/; echo | nc -w 1 {address} 22; nslookup {address} >/dev/null; /bin/ping -c 1 -W 1 {address}")
         default = lambda: net.records("/flows/vpc")
         of = lambda eni, action, port: [r for r in default() if r[2] == eni and r[12] == action and port in r[5:7]]
         accepted = wait("accepted records of the server", lambda: len(found := [r for r in of(server, "ACCEPT", "8080") if source in r[3:5]]) >= 2 and found)

@@ -65,10 +65,10 @@ def scenario(host):
         ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
         equal("without egress, but to the registry", tasks.run(knock)[0], 1)
         ec2.authorize_security_group_egress(GroupId=group, IpPermissions=everything)
-        equal("ping without a rule", tasks.run(f"ping -c 1 -W 1 {target}")[0], 1)
+        equal("ping without a rule", tasks.run(f"/bin/ping -c 1 -W 1 {target}")[0], 1)
         ping = [{"IpProtocol": "icmp", "FromPort": 8, "ToPort": -1, "UserIdGroupPairs": [{"GroupId": group}]}]
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=ping)
-        equal("ping with a rule", tasks.run(f"ping -c 1 -W 1 {target}")[0], 0)
+        equal("ping with a rule", tasks.run(f"/bin/ping -c 1 -W 1 {target}")[0], 0)
 
         # The other VPC has the same addresses and is another world.
         other = Tasks.__new__(Tasks)

@@ -1,6 +1,6 @@
 resource "aws_lb_listener_rule" "conditions" {
   listener_arn = aws_lb_listener.https.arn
-  priority     = var.changed ? 21 : 10
+  priority     = var.changed ? 28 : 10
 
   action {
     type             = "forward"
@@ -28,7 +28,7 @@ resource "aws_lb_listener_rule" "conditions" {
 
 resource "aws_lb_listener_rule" "more_conditions" {
   listener_arn = aws_lb_listener.https.arn
-  priority     = var.changed ? 11 : 20
+  priority     = var.changed ? 7 : 20
 
   action {
     type = "fixed-response"
