@@ -12,6 +12,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("docker-registry", "docker-registry"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("mke2fs", "e2fsprogs"),
     ("openssl", "openssl"),
     ("ping", "iputils-ping"),
     ("python3", "python3"),
