@@ -59,7 +59,9 @@ def unhealthy(tasks):
     definition = define(tasks, "sick", [{"name": "main", "image": IMAGE, "essential": True, "stopTimeout": 2, "command": ["sleep", "1000"],
                                          "healthCheck": {"command": ["CMD", "false"], "interval": 5, "timeout": 2, "retries": 1}}])
     tasks.ecs.create_service(cluster="probes", serviceName="sick", taskDefinition=definition, desiredCount=1, launchType="FARGATE",
-                             networkConfiguration={"awsvpcConfiguration": {"subnets": tasks.subnets, "securityGroups": tasks.groups}})
+                             networkConfiguration={"awsvpcConfiguration": {"subnets": tasks.subnets}})
+    shown = tasks.ecs.describe_services(cluster="probes", services=["sick"])["services"][0]["networkConfiguration"]["awsvpcConfiguration"]
+    equal("groups of a service that names none", shown["securityGroups"], [])
     stopped = lambda: tasks.ecs.list_tasks(cluster="probes", serviceName="sick", desiredStatus="STOPPED")["taskArns"]
     first = tasks.describe(wait("an unhealthy task is stopped", stopped, 60)[0])
     assert "unhealthy" in first["stoppedReason"] or "health" in first["stoppedReason"], first["stoppedReason"]

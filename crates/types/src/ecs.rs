@@ -204,6 +204,9 @@ pub struct NetworkConfiguration {
     pub subnets: Vec<SubnetId>,
     /// Never empty: the VPC's default group stands in.
     pub groups: Vec<SecurityGroupId>,
+    /// No group was given; answers show none, or Terraform would plan to take the default one away.
+    #[serde(default)]
+    pub groups_by_default: bool,
     pub assign_public_ip: bool,
 }
 

@@ -215,7 +215,11 @@ fn show_network(network: &NetworkConfiguration) -> wire::NetworkConfiguration {
                 }
                 .to_owned(),
             ),
-            security_groups: Some(network.groups.iter().map(ToString::to_string).collect()),
+            security_groups: Some(if network.groups_by_default {
+                Vec::new()
+            } else {
+                network.groups.iter().map(ToString::to_string).collect()
+            }),
             subnets: network.subnets.iter().map(ToString::to_string).collect(),
         }),
     }

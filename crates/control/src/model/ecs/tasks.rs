@@ -297,7 +297,8 @@ pub fn network(
             groups.push(group.group_id.clone());
         }
     }
-    if groups.is_empty() {
+    let groups_by_default = groups.is_empty();
+    if groups_by_default {
         let default = snapshot
             .security_groups
             .in_scope(scope)
@@ -307,6 +308,7 @@ pub fn network(
     Ok(NetworkConfiguration {
         subnets,
         groups,
+        groups_by_default,
         assign_public_ip: placement.assign_public_ip,
     })
 }
