@@ -87,8 +87,14 @@ def world(folder):
 storage: {{filesystem: {{rootdirectory: {folder}/registry}}}}
 http: {{addr: "{WORLD}:443", tls: {{certificate: {cert}, key: {key}}}}}
 """)
+    # The same images behind a password: bcrypt of "s3cret".
+    users, guarded = os.path.join(folder, "users"), os.path.join(folder, "guarded.yml")
+    with open(users, "w") as out:
+        out.write("shop:$2b$05$jHs/Hiw0h13ftjAYlvPECuE7TYCSYpGpL6E7l2cBs/pULw./hd3du\n")
+    with open(guarded, "w") as out:
+        out.write(open(config).read().replace(":443", ":5443") + f"auth: {{htpasswd: {{realm: shop, path: {users}}}}}\n")
     inside = ["ip", "netns", "exec", "world"]
-    servers = [subprocess.Popen([*inside, "docker-registry", "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
+    servers = [subprocess.Popen([*inside, "docker-registry", "serve", each], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for each in (config, guarded)]
     try:
         for text in (RESOLVER, CUTTER):
             server = subprocess.Popen([*inside, sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
@@ -114,9 +120,9 @@ def push(host, name, text, *options):
        f"docker-archive:{path}", f"docker://{WORLD}/{name}")
 
 
-def said(tasks, image):
+def said(tasks, image, **container):
     """What a task of the image says; its reason if it did not start."""
-    task = tasks.ended(tasks.start(None, tasks.define(image)))
+    task = tasks.ended(tasks.start(None, tasks.define(image, **container)))
     if "exitCode" not in task["containers"][0]:
         return task["stoppedReason"]
     stream = "p/main/" + task["taskArn"].rsplit("/", 1)[1]
@@ -137,6 +143,17 @@ def scenario(host):
         push(host, "team/cut:1", "whole")
         equal("a download that broke off thrice", said(tasks, f"{NAME}:8443/team/cut:1"), "whole")
         equal("connections cut", [cutter.stdout.readline().strip() for _ in range(3)], ["cut"] * 3)
+        behind = f"{NAME}:5443/team/api:1"
+        denied = said(tasks, behind)
+        assert "CannotPullContainerError" in denied and "pull access denied" in denied, denied
+        secrets = region.client("secretsmanager")
+        right = secrets.create_secret(Name="right", SecretString='{"username": "shop", "password": "s3cret"}')["ARN"]
+        secrets.create_secret(Name="wrong", SecretString='{"username": "shop", "password": "guess"}')
+        equal("with the registry's password", said(tasks, behind, repositoryCredentials={"credentialsParameter": right}), "two")
+        wrong = said(tasks, behind, repositoryCredentials={"credentialsParameter": "wrong"})
+        assert "pull access denied" in wrong and "guess" not in wrong, wrong
+        none = said(tasks, behind, repositoryCredentials={"credentialsParameter": right.replace(":right", ":none")})
+        assert none.startswith("ResourceInitializationError: unable to pull secrets or registry auth"), none
         missing = said(tasks, f"{NAME}/team/api:none")
         assert missing.startswith("CannotPullContainerError: ") and missing.endswith(f"{NAME}/team/api:none: not found"), missing
         unknown = said(tasks, "nowhere.example.com/api:1")

@@ -20,25 +20,15 @@ pub async fn run(engine: Arc<Engine>) {
             let ms = u64::try_from(at.0 - engine.now().0).unwrap_or(0);
             Duration::from_millis(ms)
         });
-        match wait {
-            Some(wait) if wait.is_zero() => {}
-            Some(wait) => {
-                // Something that comes meanwhile is due no earlier than its own time; look again then.
-                let changed = tokio::time::timeout(wait, snapshots.changed()).await;
-                if matches!(changed, Ok(Err(_))) {
-                    return;
-                }
-                if changed.is_ok() {
-                    tokio::time::sleep(PAUSE.min(wait)).await;
-                }
-                continue;
+        if wait.is_none_or(|wait| !wait.is_zero()) {
+            // What comes meanwhile is due no earlier than its own time.
+            let changed = tokio::time::timeout(wait.unwrap_or(Duration::MAX), snapshots.changed());
+            if matches!(changed.await, Ok(Err(_))) {
+                return;
             }
-            None => {
-                if snapshots.changed().await.is_err() {
-                    return;
-                }
-                continue;
-            }
+            // Every commit of the region is a change: a look at all layers for each of them would be dear.
+            tokio::time::sleep(PAUSE.min(wait.unwrap_or(PAUSE))).await;
+            continue;
         }
         let worker = engine.clone();
         let done = tokio::task::spawn_blocking(move || expire(&worker)).await;

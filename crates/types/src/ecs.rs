@@ -491,3 +491,21 @@ pub struct ContainerOverride {
     pub memory_mib: Option<u32>,
     pub memory_reservation_mib: Option<u32>,
 }
+
+/// Kernel parameters that are the IPC namespace's.
+const IPC_CONTROLS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+/// Whether a kernel parameter has a value in each network or IPC namespace (Docker's list), so that a container may set it.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_SystemControl.html>
+pub fn is_namespaced_control(name: &str) -> bool {
+    IPC_CONTROLS.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.")
+}

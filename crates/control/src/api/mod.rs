@@ -19,6 +19,7 @@ pub mod ecs;
 pub mod elbv2;
 pub mod iam;
 pub mod logs;
+mod page;
 pub mod route53;
 pub mod secretsmanager;
 pub mod servicediscovery;

@@ -12,6 +12,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fogbank_types::ecs::is_namespaced_control;
 use rustix::fs::{FileType, Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
@@ -232,20 +233,9 @@ pub fn enter_as_root(identity: &Identity) -> Result<(), Errno> {
     rustix::thread::set_thread_res_uid(uid, uid, uid)
 }
 
-/// Those that have a value in each network or ipc namespace (Docker's list), which are the container's own by now.
-/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_SystemControl.html>
+/// The namespaces are the container's own by now.
 fn set_parameter(name: &str, value: &str) -> Result<(), Failure> {
-    const IPC: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    let own = IPC.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.");
+    let own = is_namespaced_control(name);
     let path = name.replace('.', "/");
     if !own || path.split('/').any(str::is_empty) {
         return Err(Failure::Refused(format!(

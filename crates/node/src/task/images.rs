@@ -10,11 +10,12 @@ use std::time::Duration;
 use fogbank_store::blob::Digest;
 use fogbank_types::Snapshot;
 use fogbank_types::ecs::{ContainerDefinition, Task};
-use fogbank_types::secret::{CURRENT, SecretValue};
 
 use super::Host;
+use super::life::chain;
 use super::plan::{Plan, Planned};
 use super::reference::Source;
+use super::secrets;
 use crate::oci::Platform;
 use crate::oci::pull::{self, Credentials, Place, Progress, PullError, RemoteImage};
 
@@ -92,20 +93,6 @@ async fn bring_one(
     }
 }
 
-/// An error with what is behind it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
-}
-
 async fn pull_once(
     host: &Arc<Host>,
     plan: &Plan,
@@ -143,27 +130,12 @@ pub fn login(
     task: &Task,
     container: &ContainerDefinition,
 ) -> Result<Option<Credentials>, String> {
-    let Some(arn) = &container.repository_credentials else {
+    let Some(from) = &container.repository_credentials else {
         return Ok(None);
     };
-    let refused = |why: &str| {
-        format!(
-            "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secret from asm: {arn}: {why}"
-        )
-    };
-    let by_name = |secret: &&Arc<fogbank_types::secret::Secret>| secret.name == *arn;
-    let secret = snapshot
-        .secrets
-        .get(&task.scope, arn)
-        .or_else(|| snapshot.secrets.in_scope(&task.scope).find(by_name))
-        .filter(|secret| secret.deleted_at.is_none())
-        .ok_or_else(|| {
-            refused("ResourceNotFoundException: Secrets Manager can't find the specified secret.")
-        })?;
-    let user = match secret.at_stage(CURRENT).map(|version| &version.value) {
-        Some(SecretValue::Text(text)) => serde_json::from_str::<serde_json::Value>(text).ok(),
-        _ => None,
-    };
+    let refused = |why: &str| secrets::from_asm(from, why);
+    let text = secrets::managed(snapshot, &task.scope, from).map_err(|why| refused(&why))?;
+    let user: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     let field = |name: &str| Some(user.as_ref()?.get(name)?.as_str()?.to_owned());
     match (field("username"), field("password")) {
         (Some(username), Some(password)) => Ok(Some(Credentials { username, password })),

@@ -6,40 +6,7 @@ use fogbank_store::blob::Digest;
 use fogbank_types::ecr::Image;
 use fogbank_types::{InternetAccess, Scope, Snapshot};
 
-use crate::oci::pull::RemoteImage;
-
-/// A parsed reference.
-#[derive(Debug, PartialEq, Eq)]
-struct Reference<'a> {
-    registry: Option<&'a str>,
-    repository: &'a str,
-    tag: Option<&'a str>,
-    digest: Option<&'a str>,
-}
-
-/// `[registry/]repository[:tag][@digest]`: as in Docker, the first part is a registry if it looks like a host.
-fn parse(text: &str) -> Reference<'_> {
-    let (name, digest) = match text.split_once('@') {
-        Some((name, digest)) => (name, Some(digest)),
-        None => (text, None),
-    };
-    let (registry, path) = match name.split_once('/') {
-        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => {
-            (Some(host), path)
-        }
-        _ => (None, name),
-    };
-    let (repository, tag) = match path.rsplit_once(':') {
-        Some((repository, tag)) => (repository, Some(tag)),
-        None => (path, None),
-    };
-    Reference {
-        registry,
-        repository,
-        tag,
-        digest,
-    }
-}
+use crate::oci::pull::{Parts, RemoteImage};
 
 /// Account and region of an ECR registry's name (fact IMG-1).
 fn ecr_scope(registry: &str) -> Option<Scope> {
@@ -61,7 +28,7 @@ fn ecr_scope(registry: &str) -> Option<Scope> {
 
 /// Whether the reference names a private repository of ECR.
 pub fn is_private(text: &str) -> bool {
-    parse(text).registry.and_then(ecr_scope).is_some()
+    Parts::of(text).registry.and_then(ecr_scope).is_some()
 }
 
 /// Where an image comes from.
@@ -94,7 +61,7 @@ pub fn resolve(
 }
 
 fn find_here(snapshot: &Snapshot, scope: &Scope, text: &str) -> Result<Digest, String> {
-    let reference = parse(text);
+    let reference = Parts::of(text);
     let scope = reference
         .registry
         .and_then(ecr_scope)
@@ -120,7 +87,7 @@ fn find<'a>(
     snapshot: &'a Snapshot,
     scope: &Scope,
     repository: &str,
-    reference: &Reference<'_>,
+    reference: &Parts<'_>,
 ) -> Option<&'a Arc<Image>> {
     let tag = reference.tag.unwrap_or("latest");
     snapshot

@@ -99,6 +99,40 @@ fn parameter(snapshot: &Snapshot, scope: &Scope, from: &str) -> Option<String> {
     Some(version?.value.clone())
 }
 
+/// The current value of a secret, which is named by its ARN or, in the task's own region, by its name.
+pub fn managed(snapshot: &Snapshot, scope: &Scope, from: &str) -> Result<String, String> {
+    if from.starts_with("arn:") {
+        return secret(snapshot, from);
+    }
+    let found = find(snapshot, scope, |secret| secret.name == from)?;
+    Ok(text(version(found, None, None)?)?.to_owned())
+}
+
+fn find<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    is_meant: impl Fn(&Secret) -> bool,
+) -> Result<&'a Secret, String> {
+    let found = snapshot
+        .secrets
+        .in_scope(scope)
+        .find(|secret| is_meant(secret))
+        .ok_or("ResourceNotFoundException: Secrets Manager can't find the specified secret.")?;
+    if found.deleted_at.is_some() {
+        return Err("InvalidRequestException: You can't perform this operation on the secret because it was marked for deletion.".to_owned());
+    }
+    Ok(found)
+}
+
+fn text(version: &SecretVersion) -> Result<&str, String> {
+    match &version.value {
+        SecretValue::Text(text) => Ok(text),
+        SecretValue::Binary(_) => {
+            Err("the secret's value is binary, which an environment can not hold".to_owned())
+        }
+    }
+}
+
 /// `arn:aws:secretsmanager:<region>:<account>:secret:<name>[:json-key:version-stage:version-id]`
 fn secret(snapshot: &Snapshot, from: &str) -> Result<String, String> {
     let parts: Vec<&str> = from.splitn(10, ':').collect();
@@ -109,19 +143,12 @@ fn secret(snapshot: &Snapshot, from: &str) -> Result<String, String> {
     let scope = Scope::new(parts[4], parts[3]);
     let arn = parts[..7].join(":");
     // Without the six random characters it is a partial ARN, which Secrets Manager finds, too.
-    let mut all = snapshot.secrets.in_scope(&scope);
-    let found = all
-        .find(|secret| secret.arn == arn || secret.name == parts[6])
-        .ok_or("ResourceNotFoundException: Secrets Manager can't find the specified secret.")?;
-    if found.deleted_at.is_some() {
-        return Err("InvalidRequestException: You can't perform this operation on the secret because it was marked for deletion.".to_owned());
-    }
-    let version = version(found, given(8), given(9))?;
-    let SecretValue::Text(text) = &version.value else {
-        return Err("the secret's value is binary, which an environment can not hold".to_owned());
-    };
+    let found = find(snapshot, &scope, |secret| {
+        secret.arn == arn || secret.name == parts[6]
+    })?;
+    let text = text(version(found, given(8), given(9))?)?;
     let Some(key) = given(7) else {
-        return Ok(text.clone());
+        return Ok(text.to_owned());
     };
     let values: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
         .map_err(|_| "retrieved secret from Secrets Manager is not a JSON object".to_owned())?;

@@ -9,9 +9,8 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
+use super::page::{cut, offset};
 use crate::model::scaling::{Refusal, Subject};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 super::handlers! {
     ApplicationAutoscaling:
@@ -46,15 +45,7 @@ fn page<T>(
     token: Option<&str>,
     most: Option<i32>,
 ) -> Result<(Vec<T>, Option<String>), Refusal> {
-    let start = match token {
-        None => 0,
-        Some(token) => {
-            let bytes = STANDARD.decode(token).map_err(|_| Refusal::Token)?;
-            let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::Token)?;
-            let rest = text.strip_prefix("after ").ok_or(Refusal::Token)?;
-            rest.parse().map_err(|_| Refusal::Token)?
-        }
-    };
+    let start = offset(token).ok_or(Refusal::Token)?;
     let most = match most {
         None => PAGE_MAX,
         Some(most @ 1..=50) => most as usize,
@@ -64,9 +55,7 @@ fn page<T>(
             ));
         }
     };
-    let end = start + most;
-    let next = (end < items.len()).then(|| STANDARD.encode(format!("after {end}")));
-    Ok((items.into_iter().skip(start).take(most).collect(), next))
+    Ok(cut(items, start, most))
 }
 
 /// What a describing call narrows its list by; only one namespace and dimension has anything.

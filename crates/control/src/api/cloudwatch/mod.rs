@@ -11,10 +11,9 @@ mod statistics;
 mod tags;
 
 use super::ApiError;
+use super::page::{cut, offset, token};
 use crate::metrics::queries::QueryError;
 use crate::model::cloudwatch::Refusal;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use fogbank_store::series::SeriesError;
 use fogbank_types::Tags;
 use fogbank_wire::cloudwatch as wire;
@@ -81,23 +80,6 @@ fn tags_of(tags: Option<Vec<wire::Tag>>) -> Tags {
     tags.into_iter().map(|tag| (tag.key, tag.value)).collect()
 }
 
-/// What a token of ours says: how many items came before.
-fn offset(token: Option<&str>) -> Option<usize> {
-    let Some(token) = token else {
-        return Some(0);
-    };
-    let bytes = STANDARD.decode(token).ok()?;
-    std::str::from_utf8(&bytes)
-        .ok()?
-        .strip_prefix("after ")?
-        .parse()
-        .ok()
-}
-
-fn token(offset: usize) -> String {
-    STANDARD.encode(format!("after {offset}"))
-}
-
 /// One page of a list, and the token of the next.
 fn page<T>(
     items: Vec<T>,
@@ -105,7 +87,5 @@ fn page<T>(
     limit: usize,
 ) -> Result<(Vec<T>, Option<String>), Refusal> {
     let start = offset(next_token).ok_or(Refusal::Token)?;
-    let end = start.saturating_add(limit);
-    let next = (end < items.len()).then(|| token(end));
-    Ok((items.into_iter().skip(start).take(limit).collect(), next))
+    Ok(cut(items, start, limit))
 }

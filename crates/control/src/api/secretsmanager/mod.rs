@@ -7,9 +7,8 @@ mod secrets;
 mod values;
 
 use super::ApiError;
+use super::page::requested;
 use crate::model::secretsmanager::{Refusal, invalid};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use fogbank_types::secret::SecretValue;
 use fogbank_wire::secretsmanager as wire;
 
@@ -42,20 +41,7 @@ fn page<T>(
     most: Option<i32>,
     most_unless_said: usize,
 ) -> Result<(Vec<T>, Option<String>), ApiError> {
-    let start = match token {
-        None => 0,
-        Some(token) => STANDARD
-            .decode(token)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .and_then(|text| text.strip_prefix("after ")?.parse::<usize>().ok())
-            .filter(|start| *start <= items.len())
-            .ok_or(Refusal::Token)?,
-    };
-    let most = most.map_or(most_unless_said, |most| usize::try_from(most).unwrap_or(1));
-    let end = start.saturating_add(most.max(1));
-    let next = (end < items.len()).then(|| STANDARD.encode(format!("after {end}")));
-    Ok((items.into_iter().skip(start).take(most).collect(), next))
+    Ok(requested(items, token, most, most_unless_said).ok_or(Refusal::Token)?)
 }
 
 /// A request's value, if it has one.

@@ -8,9 +8,8 @@ mod services;
 mod tags;
 
 use super::ApiError;
+use super::page::requested;
 use crate::model::discovery::{Refusal, invalid};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use fogbank_wire::Detail;
 
 super::handlers! {
@@ -79,26 +78,16 @@ fn refuse(refusal: Refusal) -> ApiError {
     error
 }
 
+const PAGE_UNLESS_SAID: usize = 100;
+
 /// One page of a list, and the token of the next.
 fn page<T>(
     items: Vec<T>,
     token: Option<&str>,
     most: Option<i32>,
 ) -> Result<(Vec<T>, Option<String>), ApiError> {
-    let start = match token {
-        None => 0,
-        Some(token) => STANDARD
-            .decode(token)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .and_then(|text| text.strip_prefix("after ")?.parse::<usize>().ok())
-            .filter(|start| *start <= items.len())
-            .ok_or_else(|| invalid("The specified token is not valid."))?,
-    };
-    let most = most.map_or(100, |most| usize::try_from(most).unwrap_or(1));
-    let end = start.saturating_add(most.max(1));
-    let next = (end < items.len()).then(|| STANDARD.encode(format!("after {end}")));
-    Ok((items.into_iter().skip(start).take(most).collect(), next))
+    let page = requested(items, token, most, PAGE_UNLESS_SAID);
+    Ok(page.ok_or_else(|| invalid("The specified token is not valid."))?)
 }
 
 /// Whether a value passes a filter of a list.

@@ -5,7 +5,9 @@
 
 use super::task_definitions::NewTaskDefinition;
 use super::{Refusal, client, is_name};
-use fogbank_types::ecs::{ContainerDefinition, DependencyCondition, HealthCheck};
+use fogbank_types::ecs::{
+    ContainerDefinition, DependencyCondition, HealthCheck, is_namespaced_control,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
@@ -40,19 +42,6 @@ const ULIMITS: [&str; 15] = [
     "rttime",
     "sigpending",
     "stack",
-];
-
-/// Namespaced kernel parameters that are the IPC namespace's.
-/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_SystemControl.html>
-const IPC_CONTROLS: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
 ];
 
 /// What AWS looks at before the task's own parameters.
@@ -289,8 +278,7 @@ fn check_kernel(container: &ContainerDefinition) -> Result<(), Refusal> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/'))
             && !name.contains("..");
-        let own = name.starts_with("net.") || name.starts_with("fs.mqueue.");
-        if !plain || !(own || IPC_CONTROLS.contains(&name.as_str())) {
+        if !plain || !is_namespaced_control(name) {
             return Err(client(format!(
                 "Invalid 'systemControls' setting for container '{}'. Unsupported namespace: '{name}'",
                 container.name

@@ -23,7 +23,7 @@ use std::os::fd::AsFd as _;
 
 use super::manifest::{ManifestError, Platform};
 use connection::Way;
-pub use name::{Reference, RemoteImage};
+pub use name::{Parts, Reference, RemoteImage};
 use registry::Registry;
 
 /// Why a pull failed; the text ends up behind `CannotPullContainerError: `.

@@ -32,22 +32,52 @@ impl std::fmt::Display for Reference {
     }
 }
 
-impl RemoteImage {
-    /// `[registry/]repository[:tag][@digest]`, as Docker reads it: no registry is Docker Hub, where a name of one part is
-    /// in `library/`. `None`: it is no name.
-    pub fn parse(text: &str) -> Option<Self> {
+/// A name's parts, as they stand there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    pub registry: Option<&'a str>,
+    pub repository: &'a str,
+    pub tag: Option<&'a str>,
+    pub digest: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    /// `[registry/]repository[:tag][@digest]`: as in Docker, the first part is a registry if it looks like a host.
+    pub fn of(text: &'a str) -> Self {
         let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest.parse::<Digest>().ok()?)),
+            Some((name, digest)) => (name, Some(digest)),
             None => (text, None),
         };
         let (registry, path) = match name.split_once('/') {
-            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
-            _ => (HUB, name),
+            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => {
+                (Some(host), path)
+            }
+            _ => (None, name),
         };
         let (repository, tag) = match path.rsplit_once(':') {
             Some((repository, tag)) => (repository, Some(tag)),
             None => (path, None),
         };
+        Self {
+            registry,
+            repository,
+            tag,
+            digest,
+        }
+    }
+}
+
+impl RemoteImage {
+    /// As Docker reads it: no registry is Docker Hub, where a name of one part is in `library/`. `None`: it is no name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let Parts {
+            registry,
+            repository,
+            tag,
+            digest,
+        } = Parts::of(text);
+        let registry = registry.unwrap_or(HUB);
+        let digest = digest.map(str::parse::<Digest>).transpose().ok()?;
         let repository = if registry == HUB && !repository.contains('/') {
             format!("library/{repository}")
         } else {

@@ -288,28 +288,22 @@ impl Registry {
         login: Option<&str>,
         range: Option<&str>,
     ) -> Result<Answer, PullError> {
-        let (mut host, mut path, mut login) = (host.to_owned(), path.to_owned(), login);
+        let mut hop = Hop {
+            host: host.to_owned(),
+            path: path.to_owned(),
+            login,
+        };
         for _ in 0..=REDIRECTS_MAX {
-            let request = self.request(&host, &path, login, range)?;
-            let answer = self.way.send(&host, request).await?;
+            let request = self.request(&hop.host, &hop.path, hop.login, range)?;
+            let answer = self.way.send(&hop.host, request).await?;
             if !answer.status().is_redirection() {
                 return Ok(answer);
             }
             let location = answer.headers().get(LOCATION);
-            let location = location.and_then(|value| value.to_str().ok()?.parse::<Uri>().ok());
-            let location = location.ok_or_else(|| self.malformed("a redirect to nowhere"))?;
-            if let Some(authority) = location.authority() {
-                if location.scheme_str() != Some("https") {
-                    return Err(self.malformed("a redirect away from https"));
-                }
-                if authority.as_str() != host {
-                    login = None;
-                }
-                host = authority.to_string();
-            }
-            path = location
-                .path_and_query()
-                .map_or_else(|| "/".to_owned(), ToString::to_string);
+            let location = location.and_then(|value| value.to_str().ok());
+            hop = hop
+                .next(location.unwrap_or_default())
+                .map_err(|what| self.malformed(what))?;
         }
         Err(self.malformed("too many redirects"))
     }
@@ -388,6 +382,35 @@ impl Registry {
     }
 }
 
+/// Where a request goes, and with what login.
+#[derive(Debug, PartialEq, Eq)]
+struct Hop<'a> {
+    host: String,
+    path: String,
+    login: Option<&'a str>,
+}
+
+impl<'a> Hop<'a> {
+    /// Where a `Location` leads from here: never away from https, and to another host without the login.
+    fn next(self, location: &str) -> Result<Self, &'static str> {
+        let uri: Uri = location.parse().map_err(|_| "a redirect to nowhere")?;
+        let path = uri
+            .path_and_query()
+            .map_or_else(|| "/".to_owned(), ToString::to_string);
+        let Some(authority) = uri.authority() else {
+            return Ok(Self { path, ..self });
+        };
+        if uri.scheme_str() != Some("https") {
+            return Err("a redirect away from https");
+        }
+        Ok(Self {
+            login: self.login.filter(|_| authority.as_str() == self.host),
+            host: authority.to_string(),
+            path,
+        })
+    }
+}
+
 /// For a query: letters, digits and `-._~` stay.
 fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
@@ -425,6 +448,41 @@ mod tests {
         assert_eq!(message(json), "DENIED: requested access is denied");
         assert_eq!(message(b"<html>\n\x1b[2J"), "<html>[2J");
         assert_eq!(message(&[b'x'; 5_000]).len(), MESSAGE_CHARS);
+    }
+
+    #[test]
+    fn a_login_goes_to_no_other_host_and_nothing_leaves_https() {
+        let from = || Hop {
+            host: "r.example:5000".to_owned(),
+            path: "/v2/a/blobs/x".to_owned(),
+            login: Some("Bearer token"),
+        };
+        let to = |host: &str, path: &str, login| {
+            Ok(Hop {
+                host: host.to_owned(),
+                path: path.to_owned(),
+                login,
+            })
+        };
+        let login = Some("Bearer token");
+        let table = [
+            ("/other?x=1", to("r.example:5000", "/other?x=1", login)),
+            (
+                "https://r.example:5000/b",
+                to("r.example:5000", "/b", login),
+            ),
+            (
+                "https://cdn.example/b?sig=1",
+                to("cdn.example", "/b?sig=1", None),
+            ),
+            ("https://r.example/b", to("r.example", "/b", None)),
+            ("http://r.example:5000/b", Err("a redirect away from https")),
+            ("", Err("a redirect to nowhere")),
+            ("https://", Err("a redirect to nowhere")),
+        ];
+        for (location, expected) in table {
+            assert_eq!(from().next(location), expected, "{location}");
+        }
     }
 
     #[test]
