@@ -371,9 +371,18 @@ impl World {
     }
 }
 
-/// Whether it runs; one that is dead and not yet reaped by whoever adopted it does not.
+/// Whether it runs; one that is dead and not yet reaped by whoever adopted it does not, and neither does one that the kernel
+/// is taking apart: it executes nothing any more, and its control group has let go of it.
 fn alive(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    const PF_EXITING: u64 = 0x4;
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    // Behind the program's name, which may hold anything: state, five numbers, flags (proc_pid_stat(5)).
+    let (_, rest) = stat.rsplit_once(") ").expect("a name in parentheses");
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let flags: u64 = fields[6].parse().expect("flags");
+    fields[0] != "Z" && flags & PF_EXITING == 0
 }
 
 async fn drive() {
