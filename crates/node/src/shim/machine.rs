@@ -190,8 +190,10 @@ impl Machine {
             _ => None,
         });
         let waits = (0..self.members.len())
-            .filter(|index| self.is_waiting(*index))
+            .filter(|index| self.is_waiting(*index) && self.members[*index].restarts == 0)
             .flat_map(|index| &self.needs[index])
+            // What came true has no deadline: it would lie in the past, and the shim would never rest.
+            .filter(|(need, condition)| !self.came_true(*need, *condition))
             .filter_map(|(need, condition)| self.gives_up_at_ms(*need, *condition));
         stops.chain(checks).chain(waits).min()
     }

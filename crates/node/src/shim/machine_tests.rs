@@ -319,6 +319,22 @@ fn a_failure_counts_within_the_start_period_once_it_was_well() {
     assert_eq!(bench.health(0), Some(ContainerHealth::Unhealthy));
 }
 
+#[test]
+fn a_dependency_that_came_true_is_no_deadline_while_another_is_waited_for() {
+    let mut slow = checked(container("slow"));
+    slow.start_timeout_ms = Some(60_000);
+    let job = container("job");
+    let app = after(after(container("app"), "slow", Healthy), "job", Complete);
+    let (mut bench, _) = Bench::new(&[slow, job, app]);
+    let at = bench.machine.deadline_ms().unwrap();
+    bench.at(at, Event::Elapsed);
+    bench.tell(Event::Checked(0, true));
+    // Only its next check is due, now and when the start timeout is over.
+    bench.at(60_001, Event::Elapsed);
+    bench.tell(Event::Checked(0, true));
+    assert!(bench.machine.deadline_ms().unwrap() > 60_001);
+}
+
 /// How a container of a random task behaves.
 #[derive(Clone, Debug)]
 struct Manner {
