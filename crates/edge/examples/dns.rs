@@ -42,6 +42,7 @@ fn record(name: &str, kind: &str, values: &[&str]) -> RecordSet {
         values: values.iter().map(|v| (*v).to_owned()).collect(),
         alias: None,
         routing: Default::default(),
+        health_check_id: None,
     }
 }
 

@@ -261,6 +261,12 @@ tables! {
     hosted_zones: route53::HostedZone = "hosted-zone", |r| r.scope.clone(), r.id.clone();
     record_sets: route53::RecordSet = "record-set", |r| r.scope.clone(), format!("{}/{}/{}/{}", r.zone_id, r.name, r.record_type, r.set_identifier.as_deref().unwrap_or(""));
     changes: route53::Change = "change", |r| r.scope.clone(), r.id.clone();
+    health_checks: route53::HealthCheck = "health-check", |r| r.scope.clone(), r.id.clone();
+    health_check_statuses: route53::HealthCheckStatus = "status-health-check", |r| r.scope.clone(), r.health_check_id.clone();
+    cidr_collections: route53::CidrCollection = "cidr-collection", |r| r.scope.clone(), r.id.clone();
+    delegation_sets: route53::DelegationSet = "delegation-set", |r| r.scope.clone(), r.id.clone();
+    vpc_association_authorizations: route53::VpcAssociationAuthorization = "vpc-association-authorization", |r| r.scope.clone(), format!("{}/{}/{}", r.zone_id, r.vpc.region, r.vpc.vpc_id);
+    query_logging_configs: route53::QueryLoggingConfig = "query-logging-config", |r| r.scope.clone(), r.id.clone();
     roles: iam::Role = "role", |r| r.scope.clone(), r.name.clone();
     policies: iam::Policy = "policy", |r| r.scope.clone(), r.arn.clone();
     instance_profiles: iam::InstanceProfile = "instance-profile", |r| r.scope.clone(), r.name.clone();

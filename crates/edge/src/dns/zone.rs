@@ -191,8 +191,8 @@ impl Node {
 
 fn is_healthy(record: &RecordSet) -> bool {
     match record.routing {
-        Routing::Simple => true,
         Routing::Multivalue { healthy } | Routing::Weighted { healthy, .. } => healthy,
+        _ => true,
     }
 }
 
@@ -229,10 +229,10 @@ fn compile_set(record: &RecordSet) -> Option<(Name, Set)> {
         }
     };
     let at_most = match record.routing {
-        Routing::Simple => None,
         Routing::Multivalue { .. } => Some(MULTIVALUE_MAX),
         // Cloud Map, the only one who makes such records so far, gives all the same weight.
         Routing::Weighted { .. } => Some(1),
+        _ => None,
     };
     let set = Set {
         kind,

@@ -224,23 +224,24 @@ pub(super) fn put_records(
     };
     let own_name = names::canonical(&format!("{}.{name}", row.id));
     let own_name = own_name.map_err(|error| invalid(error.to_string()));
-    let record = |name: &str, kind: &str, ttl: u32, value: String, routing: Routing| RecordSet {
+    let record = |name: &str, kind: &str, ttl: u32, value: String, routing: &Routing| RecordSet {
         scope: service.scope.global(),
         zone_id: zone_id.clone(),
         name: name.to_owned(),
         record_type: kind.to_owned(),
-        set_identifier: (routing != Routing::Simple).then(|| row.id.clone()),
+        set_identifier: (*routing != Routing::Simple).then(|| row.id.clone()),
         ttl: Some(ttl),
         values: vec![value],
         alias: None,
-        routing,
+        routing: routing.clone(),
+        health_check_id: None,
     };
     let value = |key: &str| row.attributes.get(key).cloned();
     let mut records = Vec::new();
     for (kind, ttl) in &dns.records {
         match kind.as_str() {
-            "A" => records.extend(value(IPV4).map(|v| record(&name, kind, *ttl, v, routing))),
-            "AAAA" => records.extend(value(IPV6).map(|v| record(&name, kind, *ttl, v, routing))),
+            "A" => records.extend(value(IPV4).map(|v| record(&name, kind, *ttl, v, &routing))),
+            "AAAA" => records.extend(value(IPV6).map(|v| record(&name, kind, *ttl, v, &routing))),
             "SRV" => {
                 // The host of a SRV is the instance's own name, which has its addresses.
                 let own = own_name.clone()?;
@@ -250,13 +251,13 @@ pub(super) fn put_records(
                     kind,
                     *ttl,
                     format!("1 1 {port} {own}"),
-                    routing,
+                    &routing,
                 ));
-                let own_address = |kind, v| record(&own, kind, *ttl, v, Routing::Simple);
+                let own_address = |kind, v| record(&own, kind, *ttl, v, &Routing::Simple);
                 records.extend(value(IPV4).map(|v| own_address("A", v)));
                 records.extend(value(IPV6).map(|v| own_address("AAAA", v)));
             }
-            _ => records.extend(value(CNAME).map(|v| record(&name, kind, *ttl, v, routing))),
+            _ => records.extend(value(CNAME).map(|v| record(&name, kind, *ttl, v, &routing))),
         }
     }
     for record in records {

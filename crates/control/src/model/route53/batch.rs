@@ -176,6 +176,7 @@ fn record_of(
         values: change.values.clone().unwrap_or_default(),
         alias: None,
         routing: Default::default(),
+        health_check_id: None,
     };
     let mut faults = Vec::new();
     if let Some((hosted_zone_id, dns_name, evaluate_target_health)) = &change.alias {

@@ -37,5 +37,6 @@ pub fn record(zone_id: &str, name: &str, kind: &str) -> RecordSet {
         values: vec!["192.0.2.1".to_owned()],
         alias: None,
         routing: Default::default(),
+        health_check_id: None,
     }
 }

@@ -106,6 +106,7 @@ impl Region {
             values: values.iter().map(|v| (*v).to_owned()).collect(),
             alias: None,
             routing: Default::default(),
+            health_check_id: None,
         });
     }
 
@@ -124,6 +125,7 @@ impl Region {
                 evaluate_target_health: true,
             }),
             routing: Default::default(),
+            health_check_id: None,
         });
     }
 
