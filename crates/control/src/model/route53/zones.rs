@@ -121,6 +121,7 @@ fn apex(zone: &HostedZone) -> [RecordSet; 2] {
         values,
         alias: None,
         routing: Default::default(),
+        health_check_id: None,
     };
     let servers: Vec<String> = zone.name_servers.iter().map(|s| format!("{s}.")).collect();
     let soa = format!(
