@@ -73,7 +73,7 @@ fn records(tx: &Tx) -> Vec<(String, String, String, Routing)> {
             row.name.clone(),
             row.record_type.clone(),
             value,
-            row.routing,
+            row.routing.clone(),
         )
     })
     .collect()
@@ -113,7 +113,7 @@ fn instances_have_their_records() {
     assert_eq!(all.len(), 6);
     let srv = "1 1 80 i1.web.corp.test.".to_owned();
     let name = "web.corp.test.".to_owned();
-    assert!(all.contains(&(name.clone(), "SRV".to_owned(), srv, healthy)));
+    assert!(all.contains(&(name.clone(), "SRV".to_owned(), srv, healthy.clone())));
     assert!(all.contains(&(name, "A".to_owned(), "10.0.0.9".to_owned(), healthy)));
     let own = "i1.web.corp.test.".to_owned();
     assert!(all.contains(&(own, "A".to_owned(), "10.0.0.9".to_owned(), Routing::Simple)));
