@@ -15,6 +15,7 @@ pub mod ec2;
 pub mod ecr;
 pub mod ecs;
 pub mod elb;
+pub mod exec_frame;
 pub mod iam;
 pub mod id;
 pub mod logs;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fogbank_types::Timestamp;
+use fogbank_types::exec_frame::{self, Kind};
 use fogbank_wire::agent_message::OpenDataChannel;
 use fogbank_wire::websocket::{self, Decoder, Message, Side};
 use http::{Request, Response, StatusCode, header};
@@ -25,15 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const IDLE_MS: u64 = 20 * 60_000;
 const TICK: Duration = Duration::from_millis(500);
 const READ_BYTES: usize = 32 << 10;
-/// The socket of `node::exec` and its frames: kind, length in four bytes, bytes.
+/// The socket of `node::exec`.
 const AGENT_SOCKET: &str = "exec.sock";
-const FRAME_BYTES_MAX: usize = 64 << 10;
-const INPUT: u8 = 0;
-const RESIZE: u8 = 1;
-const TERMINATE: u8 = 2;
-const OUTPUT: u8 = 3;
-const EXIT: u8 = 4;
-const ERROR: u8 = 5;
 
 fn refusal(status: StatusCode, text: &'static str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from_static(text.as_bytes()));
@@ -184,18 +178,11 @@ impl Agent {
     }
 
     /// The next frame; `None` at the end. Nothing is lost if it is given up before its end.
-    async fn next(&mut self) -> io::Result<Option<(u8, Vec<u8>)>> {
+    async fn next(&mut self) -> io::Result<Option<(Kind, Vec<u8>)>> {
         loop {
-            if let [kind, a, b, c, d, rest @ ..] = self.buffer.as_slice() {
-                let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-                if length > FRAME_BYTES_MAX {
-                    return Err(io::ErrorKind::InvalidData.into());
-                }
-                if let Some(bytes) = rest.get(..length) {
-                    let frame = (*kind, bytes.to_vec());
-                    self.buffer.drain(..5 + length);
-                    return Ok(Some(frame));
-                }
+            let frame = exec_frame::take(&mut self.buffer);
+            if let Some(frame) = frame.map_err(|_| io::ErrorKind::InvalidData)? {
+                return Ok(Some(frame));
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(None);
@@ -203,11 +190,9 @@ impl Agent {
         }
     }
 
-    async fn send(&mut self, kind: u8, bytes: &[u8]) -> io::Result<()> {
-        for chunk in bytes.chunks(FRAME_BYTES_MAX) {
-            let mut frame = vec![kind];
-            frame.extend((chunk.len() as u32).to_be_bytes());
-            frame.extend(chunk);
+    async fn send(&mut self, kind: Kind, bytes: &[u8]) -> io::Result<()> {
+        for chunk in bytes.chunks(exec_frame::BYTES_MAX) {
+            let frame = exec_frame::encode(kind, chunk);
             timeout(PATIENCE, self.stream.write_all(&frame)).await??;
         }
         Ok(())
@@ -224,7 +209,7 @@ struct Pump {
 /// What came.
 enum Event {
     Client(Option<Message>),
-    Agent(Option<(u8, Vec<u8>)>),
+    Agent(Option<(Kind, Vec<u8>)>),
     Tick,
 }
 
@@ -245,7 +230,7 @@ impl Pump {
                         Ok(new) => {
                             let new = agent.insert(new);
                             if let Some(size) = size {
-                                new.send(RESIZE, &packed(size)).await?;
+                                new.send(Kind::Resize, &packed(size)).await?;
                             }
                         }
                         Err(error) => {
@@ -258,19 +243,20 @@ impl Pump {
                     Action::Input(bytes) => {
                         active = Instant::now();
                         if let Some(agent) = &mut agent {
-                            agent.send(INPUT, &bytes).await?;
+                            agent.send(Kind::Input, &bytes).await?;
                         }
                     }
                     Action::Resize(new) => {
                         if size.replace(new) != Some(new)
                             && let Some(agent) = &mut agent
                         {
-                            agent.send(RESIZE, &packed(new)).await?;
+                            agent.send(Kind::Resize, &packed(new)).await?;
                         }
                     }
                     Action::End => {
                         if let Some(agent) = &mut agent {
-                            let _ = agent.stream.write_all(&[TERMINATE, 0, 0, 0, 0]).await;
+                            let frame = exec_frame::encode(Kind::Terminate, b"");
+                            let _ = agent.stream.write_all(&frame).await;
                         }
                         return self.finish(client, "").await;
                     }
@@ -291,11 +277,11 @@ impl Pump {
                     client.send(&Message::Pong(bytes)).await?;
                 }
                 Event::Client(Some(Message::Pong(_) | Message::Text(_))) => {}
-                Event::Agent(Some((OUTPUT, bytes))) => {
+                Event::Agent(Some((Kind::Output, bytes))) => {
                     active = Instant::now();
                     actions = self.channel.output(&bytes, now_ms());
                 }
-                Event::Agent(Some((EXIT, code))) => {
+                Event::Agent(Some((Kind::Exit, code))) => {
                     let code = <[u8; 4]>::try_from(code).map_or(255, i32::from_be_bytes);
                     if self.wants_exit_code
                         && let Action::Send(bytes) = self.channel.exit_code(code, now_ms())
@@ -304,7 +290,7 @@ impl Pump {
                     }
                     return self.finish(client, "").await;
                 }
-                Event::Agent(Some((ERROR, text))) => {
+                Event::Agent(Some((Kind::Error, text))) => {
                     let text = String::from_utf8_lossy(&text).into_owned();
                     return self.finish(client, &text).await;
                 }
@@ -334,7 +320,7 @@ impl Pump {
 }
 
 /// Of the agent, once there is one.
-async fn next(agent: &mut Option<Agent>) -> io::Result<Option<(u8, Vec<u8>)>> {
+async fn next(agent: &mut Option<Agent>) -> io::Result<Option<(Kind, Vec<u8>)>> {
     match agent {
         Some(agent) => agent.next().await,
         None => std::future::pending().await,

@@ -2,10 +2,9 @@
 //!
 //! Control connects to `<run>/exec.sock` and sends a line, a [`Request`]. The agent finds the container and starts a process,
 //! `fogbank exec-session`, that gets the connection and is the command's parent ([`session`]); from then on the agent has no
-//! part in it, so that its restart ends no session. Both sides speak [`frame`]s. What must stay true: only root opens the
+//! part in it, so that its restart ends no session. Both sides speak [`fogbank_types::exec_frame`]s. What must stay true: only root opens the
 //! socket; whoever may use it was checked by control.
 
-pub mod frame;
 mod server;
 mod session;
 

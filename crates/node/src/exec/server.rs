@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fogbank_types::exec_frame::{self, Kind};
 use fogbank_types::status::TaskPhase;
 use fogbank_types::{RegionConfig, Snapshot};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,7 +17,6 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::frame::{self, Kind};
 use super::session::{Order, VARIABLE};
 use super::{Request, SOCKET};
 
@@ -73,7 +73,7 @@ async fn begin(
     let request: Request = serde_json::from_slice(&line)?;
     let snapshot = rows.borrow().clone();
     let Some(order) = order(config, &snapshot, &request) else {
-        let frame = frame::encode(Kind::Error, b"the container is not running");
+        let frame = exec_frame::encode(Kind::Error, b"the container is not running");
         return stream.write_all(&frame).await;
     };
     let order = serde_json::to_string(&order)?;

@@ -16,9 +16,9 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use rustix::termios::Winsize;
 use serde::{Deserialize, Serialize};
 
-use super::frame::{self, Kind};
 use crate::sandbox::{self, Hierarchies, Joined, SandboxError};
 use crate::shim::{self, SEALED, SPEC_FILE, ShimError, TaskSpec};
+use fogbank_types::exec_frame::{self, Kind};
 
 /// Carries an [`Order`].
 pub const VARIABLE: &str = "FOGBANK_EXEC";
@@ -60,7 +60,7 @@ pub fn main(bundle: &Path) -> Result<(), ShimError> {
             ended.map_err(|error| ShimError::System("carry a session", error))
         }
         Err(reason) => {
-            let frame = frame::encode(Kind::Error, reason.as_bytes());
+            let frame = exec_frame::encode(Kind::Error, reason.as_bytes());
             let written = rustix::io::write(&socket, &frame);
             written
                 .map(|_| ())
@@ -212,7 +212,7 @@ impl Session {
             Read::End => self.hang_up(),
         }
         loop {
-            match frame::take(&mut self.frames) {
+            match exec_frame::take(&mut self.frames) {
                 Ok(Some((Kind::Input, bytes))) => self.input.extend(bytes),
                 Ok(Some((Kind::Resize, bytes))) => self.resize(&bytes),
                 Ok(Some((Kind::Terminate, _))) | Err(_) => self.hang_up(),
@@ -257,7 +257,7 @@ impl Session {
         match read(self.joined.master.as_fd()) {
             Read::Bytes(bytes) => {
                 if self.is_read {
-                    self.output.extend(frame::encode(Kind::Output, &bytes));
+                    self.output.extend(exec_frame::encode(Kind::Output, &bytes));
                 }
                 false
             }
@@ -318,7 +318,7 @@ impl Session {
             return Ok(());
         }
         self.output
-            .extend(frame::encode(Kind::Exit, &code.to_be_bytes()));
+            .extend(exec_frame::encode(Kind::Exit, &code.to_be_bytes()));
         let deadline = Instant::now() + Duration::from_secs(10);
         while !self.output.is_empty() && Instant::now() < deadline {
             if self.write_socket().is_err() {

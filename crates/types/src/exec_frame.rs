@@ -1,4 +1,5 @@
-//! What goes over a session's socket: a kind, a length, bytes.
+//! What goes over the socket of an ECS Exec session, between the control plane (which speaks with the client) and the
+//! node (which holds the command): a kind, a length in four bytes, bytes.
 
 /// Longer frames are nobody's.
 pub const BYTES_MAX: usize = 64 << 10;
