@@ -16,8 +16,16 @@ use super::services::is_dark;
 /// Fact ALB-4.
 pub const TTL: u32 = 60;
 
-/// The names of all load balancers and their addresses in answers.
-pub fn compile(snapshot: &Snapshot) -> HashMap<Name, Addresses> {
+/// What is behind the name of a load balancer.
+#[derive(Clone, Debug)]
+pub struct Balancer {
+    pub addresses: Addresses,
+    /// To an alias that evaluates it (fact DNS-12): one that has no target group can have no sick one.
+    pub is_healthy: bool,
+}
+
+/// The names of all load balancers.
+pub fn compile(snapshot: &Snapshot) -> HashMap<Name, Balancer> {
     let groups = groups_in_use(snapshot);
     let health = health_by_node(snapshot);
     let mut names = HashMap::new();
@@ -26,14 +34,14 @@ pub fn compile(snapshot: &Snapshot) -> HashMap<Name, Addresses> {
             continue;
         }
         let used = groups.get(balancer.arn.as_str());
-        let addresses = addresses(snapshot, balancer, used, &health);
+        let compiled = compile_one(snapshot, balancer, used, &health);
         for name in [
             balancer.dns_name.clone(),
             format!("dualstack.{}", balancer.dns_name),
         ] {
             match Name::parse(&name) {
                 Ok(name) => {
-                    names.insert(name, addresses.clone());
+                    names.insert(name, compiled.clone());
                 }
                 Err(error) => {
                     tracing::warn!(%error, arn = %balancer.arn, "a load balancer has no name")
@@ -81,12 +89,12 @@ fn forwards<'a>(actions: &'a [fogbank_types::elb::Action], into: &mut BTreeSet<&
 
 /// Public addresses of an internet-facing one, private addresses of an internal one, of the zones that can
 /// serve. If none can, all are given that are not dark, or simply all: there is nothing better to try.
-fn addresses(
+fn compile_one(
     snapshot: &Snapshot,
     balancer: &LoadBalancer,
     used: Option<&BTreeSet<&str>>,
     health: &HealthByNode<'_>,
-) -> Addresses {
+) -> Balancer {
     let groups: Vec<_> = used
         .into_iter()
         .flatten()
@@ -124,7 +132,10 @@ fn addresses(
             addresses.extend(all);
         }
     }
-    addresses
+    Balancer {
+        addresses,
+        is_healthy: groups.is_empty() || best == Some(Rank::Serves),
+    }
 }
 
 /// How good an answer a node is.

@@ -3,6 +3,7 @@
 //! Called by `responder` and `forward` with bytes from anybody. What must stay true: no packet makes it panic,
 //! loop or allocate more than a message's size; the question goes back byte for byte, in the asker's case.
 
+use super::asker::Subnet;
 use super::kind::Kind;
 use super::name::Name;
 use super::tables::{Answer, Code, Record};
@@ -15,6 +16,8 @@ pub const PLAIN_UDP_BYTES: usize = 512;
 /// Over TCP.
 pub const MAX_TCP_BYTES: usize = u16::MAX as usize;
 const OPT_BYTES: usize = 11;
+/// RFC 7871, section 6.
+const CLIENT_SUBNET: u16 = 8;
 const CLASS_IN: u16 = 1;
 const CLASS_ANY: u16 = 255;
 
@@ -44,6 +47,7 @@ pub struct Edns {
     pub udp_bytes: u16,
     pub version: u8,
     pub dnssec_ok: bool,
+    pub subnet: Option<Subnet>,
 }
 
 /// Why a packet gets no answer proper.
@@ -108,6 +112,7 @@ fn read_question(packet: &[u8], id: u16, flags: u16) -> Option<Query> {
                 udp_bytes: record.class,
                 version: (record.ttl >> 16) as u8,
                 dnssec_ok: record.ttl & 0x8000 != 0,
+                subnet: read_subnet(packet.get(record.value)?)?,
             });
         }
     }
@@ -120,6 +125,21 @@ fn read_question(packet: &[u8], id: u16, flags: u16) -> Option<Query> {
         class_in: matches!(class, CLASS_IN | CLASS_ANY),
         edns,
     })
+}
+
+/// The client subnet among EDNS options, if there is one; `None` if they are malformed.
+fn read_subnet(options: &[u8]) -> Option<Option<Subnet>> {
+    let mut at = 0;
+    let mut subnet = None;
+    while at < options.len() {
+        let (code, length) = (word(options, at)?, usize::from(word(options, at + 2)?));
+        let value = options.get(at + 4..at + 4 + length)?;
+        if code == CLIENT_SUBNET {
+            subnet = Some(Subnet::read(value)?);
+        }
+        at += 4 + length;
+    }
+    Some(subnet)
 }
 
 /// A record as it stands in a message.
@@ -200,7 +220,10 @@ pub fn write_answer(query: &Query, answer: &Answer, recursion: bool, limit: usiz
     if recursion {
         flags |= RECURSION_AVAILABLE;
     }
-    let room = limit - query.edns.map_or(0, |_| OPT_BYTES);
+    // A client subnet comes back with how much of it was looked at.
+    let subnet = query.edns.and_then(|edns| edns.subnet).zip(answer.scope);
+    let option_bytes = subnet.map_or(0, |(subnet, _)| 4 + subnet.length());
+    let room = limit - query.edns.map_or(0, |_| OPT_BYTES + option_bytes);
     let mut writer = Writer::new(query, room);
     let sections = [&answer.answers, &answer.authority, &answer.additional];
     let mut counts = sections.map(|records| writer.records(records));
@@ -220,7 +243,12 @@ pub fn write_answer(query: &Query, answer: &Answer, recursion: bool, limit: usiz
         out.extend(Kind::OPT.0.to_be_bytes());
         out.extend((MAX_UDP_BYTES as u16).to_be_bytes());
         out.extend((extended | dnssec_ok).to_be_bytes());
-        out.extend([0, 0]);
+        out.extend((option_bytes as u16).to_be_bytes());
+        if let Some((subnet, scope)) = subnet {
+            out.extend(CLIENT_SUBNET.to_be_bytes());
+            out.extend((subnet.length() as u16).to_be_bytes());
+            subnet.write(scope, &mut out);
+        }
     }
     out[..2].copy_from_slice(&query.id.to_be_bytes());
     out[2..4].copy_from_slice(&flags.to_be_bytes());

@@ -10,6 +10,8 @@ use fogbank_store::Batch;
 use fogbank_types::route53::HostedZone;
 use fogbank_types::{RegionConfig, Row, Snapshot};
 
+use super::geography::Geography;
+use super::pulse::Pulses;
 use super::tables::Tables;
 use super::zone::Zone;
 
@@ -31,7 +33,11 @@ const FOLLOWED: &[&str] = &[
     "listener",
     "listener-rule",
     "status-target-health",
+    COLLECTION,
 ];
+/// Kinds of which a flag is all that answers have.
+const PULSES: &[&str] = &["health-check", "status-health-check"];
+const COLLECTION: &str = "cidr-collection";
 
 /// Changes of Route 53. Each is in sync once its own revision is reported, also one that left all rows as they were.
 const CHANGE: &str = "change";
@@ -53,6 +59,8 @@ pub struct Mirror {
     snapshot: Snapshot,
     /// By key of the zone's row.
     zones: HashMap<String, Arc<Zone>>,
+    pulses: Pulses,
+    geography: Option<Arc<Geography>>,
 }
 
 impl Mirror {
@@ -61,12 +69,22 @@ impl Mirror {
             config,
             snapshot: Snapshot::default(),
             zones: HashMap::new(),
+            pulses: Pulses::default(),
+            geography: None,
         }
+    }
+
+    pub fn with_geography(self, geography: Option<Arc<Geography>>) -> Self {
+        Self { geography, ..self }
     }
 
     /// Prefixes of the keys to follow; `own` is the key of our report.
     pub fn prefixes(own: &str) -> Vec<String> {
-        let kinds = REPORTED.iter().chain(FOLLOWED).chain([&CHANGE]);
+        let kinds = REPORTED
+            .iter()
+            .chain(FOLLOWED)
+            .chain(PULSES)
+            .chain([&CHANGE]);
         let mut prefixes: Vec<String> = kinds.map(|kind| format!("{kind}/")).collect();
         prefixes.push(own.to_owned());
         prefixes
@@ -89,9 +107,16 @@ impl Mirror {
             if let Some(zone) = zone_key(kind, &event.key) {
                 self.zones.remove(&zone);
             }
+            let id = event.key.rsplit('/').next().unwrap_or("");
+            if kind == COLLECTION {
+                self.zones.retain(|_, zone| !zone.has_collection(id));
+            }
             let value = event.value.as_deref();
             if let Err(error) = self.snapshot.apply(&event.key, value, batch.revision) {
                 tracing::warn!(%error, "a row is left out");
+            }
+            if PULSES.contains(&kind) {
+                self.pulses.update(&self.snapshot, id);
             }
             let changes = &self.snapshot.changes;
             effect.report |= changes
@@ -103,16 +128,18 @@ impl Mirror {
     }
 
     pub fn tables(&mut self) -> Tables {
-        let (snapshot, zones) = (&self.snapshot, &mut self.zones);
+        let (snapshot, zones, pulses) = (&self.snapshot, &mut self.zones, &self.pulses);
+        let geography = self.geography.clone();
         Tables::compile_with(snapshot, &self.config, |row| {
             let key = row.key();
             if let Some(zone) = zones.get(&key) {
                 return Some(zone.clone());
             }
-            let zone = Tables::compile_zone(snapshot, row)?;
+            let zone = Tables::compile_zone(snapshot, pulses, row)?;
             zones.insert(key, zone.clone());
             Some(zone)
         })
+        .with_geography(geography)
     }
 }
 

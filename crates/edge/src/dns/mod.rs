@@ -1,18 +1,24 @@
 //! Route 53's answers: the public zones on the region's DNS address, and a resolver in every VPC.
 //!
 //! Packets go `server` -> `responder` -> `message` and `tables`; rows go `process` -> `mirror` -> `tables`.
-//! Facts DNS-1 to DNS-12, PHZ-1 to PHZ-3, VPC-9 to VPC-13 and ALB-4 are kept in `tables`, `zone`, `hosts`
-//! and `balancer`, all pure.
+//! Facts DNS-1 to DNS-12, PHZ-1 to PHZ-4, VPC-9 to VPC-13 and ALB-4 are kept in `tables`, `zone`, `hosts`
+//! and `balancer`, facts ROUTE-1 to ROUTE-6 in `policy` and `choice`, all pure.
 
 mod addresses;
+mod asker;
 mod balancer;
+mod choice;
 mod forward;
+mod geography;
 mod hosts;
 mod kind;
 mod message;
 mod mirror;
 mod name;
+mod place;
+mod policy;
 mod process;
+mod pulse;
 mod rdata;
 mod report;
 mod resolvers;
@@ -23,7 +29,9 @@ mod tables;
 mod zone;
 
 pub use crate::namespace::NamespaceError;
+pub use asker::{Asker, Subnet};
 pub use forward::{ForwardError, Forwarder};
+pub use geography::Geography;
 pub use kind::Kind;
 pub use name::{Name, NameError};
 pub use process::{DnsError, run, serve};

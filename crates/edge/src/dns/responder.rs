@@ -5,11 +5,13 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use super::asker::Asker;
 use super::forward::Forwarder;
 use super::kind::Kind;
 use super::message::{self, Query, Unanswerable};
@@ -76,7 +78,7 @@ impl Responder {
         &self.counters
     }
 
-    pub fn reply(&self, packet: &[u8], transport: Transport) -> Reply {
+    pub fn reply(&self, packet: &[u8], transport: Transport, source: IpAddr) -> Reply {
         Counters::count(&self.counters.queries);
         let query = match Query::read(packet) {
             Ok(query) => query,
@@ -96,7 +98,9 @@ impl Responder {
             },
             None => {
                 let tables = self.tables.borrow().clone();
-                tables.answer(&self.view, &query.name, query.kind)
+                let subnet = query.edns.and_then(|edns| edns.subnet);
+                let asker = Asker::new(Some(source), subnet, &|below| random() % below);
+                tables.answer_to(&asker, &self.view, &query.name, query.kind)
             }
         };
         let pending = Pending {

@@ -101,7 +101,7 @@ fn reply_udp(socket: &Arc<UdpSocket>, responder: &Responder, packet: &[u8], sour
     if source.port() == 0 {
         return;
     }
-    match responder.reply(packet, Transport::Udp) {
+    match responder.reply(packet, Transport::Udp, source.ip()) {
         Reply::Silence => {}
         Reply::Now(response) => {
             let _ = socket.try_send_to(&response, source);
@@ -143,18 +143,22 @@ pub async fn serve_tcp(listener: TcpListener, responder: Responder) {
         let responder = responder.clone();
         tasks.spawn(async move {
             // Whatever ends a connection, it is the client's business alone.
-            let _ = serve_connection(stream, &responder).await;
+            let _ = serve_connection(stream, client.ip(), &responder).await;
             drop((slot, place));
         });
     }
 }
 
-async fn serve_connection(mut stream: TcpStream, responder: &Responder) -> io::Result<()> {
+async fn serve_connection(
+    mut stream: TcpStream,
+    client: IpAddr,
+    responder: &Responder,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut packet = Vec::new();
     loop {
         timeout(IDLE_TIMEOUT, read_packet(&mut stream, &mut packet)).await??;
-        let response = match responder.reply(&packet, Transport::Tcp) {
+        let response = match responder.reply(&packet, Transport::Tcp, client) {
             // Not a client.
             Reply::Silence => return Ok(()),
             Reply::Now(response) => response,

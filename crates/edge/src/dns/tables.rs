@@ -1,8 +1,9 @@
 //! Everything that can be answered, at one revision: zones, names of load balancers, names of interfaces.
 //!
-//! Pure: compiled from a snapshot, asked by the servers, replaced whole. Randomness (the order of values) is
-//! not here but where answers are written.
+//! Pure: compiled from a snapshot, asked by the servers, replaced whole; only health checks' last word comes beside
+//! them (`pulse`). Randomness is the asker's (`asker`), and where answers are written (the order of values).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -11,15 +12,19 @@ use fogbank_types::route53::HostedZone;
 use fogbank_types::{RegionConfig, Scope, Snapshot, VpcId, place};
 
 use super::addresses::Addresses;
-use super::balancer;
+use super::asker::Asker;
+use super::balancer::{self, Balancer};
+use super::choice::Choice;
+use super::geography::Geography;
 use super::hosts::{self, Hosts, Known};
 use super::kind::Kind;
 use super::name::Name;
+use super::pulse::Pulses;
 use super::services::{self, Services};
-use super::zone::{Content, Found, Set, Soa, Zone};
+use super::zone::{Found, Set, Soa, Zone};
 
 /// CNAMEs followed in one answer, and aliases in one record.
-const MAX_CHAIN: usize = 16;
+pub(super) const MAX_CHAIN: usize = 16;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +67,8 @@ pub struct Answer {
     pub additional: Vec<Record>,
     /// How many values of each set are told, drawn when the answer is written; `None` = all.
     pub at_most: Option<usize>,
+    /// For how long a prefix of the question's client subnet it holds, if there was one (RFC 7871).
+    pub scope: Option<u8>,
     /// Nothing here knows that name: the world outside is to be asked, and its answer added.
     pub outside: Option<Name>,
 }
@@ -71,9 +78,10 @@ pub struct Answer {
 pub struct Tables {
     public: HashMap<Name, Arc<Zone>>,
     private: HashMap<(String, VpcId), HashMap<Name, Arc<Zone>>>,
-    balancers: HashMap<Name, Addresses>,
+    balancers: HashMap<Name, Balancer>,
     services: Services,
     hosts: Hosts,
+    geography: Option<Arc<Geography>>,
 }
 
 /// One link of a chain.
@@ -84,14 +92,21 @@ enum Step {
 
 impl Tables {
     pub fn compile(snapshot: &Snapshot, config: &RegionConfig) -> Self {
-        Self::compile_with(snapshot, config, |row| Self::compile_zone(snapshot, row))
+        let pulses = Pulses::default();
+        Self::compile_with(snapshot, config, |row| {
+            Self::compile_zone(snapshot, &pulses, row)
+        })
     }
 
     /// `None` for a zone that cannot be served.
-    pub(super) fn compile_zone(snapshot: &Snapshot, row: &HostedZone) -> Option<Arc<Zone>> {
+    pub(super) fn compile_zone(
+        snapshot: &Snapshot,
+        pulses: &Pulses,
+        row: &HostedZone,
+    ) -> Option<Arc<Zone>> {
         let prefix = format!("{}/", row.id);
         let records = snapshot.record_sets.with_prefix(&row.scope, &prefix);
-        Zone::compile(row, records)
+        Zone::compile(row, records, snapshot, pulses)
             .map(Arc::new)
             .inspect_err(|error| {
                 tracing::warn!(%error, zone = %row.id, "a hosted zone is not served");
@@ -138,13 +153,30 @@ impl Tables {
         tables
     }
 
-    /// The answer to a question of class IN.
+    pub(super) fn with_geography(self, geography: Option<Arc<Geography>>) -> Self {
+        Self { geography, ..self }
+    }
+
+    /// The answer to nobody in particular.
     pub fn answer(&self, view: &View, name: &Name, kind: Kind) -> Answer {
+        self.answer_to(&Asker::default(), view, name, kind)
+    }
+
+    /// The answer to a question of class IN.
+    pub fn answer_to(&self, asker: &Asker<'_>, view: &View, name: &Name, kind: Kind) -> Answer {
+        let mut answer = self.chain(asker, view, name, kind);
+        if view == &View::Public {
+            answer.scope = asker.scope();
+        }
+        answer
+    }
+
+    fn chain(&self, asker: &Asker<'_>, view: &View, name: &Name, kind: Kind) -> Answer {
         let mut chain = Vec::new();
         let mut authoritative = None;
         let mut current = name.clone();
         while chain.len() < MAX_CHAIN {
-            match self.step(view, &current, kind) {
+            match self.step(asker, view, &current, kind) {
                 Step::Follow(record, target) => {
                     authoritative.get_or_insert(true);
                     if chain.iter().any(|seen: &Record| seen.name == target) {
@@ -181,7 +213,7 @@ impl Tables {
     }
 
     /// In a VPC: private zones, then internal names, then what is public (facts PHZ-2, PHZ-3).
-    fn step(&self, view: &View, name: &Name, kind: Kind) -> Step {
+    fn step(&self, asker: &Asker<'_>, view: &View, name: &Name, kind: Kind) -> Step {
         if let View::Vpc(scope, vpc) = view {
             let zones = self.private.get(&(scope.region.clone(), vpc.clone()));
             let zone = zones.and_then(|zones| most_specific(zones, name, kind));
@@ -195,7 +227,7 @@ impl Tables {
                 });
             }
             if let Some(zone) = zone {
-                return self.in_zone(view, zone, name, kind);
+                return self.in_zone(asker, view, zone, name, kind);
             }
             if let Some(known) = self.hosts.private(vpc, name) {
                 return Step::End(own(known, name, kind, view));
@@ -204,7 +236,7 @@ impl Tables {
                 return Step::End(end);
             }
         }
-        if let Some(addresses) = self.balancers.get(name.wire()) {
+        if let Some(Balancer { addresses, .. }) = self.balancers.get(name.wire()) {
             let domain = balancer_domain(name).or_else(|| name.parent());
             let domain = domain.unwrap_or_else(Name::root);
             return Step::End(address_answer(addresses, name, kind, &domain, view));
@@ -214,7 +246,7 @@ impl Tables {
             return Step::End(address_answer(&addresses, name, kind, &domain, view));
         }
         if let Some(zone) = most_specific(&self.public, name, kind) {
-            return self.in_zone(view, zone, name, kind);
+            return self.in_zone(asker, view, zone, name, kind);
         }
         if let Some(known) = self.hosts.public(name) {
             return Step::End(own(known, name, kind, view));
@@ -237,30 +269,39 @@ impl Tables {
         })
     }
 
-    fn in_zone(&self, view: &View, zone: &Zone, name: &Name, kind: Kind) -> Step {
+    fn in_zone(
+        &self,
+        asker: &Asker<'_>,
+        view: &View,
+        zone: &Zone,
+        name: &Name,
+        kind: Kind,
+    ) -> Step {
         let no_data = || Step::End(negative(Code::NoError, &zone.origin, zone.soa(), view));
+        let choice = Choice::new(self, zone, view, asker);
         match zone.lookup(name, kind) {
             Found::NoData => no_data(),
             Found::NoName => Step::End(negative(Code::NxDomain, &zone.origin, zone.soa(), view)),
-            Found::Set(set) => match self.records(zone, name, set) {
-                // An alias whose target is gone has nothing to say (fact DNS-11).
-                records if records.is_empty() => no_data(),
-                answers => Step::End(Answer {
+            Found::Set(set) => match records(&choice, name, set) {
+                // An alias whose target is gone has nothing to say (fact DNS-11), nor has a policy for an asker
+                // whom no record is for (fact ROUTE-4).
+                (answers, _) if answers.is_empty() => no_data(),
+                (answers, at_most) => Step::End(Answer {
                     authoritative: view == &View::Public,
                     answers,
-                    at_most: set.at_most,
+                    at_most,
                     ..Answer::default()
                 }),
             },
             Found::Cname(set) => {
-                let first = self.records(zone, name, set).into_iter().next();
+                let first = records(&choice, name, set).0.into_iter().next();
                 match first.and_then(|r| Some((Name::read(&r.value)?.0, r))) {
                     Some((target, record)) => Step::Follow(record, target),
                     None => no_data(),
                 }
             }
             Found::Referral { cut, servers } => Step::End(match view {
-                View::Public => self.referral(zone, cut, servers),
+                View::Public => referral(&choice, zone, cut, servers),
                 View::Vpc(..) => Answer {
                     outside: Some(name.clone()),
                     ..Answer::default()
@@ -269,62 +310,64 @@ impl Tables {
         }
     }
 
-    /// The records of a set under the name that was asked for (a wildcard's name is never told).
-    fn records(&self, zone: &Zone, name: &Name, set: &Set) -> Vec<Record> {
-        let (ttl, values) = self.resolve(zone, set, 0);
-        let record = |value| Record {
-            name: name.clone(),
-            kind: set.kind,
-            ttl,
-            value,
-        };
-        values.into_iter().map(record).collect()
+    /// Where an alias leads that names something of AWS's: time to live and addresses. Interface endpoints are
+    /// targets of aliases as well.
+    pub(super) fn aws_target(&self, target: &Name) -> Option<(u32, Cow<'_, Addresses>)> {
+        if let Some(balancer) = self.balancers.get(target.wire()) {
+            return Some((balancer::TTL, Cow::Borrowed(&balancer.addresses)));
+        }
+        let addresses = self.services.public(target)?;
+        Some((services::TTL, Cow::Owned(addresses)))
     }
 
-    /// An alias takes its target's values and time to live (fact DNS-11).
-    fn resolve(&self, zone: &Zone, set: &Set, depth: usize) -> (u32, Vec<Arc<[u8]>>) {
-        let target = match &set.content {
-            Content::Values { ttl, values } => return (*ttl, values.clone()),
-            Content::Alias { target } => target,
-        };
-        if let Some(addresses) = self.balancers.get(target.wire()) {
-            return (balancer::TTL, addresses.values(set.kind).1);
+    /// Whether it is healthy in the eyes of an alias that evaluates it (fact DNS-12); endpoints always are.
+    /// `None` if it is nothing of AWS's.
+    pub(super) fn aws_target_health(&self, target: &Name) -> Option<bool> {
+        match self.balancers.get(target.wire()) {
+            Some(balancer) => Some(balancer.is_healthy),
+            None => self.services.public(target).map(|_| true),
         }
-        // Interface endpoints are targets of aliases as well.
-        if let Some(addresses) = self.services.public(target) {
-            return (services::TTL, addresses.values(set.kind).1);
-        }
-        if depth < MAX_CHAIN
-            && target.is_within(zone.origin.wire())
-            && let Found::Set(set) = zone.lookup(target, set.kind)
-        {
-            return self.resolve(zone, set, depth + 1);
-        }
-        (0, Vec::new())
     }
 
-    /// The servers of a zone that is not here, and their addresses if only we can know them.
-    fn referral(&self, zone: &Zone, cut: &Name, servers: &Set) -> Answer {
-        let authority = self.records(zone, cut, servers);
-        let mut additional = Vec::new();
-        for server in &authority {
-            let Some((name, _)) = Name::read(&server.value) else {
-                continue;
-            };
-            if !name.is_within(zone.origin.wire()) {
-                continue;
-            }
-            for kind in [Kind::A, Kind::AAAA] {
-                if let Some(set) = zone.set(&name, kind) {
-                    additional.extend(self.records(zone, &name, set));
-                }
+    pub(super) fn geography(&self) -> Option<&Geography> {
+        self.geography.as_deref()
+    }
+}
+
+/// The records of a set under the name that was asked for (a wildcard's name is never told), and how many of them
+/// are to be told.
+fn records<'a>(choice: &Choice<'a>, name: &Name, set: &'a Set) -> (Vec<Record>, Option<usize>) {
+    let (ttl, values, at_most) = choice.told(set).values(set.kind);
+    let record = |value| Record {
+        name: name.clone(),
+        kind: set.kind,
+        ttl,
+        value,
+    };
+    (values.into_iter().map(record).collect(), at_most)
+}
+
+/// The servers of a zone that is not here, and their addresses if only we can know them.
+fn referral<'a>(choice: &Choice<'a>, zone: &'a Zone, cut: &Name, servers: &'a Set) -> Answer {
+    let authority = records(choice, cut, servers).0;
+    let mut additional = Vec::new();
+    for server in &authority {
+        let Some((name, _)) = Name::read(&server.value) else {
+            continue;
+        };
+        if !name.is_within(zone.origin.wire()) {
+            continue;
+        }
+        for kind in [Kind::A, Kind::AAAA] {
+            if let Some(set) = zone.set(&name, kind) {
+                additional.extend(records(choice, &name, set).0);
             }
         }
-        Answer {
-            authority,
-            additional,
-            ..Answer::default()
-        }
+    }
+    Answer {
+        authority,
+        additional,
+        ..Answer::default()
     }
 }
 

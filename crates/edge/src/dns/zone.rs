@@ -4,12 +4,16 @@
 //! from below a delegation.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 
+use fogbank_types::Snapshot;
 use fogbank_types::route53::{HostedZone, RecordSet, Routing};
 
 use super::kind::Kind;
 use super::name::{Name, NameError};
+use super::policy::Policy;
+use super::pulse::{Pulse, Pulses};
 use super::rdata;
 
 /// Fact DNS-2.
@@ -25,6 +29,8 @@ pub struct Zone {
     /// Those and the names between them and the apex, which exist without records.
     nodes: HashMap<Name, Node>,
     soa: Soa,
+    /// The CIDR collections that are compiled into its records.
+    collections: HashSet<String>,
 }
 
 /// The sets of one name.
@@ -33,23 +39,55 @@ struct Node {
     sets: Vec<Set>,
 }
 
-/// Records of one name and type.
+/// Records of one name and type: one, or several that share a routing policy.
 #[derive(Clone, Debug)]
 pub struct Set {
     pub kind: Kind,
-    pub content: Content,
-    /// How many of its values an answer has; `None` = all.
-    pub at_most: Option<usize>,
+    pub first: Member,
+    others: Vec<Member>,
 }
 
-/// Values in an answer of the multivalue routing policy.
-/// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/routing-policy-multivalue.html>
-const MULTIVALUE_MAX: usize = 8;
+/// One record.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub policy: Policy,
+    pub content: Content,
+    /// Of its health check.
+    pulse: Option<Pulse>,
+    /// What Cloud Map knows of the instance behind it.
+    instance_healthy: bool,
+}
 
 #[derive(Clone, Debug)]
 pub enum Content {
     Values { ttl: u32, values: Vec<Arc<[u8]>> },
-    Alias { target: Name },
+    Alias { target: Name, evaluate: bool },
+}
+
+impl Set {
+    fn simple(kind: Kind, ttl: u32, values: Vec<Arc<[u8]>>) -> Self {
+        Self {
+            kind,
+            first: Member {
+                policy: Policy::Simple,
+                content: Content::Values { ttl, values },
+                pulse: None,
+                instance_healthy: true,
+            },
+            others: Vec::new(),
+        }
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        iter::once(&self.first).chain(&self.others)
+    }
+}
+
+impl Member {
+    /// By all that is known of the record itself; an alias may have a sick target nevertheless.
+    pub fn is_well(&self) -> bool {
+        self.instance_healthy && self.pulse.as_ref().is_none_or(Pulse::is_healthy)
+    }
 }
 
 /// Goes with negative answers.
@@ -82,24 +120,19 @@ impl Zone {
     pub fn compile<'a>(
         row: &HostedZone,
         records: impl Iterator<Item = &'a Arc<RecordSet>>,
+        snapshot: &Snapshot,
+        pulses: &Pulses,
     ) -> Result<Self, NameError> {
         let origin = Name::parse(&row.name)?;
         let mut nodes = HashMap::new();
+        let mut collections = HashSet::new();
         nodes.insert(origin.clone(), Node::default());
-        let records: Vec<_> = records.collect();
-        let key = |record: &RecordSet| (record.name.clone(), record.record_type.clone());
-        let healthy: HashSet<_> = records
-            .iter()
-            .filter(|record| is_healthy(record))
-            .map(|record| key(record))
-            .collect();
         for record in records {
-            // If none is healthy, all are told.
-            if !is_healthy(record) && healthy.contains(&key(record)) {
-                continue;
+            if let Routing::Cidr { collection_id, .. } = &record.routing {
+                collections.insert(collection_id.clone());
             }
-            if let Some((name, set)) = compile_set(record) {
-                add(&mut nodes, &origin, name, set);
+            if let Some((name, kind, member)) = compile_member(record, snapshot, pulses) {
+                add(&mut nodes, &origin, name, kind, member);
             }
         }
         let soa = apex(&mut nodes, &origin, row);
@@ -108,7 +141,13 @@ impl Zone {
             private: row.private,
             nodes,
             soa,
+            collections,
         })
+    }
+
+    /// Whether it is to be compiled anew when that CIDR collection changes.
+    pub fn has_collection(&self, id: &str) -> bool {
+        self.collections.contains(id)
     }
 
     pub fn soa(&self) -> &Soa {
@@ -189,15 +228,12 @@ impl Node {
     }
 }
 
-fn is_healthy(record: &RecordSet) -> bool {
-    match record.routing {
-        Routing::Multivalue { healthy } | Routing::Weighted { healthy, .. } => healthy,
-        _ => true,
-    }
-}
-
 /// What cannot be encoded is left out and told; the rest of the zone is served.
-fn compile_set(record: &RecordSet) -> Option<(Name, Set)> {
+fn compile_member(
+    record: &RecordSet,
+    snapshot: &Snapshot,
+    pulses: &Pulses,
+) -> Option<(Name, Kind, Member)> {
     let skip = |problem: &dyn std::fmt::Display| {
         tracing::warn!(zone = %record.zone_id, name = %record.name, kind = %record.record_type, %problem,
             "a record is left out");
@@ -210,7 +246,8 @@ fn compile_set(record: &RecordSet) -> Option<(Name, Set)> {
     let content = match &record.alias {
         Some(alias) => {
             let target = Name::parse(&alias.dns_name).map_err(|e| skip(&e)).ok()?;
-            Content::Alias { target }
+            let evaluate = alias.evaluate_target_health;
+            Content::Alias { target, evaluate }
         }
         None => {
             let values: Vec<_> = record
@@ -228,21 +265,20 @@ fn compile_set(record: &RecordSet) -> Option<(Name, Set)> {
             }
         }
     };
-    let at_most = match record.routing {
-        Routing::Multivalue { .. } => Some(MULTIVALUE_MAX),
-        // Cloud Map, the only one who makes such records so far, gives all the same weight.
-        Routing::Weighted { .. } => Some(1),
-        _ => None,
-    };
-    let set = Set {
-        kind,
+    let check = record.health_check_id.as_deref();
+    let member = Member {
+        policy: Policy::compile(record, snapshot),
         content,
-        at_most,
+        pulse: check.map(|id| pulses.of(snapshot, id)),
+        instance_healthy: match record.routing {
+            Routing::Multivalue { healthy } | Routing::Weighted { healthy, .. } => healthy,
+            _ => true,
+        },
     };
-    Some((name, set))
+    Some((name, kind, member))
 }
 
-fn add(nodes: &mut HashMap<Name, Node>, origin: &Name, name: Name, set: Set) {
+fn add(nodes: &mut HashMap<Name, Node>, origin: &Name, name: Name, kind: Kind, member: Member) {
     if !name.is_within(origin.wire()) {
         tracing::warn!(%name, %origin, "a record stands outside its zone and is left out");
         return;
@@ -253,16 +289,14 @@ fn add(nodes: &mut HashMap<Name, Node>, origin: &Name, name: Name, set: Set) {
         nodes.insert(between, Node::default());
     }
     let node = nodes.entry(name).or_default();
-    match node.sets.iter_mut().find(|other| other.kind == set.kind) {
-        None => node.sets.push(set),
-        // Sets with identifiers: all their values.
-        Some(other) => {
-            if let (Content::Values { values, .. }, Content::Values { values: more, .. }) =
-                (&mut other.content, set.content)
-            {
-                values.extend(more);
-            }
-        }
+    match node.sets.iter_mut().find(|set| set.kind == kind) {
+        None => node.sets.push(Set {
+            kind,
+            first: member,
+            others: Vec::new(),
+        }),
+        // Sets with identifiers. They share a policy (fact ROUTE-1): what does not is never chosen.
+        Some(set) => set.others.push(member),
     }
 }
 
@@ -277,30 +311,19 @@ fn apex(nodes: &mut HashMap<Name, Node>, origin: &Name, row: &HostedZone) -> Soa
             .map(Arc::from)
             .collect();
         if !values.is_empty() {
-            let ttl = APEX_NS_TTL;
-            let content = Content::Values { ttl, values };
-            node.sets.push(Set {
-                kind: Kind::NS,
-                content,
-                at_most: None,
-            });
+            let set = Set::simple(Kind::NS, APEX_NS_TTL, values);
+            node.sets.push(set);
         }
     }
-    if let Some(Content::Values { ttl, values }) = node.set(Kind::SOA).map(|set| &set.content)
+    if let Some(Content::Values { ttl, values }) = node.set(Kind::SOA).map(|set| &set.first.content)
         && let Some(value) = values.first()
     {
         return Soa::of(*ttl, value.clone());
     }
     let server = row.name_servers.first().map_or(".", String::as_str);
     let soa = Soa::by(server, APEX_SOA_TTL, 86_400);
-    node.sets.push(Set {
-        kind: Kind::SOA,
-        content: Content::Values {
-            ttl: soa.ttl,
-            values: vec![soa.value.clone()],
-        },
-        at_most: None,
-    });
+    let set = Set::simple(Kind::SOA, soa.ttl, vec![soa.value.clone()]);
+    node.sets.push(set);
     soa
 }
 

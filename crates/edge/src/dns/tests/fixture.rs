@@ -19,6 +19,8 @@ use crate::dns::{Answer, Kind, Name, Tables, View};
 
 pub const ACCOUNT: &str = "000000000000";
 
+pub const HERE: std::net::IpAddr = std::net::IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 #[derive(Default)]
 pub struct Region {
     pub snapshot: Snapshot,

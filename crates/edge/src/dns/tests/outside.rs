@@ -109,7 +109,7 @@ async fn ask(forwarder: Option<Forwarder>, text: &str, kind: Kind) -> Answer {
     let responder = Responder::new(tables, inside(1), forwarder, counters);
     let name = name(text);
     let question = message::write_question(5, &name, kind);
-    let response = match responder.reply(&question, Transport::Udp) {
+    let response = match responder.reply(&question, Transport::Udp, super::fixture::HERE) {
         Reply::Silence => panic!("no answer"),
         Reply::Now(response) => response,
         Reply::Later(pending) => timeout(PATIENCE, pending.finish()).await.unwrap(),

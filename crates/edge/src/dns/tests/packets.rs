@@ -45,7 +45,7 @@ fn record() -> impl Strategy<Value = Record> {
 proptest! {
     #[test]
     fn garbage_is_survived(packet in prop::collection::vec(any::<u8>(), 0..300)) {
-        if let Reply::Now(response) = responder().reply(&packet, Transport::Udp) {
+        if let Reply::Now(response) = responder().reply(&packet, Transport::Udp, super::fixture::HERE) {
             prop_assert!(response.len() <= 1232);
             prop_assert!(response[2] & 0x80 != 0, "a response says that it is one");
         }
@@ -58,7 +58,7 @@ proptest! {
         let at = at % packet.len();
         packet[at] = byte;
         packet.truncate(packet.len().saturating_sub(cut / 2));
-        if let Reply::Now(response) = responder().reply(&packet, Transport::Udp) {
+        if let Reply::Now(response) = responder().reply(&packet, Transport::Udp, super::fixture::HERE) {
             prop_assert_eq!(&response[..2], &packet[..2]);
         }
     }
