@@ -65,7 +65,8 @@ def scenario(host):
             lost = tasks.ended(tasks.start(["true"], subnet=1))["stoppedReason"]
             assert "CannotPullContainerError" in lost and "IGW_PUBLIC_IP_ASSOCIATION_FOR_EGRESS" in lost, f"from a public subnet without a public address: {lost}"
             ip, public = vpc.run(tasks.define(), vpc.public[:1], "ENABLED")
-            equal("the host reaches a public task", connect(public, 8080), "ok")
+            # It is RUNNING before its program listens.
+            wait("the host reaches a public task", lambda: connect(public, 8080) == "ok")
             # Neither the world nor a task comes in by the host: what the host itself serves stays its own.
             seen = subprocess.run(["ip", "netns", "exec", "world", "ip", "route", "add", "198.18.0.0/16", "via", "203.0.113.2"]).returncode
             equal("route of the world", seen, 0)

@@ -105,7 +105,8 @@ def scenario(host):
         # IPv6: through the internet gateway both ways, through the egress-only one only outwards.
         front, back = n.server(public, open_group, "ENABLED"), n.server(private, open_group)
         assert front["six"] and back["six"], (front["six"], back["six"])
-        equal("from outside to the public subnet, IPv4", connect(front["public"], 8080), "ok")
+        # A task is RUNNING before its program listens.
+        wait("from outside to the public subnet, IPv4", lambda: connect(front["public"], 8080) == "ok")
         equal("from outside to the public subnet, IPv6", connect(front["six"], 8080), "ok")
         equal("from outside through the egress-only gateway", connect(back["six"], 8080), "timeout")
         equal("inside, IPv6", n.reaches(front["six"], private, client), True)
