@@ -119,6 +119,7 @@ async fn main() -> Result<(), Error> {
         internet: InternetAccess::None,
         speed: 1.0,
         metrics: None,
+        geography: None,
         ephemeral: true,
     };
     Ok(fogbank_edge::dns::serve(config, store).await?)

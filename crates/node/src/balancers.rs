@@ -655,6 +655,7 @@ mod tests {
             internet: fogbank_types::InternetAccess::None,
             speed: 1.0,
             metrics: None,
+            geography: None,
             ephemeral: true,
         };
         std::fs::create_dir(folder(&config)).unwrap();

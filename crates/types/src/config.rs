@@ -48,6 +48,9 @@ pub struct RegionConfig {
     /// Where the node serves `/metrics` for Prometheus, on loopback; `None`: nowhere.
     #[serde(default)]
     pub metrics: Option<SocketAddr>,
+    /// Where addresses are on the earth, for Route 53's policies: a file in MaxMind's format; `None`: unknown.
+    #[serde(default)]
+    pub geography: Option<PathBuf>,
     /// State is kept in memory only and `POST /_fogbank/reset` is served.
     pub ephemeral: bool,
 }

@@ -199,6 +199,7 @@ pub fn test_config() -> RegionConfig {
         internet: fogbank_types::InternetAccess::None,
         speed: 1.0,
         metrics: None,
+        geography: None,
         ephemeral: true,
     }
 }

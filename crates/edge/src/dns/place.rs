@@ -165,7 +165,7 @@ const REGIONS: &[Site] = &[
     site("ap-southeast-2", -33.87, 151.21, ("OC", "AU", "")),
     site("ap-southeast-3", -6.21, 106.85, ("AS", "ID", "")),
     site("ap-southeast-4", -37.81, 144.96, ("OC", "AU", "")),
-    site("ap-southeast-5", 3.14, 101.69, ("AS", "MY", "")),
+    site("ap-southeast-5", 3.15, 101.69, ("AS", "MY", "")),
     site("ap-southeast-6", -36.85, 174.76, ("OC", "NZ", "")),
     site("ap-southeast-7", 13.76, 100.5, ("AS", "TH", "")),
     site("ap-east-1", 22.32, 114.17, ("AS", "HK", "")),

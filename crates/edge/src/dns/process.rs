@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::forward::Forwarder;
+use super::geography::Geography;
 use super::mirror::{Effect, Mirror};
 use super::report;
 use super::resolvers::Resolvers;
@@ -79,9 +80,18 @@ async fn serve_counted(
     let own = report::key(&config.host);
     let (applied, reports) = watch::channel(0);
     tasks.spawn(report::report(store.clone(), config.host.clone(), reports));
-    let mirror = Mirror::new(config.clone());
+    let mirror = Mirror::new(config.clone()).with_geography(geography(&config));
     let resolvers = Resolvers::new(config, tables, forwarder, counters)?;
     follow(store, own, mirror, publish, applied, resolvers).await
+}
+
+/// A file that went bad since `fogbank up` looked at it is no reason to answer nothing.
+fn geography(config: &RegionConfig) -> Option<Arc<Geography>> {
+    let path = config.geography.as_ref()?;
+    Geography::open(path)
+        .inspect_err(|error| tracing::error!(%error, path = %path.display(), "no places of askers"))
+        .ok()
+        .map(Arc::new)
 }
 
 async fn sockets(address: SocketAddr) -> Result<(UdpSocket, TcpListener), DnsError> {

@@ -29,7 +29,7 @@ pub enum Transport {
 pub enum Reply {
     Silence,
     Now(Vec<u8>),
-    Later(Pending),
+    Later(Box<Pending>),
 }
 
 /// What was done with packets since the start.
@@ -116,10 +116,10 @@ impl Responder {
         match &self.forwarder {
             Some(forwarder) if pending.query.recursion_desired() => {
                 Counters::count(&self.counters.forwarded);
-                Reply::Later(Pending {
+                Reply::Later(Box::new(Pending {
                     forwarder: Some(forwarder.clone()),
                     ..pending
-                })
+                }))
             }
             _ => Reply::Now(pending.fail()),
         }

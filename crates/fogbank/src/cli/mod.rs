@@ -108,6 +108,9 @@ pub struct UpArguments {
     /// Address where public hosted zones are answered, UDP and TCP
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4553")]
     dns: SocketAddr,
+    /// Where askers are, for records by geolocation, geoproximity and latency: a City or Country file in MaxMind's format
+    #[arg(long, value_name = "FILE.mmdb")]
+    geo: Option<PathBuf>,
     /// Serve what load balancers count at http://ADDRESS/metrics for Prometheus; loopback only, off unless given
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -272,6 +275,12 @@ impl UpArguments {
             (None, true) => up::run_dir(&self.region.instance).join("data"),
             (None, false) => PathBuf::from("/var/lib/fogbank").join(&self.region.instance),
         };
+        let geography = self.geo.as_ref().map(|path| {
+            fogbank_edge::dns::Geography::open(path)
+                .with_context(|| format!("--geo {}", path.display()))?;
+            std::path::absolute(path).with_context(|| format!("--geo {}", path.display()))
+        });
+        let geography = geography.transpose()?;
         Ok(up::Settings {
             config: fogbank_types::RegionConfig {
                 run_dir: self.region.run_dir(),
@@ -288,6 +297,7 @@ impl UpArguments {
                 internet: self.internet,
                 speed: self.speed,
                 metrics: self.metrics,
+                geography,
                 ephemeral: self.ephemeral,
             },
             keep_tasks: self.keep_tasks,

@@ -630,6 +630,7 @@ mod tests {
             internet: fogbank_types::InternetAccess::None,
             speed: 1.0,
             metrics: None,
+            geography: None,
             ephemeral: true,
         }
     }

@@ -32,6 +32,7 @@ pub fn all(config: &RegionConfig) -> Vec<Guarantee> {
     all.push(cgroups());
     all.push(overlay());
     all.push(internet(config));
+    all.push(geography(config));
     if config.internet == InternetAccess::Host {
         all.push(internet_v6());
     }
@@ -86,6 +87,18 @@ fn overlay() -> Guarantee {
             given: false,
             fatal: true,
             text: "image layers: this kernel has no overlayfs".to_owned(),
+        },
+    }
+}
+
+/// A record by place has nobody's place to go by without a table.
+fn geography(config: &RegionConfig) -> Guarantee {
+    Guarantee {
+        given: config.geography.is_some(),
+        fatal: false,
+        text: match &config.geography {
+            Some(path) => format!("places of DNS clients: by {}", path.display()),
+            None => "places of DNS clients: unknown outside VPCs, so geolocation answers by its default record, latency and geoproximity as from us-east-1 (--geo FILE.mmdb tells them)".to_owned(),
         },
     }
 }

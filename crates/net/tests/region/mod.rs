@@ -26,6 +26,7 @@ pub fn config(instance: &str) -> RegionConfig {
         internet: InternetAccess::None,
         speed: 1.0,
         metrics: None,
+        geography: None,
         ephemeral: true,
     }
 }

@@ -33,6 +33,7 @@ pub fn config(dns: SocketAddr) -> RegionConfig {
         internet: InternetAccess::None,
         speed: 1.0,
         metrics: None,
+        geography: None,
         ephemeral: true,
     }
 }
