@@ -5,5 +5,6 @@ mod lookup;
 mod mirror;
 mod outside;
 mod packets;
+mod routing;
 mod services;
 mod wire;
