@@ -695,6 +695,11 @@ fn translate_pattern(source: &str) -> String {
         .replace("(?!arn:)[!-~]{1,253}", &no_arn(253))
         // And its names of services, to bound their length: its model has to, `servicediscovery` in control.
         .replace("(?=^.{1,127}$)", "")
+        // And IAM's aliases of accounts, to say "no two hyphens in a row"; their length is bounded beside.
+        .replace(
+            "^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$",
+            "[a-z0-9]+(?:-[a-z0-9]+)*",
+        )
         .replace(r"\p{Print}", r"[\x20-\x7E]")
         .replace(r"\p{ASCII}", r"[\x00-\x7F]")
         // Java's regular expressions read a range of surrogate pairs as one of code points.

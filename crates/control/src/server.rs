@@ -15,6 +15,7 @@ use bytes::Bytes;
 use fogbank_pki::{Session, SessionError, Sessions, Token};
 use fogbank_store::remote::Server;
 use fogbank_store::{Store, StoreError};
+use fogbank_types::iam::AccessKey;
 use fogbank_types::{RegionConfig, Scope, Timestamp};
 use fogbank_wire::{Call, Destination, Reason, ServiceError};
 use http::{Request, Response, StatusCode};
@@ -283,7 +284,7 @@ async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Byte
             return fogbank_wire::encode_error_in(protocol, service, &refusal, request_id);
         }
     };
-    let mut caller = caller(&call, host, shared.engine.config());
+    let mut caller = caller(&call, host, &shared.engine);
     if let Some(session) = &session {
         caller.account.clone_from(&session.account);
     }
@@ -347,16 +348,21 @@ fn session(
     }
 }
 
-/// Any key is the root of the account that it names; one that is not twelve digits means the default account.
-fn caller(call: &Call, host: String, config: &RegionConfig) -> Caller {
+/// Any key is the root of the account that it names; one that is not twelve digits means the default account. A key that
+/// CreateAccessKey gave says its account itself.
+fn caller(call: &Call, host: String, engine: &Engine) -> Caller {
     let access_key = call.access_key.clone();
     let is_account = access_key.len() == 12 && access_key.bytes().all(|b| b.is_ascii_digit());
+    let account = if is_account {
+        Some(access_key.clone())
+    } else {
+        AccessKey::account_of(&access_key).filter(|account| {
+            let scope = Scope::new(account, "").global();
+            engine.snapshot().access_keys.contains(&scope, &access_key)
+        })
+    };
     Caller {
-        account: if is_account {
-            access_key.clone()
-        } else {
-            config.account.clone()
-        },
+        account: account.unwrap_or_else(|| engine.config().account.clone()),
         region: call.region.clone(),
         access_key,
         request_id: call.request_id.clone(),

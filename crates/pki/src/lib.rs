@@ -16,5 +16,5 @@ pub mod signing;
 pub use authority::{Authority, AuthorityError, Leaf};
 pub use certificate::{Certificate, CertificateError};
 pub use key::{KeyAlgorithm, KeyError, KeyPair};
-pub use session::{Credentials, Session, SessionError, Sessions, Token};
+pub use session::{Credentials, Session, SessionError, Sessions, Token, secret_access_key};
 pub use signing::SigningKey;

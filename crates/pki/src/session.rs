@@ -253,6 +253,14 @@ impl Sessions {
     }
 }
 
+/// The secret of a long-term access key: forty characters of the system's own chance.
+pub fn secret_access_key() -> Result<String, SessionError> {
+    let mut bytes = [0; 30];
+    let random = SystemRandom::new();
+    random.fill(&mut bytes).map_err(|_| SessionError::Random)?;
+    Ok(STANDARD.encode(bytes))
+}
+
 fn tagged(purpose: &str, message: &[u8]) -> Vec<u8> {
     [purpose.as_bytes(), b"\0", message].concat()
 }
@@ -322,6 +330,13 @@ mod tests {
         assert_eq!(sessions.unseal("exec", &sealed).unwrap(), b"task");
         assert_eq!(sessions.unseal("token", &sealed), None);
         assert_eq!(sessions.unseal("exec", "AAAA"), None);
+    }
+
+    #[test]
+    fn secrets_have_forty_characters_and_differ() {
+        let (one, two) = (secret_access_key().unwrap(), secret_access_key().unwrap());
+        assert_eq!((one.len(), two.len()), (40, 40));
+        assert_ne!(one, two);
     }
 
     #[test]

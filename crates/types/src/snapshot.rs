@@ -270,6 +270,10 @@ tables! {
     roles: iam::Role = "role", |r| r.scope.clone(), r.name.clone();
     policies: iam::Policy = "policy", |r| r.scope.clone(), r.arn.clone();
     instance_profiles: iam::InstanceProfile = "instance-profile", |r| r.scope.clone(), r.name.clone();
+    users: iam::User = "user", |r| r.scope.clone(), r.name.clone();
+    groups: iam::Group = "group", |r| r.scope.clone(), r.name.clone();
+    access_keys: iam::AccessKey = "access-key", |r| r.scope.clone(), r.id.clone();
+    account_aliases: iam::AccountAlias = "account-alias", |r| r.scope.clone(), "this".to_owned();
     log_groups: logs::LogGroup = "log-group", |r| r.scope.clone(), r.name.clone();
     log_streams: logs::LogStream = "log-stream", |r| r.scope.clone(), format!("{}:{}", r.group, r.name);
     parameters: ssm::Parameter = "parameter", |r| r.scope.clone(), r.name.clone();

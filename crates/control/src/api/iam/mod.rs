@@ -1,13 +1,19 @@
 //! IAM: shapes to commands and rows to shapes. Its rows belong to no region.
 
+mod access_keys;
+mod account_aliases;
+mod boundaries;
+mod groups;
+mod identity_policies;
 mod policies;
+mod policy_holders;
 mod profiles;
-mod role_policies;
 mod roles;
+mod tags;
 mod users;
 
 use super::{ApiError, Context};
-use crate::model::iam::Refusal;
+use crate::model::iam::{Refusal, access_keys as keys};
 use fogbank_types::{Scope, Tags};
 use fogbank_wire::iam as wire;
 
@@ -20,19 +26,19 @@ super::handlers! {
     write UpdateRoleDescription => roles::update_description,
     write UpdateAssumeRolePolicy => roles::update_trust,
     write DeleteRole => roles::delete,
-    write TagRole => roles::tag,
-    write UntagRole => roles::untag,
-    read ListRoleTags => roles::list_tags,
+    write TagRole => tags::role::tag,
+    write UntagRole => tags::role::untag,
+    read ListRoleTags => tags::role::list,
     write CreateServiceLinkedRole => roles::create_service_linked,
     write DeleteServiceLinkedRole => roles::delete_service_linked,
     read GetServiceLinkedRoleDeletionStatus => roles::deletion_status,
-    write PutRolePolicy => role_policies::put,
-    read GetRolePolicy => role_policies::get,
-    read ListRolePolicies => role_policies::list,
-    write DeleteRolePolicy => role_policies::delete,
-    write AttachRolePolicy => role_policies::attach,
-    write DetachRolePolicy => role_policies::detach,
-    read ListAttachedRolePolicies => role_policies::list_attached,
+    write PutRolePolicy => identity_policies::role::put,
+    read GetRolePolicy => identity_policies::role::get,
+    read ListRolePolicies => identity_policies::role::list,
+    write DeleteRolePolicy => identity_policies::role::delete,
+    write AttachRolePolicy => identity_policies::role::attach,
+    write DetachRolePolicy => identity_policies::role::detach,
+    read ListAttachedRolePolicies => identity_policies::role::list_attached,
     write CreatePolicy => policies::create,
     read GetPolicy => policies::get,
     read ListPolicies => policies::list,
@@ -41,8 +47,11 @@ super::handlers! {
     read GetPolicyVersion => policies::get_version,
     read ListPolicyVersions => policies::list_versions,
     write DeletePolicyVersion => policies::delete_version,
-    write TagPolicy => policies::tag,
-    write UntagPolicy => policies::untag,
+    write TagPolicy => tags::policy::tag,
+    write UntagPolicy => tags::policy::untag,
+    read ListPolicyTags => tags::policy::list,
+    write SetDefaultPolicyVersion => policies::set_default_version,
+    read ListEntitiesForPolicy => policy_holders::list,
     write CreateInstanceProfile => profiles::create,
     read GetInstanceProfile => profiles::get,
     read ListInstanceProfiles => profiles::list,
@@ -50,11 +59,64 @@ super::handlers! {
     write AddRoleToInstanceProfile => profiles::add_role,
     write RemoveRoleFromInstanceProfile => profiles::remove_role,
     write DeleteInstanceProfile => profiles::delete,
+    write TagInstanceProfile => tags::profile::tag,
+    write UntagInstanceProfile => tags::profile::untag,
+    read ListInstanceProfileTags => tags::profile::list,
+    write PutRolePermissionsBoundary => boundaries::role::put,
+    write DeleteRolePermissionsBoundary => boundaries::role::delete,
+    write PutUserPermissionsBoundary => boundaries::user::put,
+    write DeleteUserPermissionsBoundary => boundaries::user::delete,
+    write CreateUser => users::create,
     read GetUser => users::get,
+    read ListUsers => users::list,
+    write UpdateUser => users::update,
+    write DeleteUser => users::delete,
+    write TagUser => tags::user::tag,
+    write UntagUser => tags::user::untag,
+    read ListUserTags => tags::user::list,
+    write PutUserPolicy => identity_policies::user::put,
+    read GetUserPolicy => identity_policies::user::get,
+    read ListUserPolicies => identity_policies::user::list,
+    write DeleteUserPolicy => identity_policies::user::delete,
+    write AttachUserPolicy => identity_policies::user::attach,
+    write DetachUserPolicy => identity_policies::user::detach,
+    read ListAttachedUserPolicies => identity_policies::user::list_attached,
+    write CreateAccessKey => access_keys::create,
+    read ListAccessKeys => access_keys::list,
+    write UpdateAccessKey => access_keys::update,
+    write DeleteAccessKey => access_keys::delete,
+    read GetAccessKeyLastUsed => access_keys::last_used,
+    write CreateGroup => groups::create,
+    read GetGroup => groups::get,
+    read ListGroups => groups::list,
+    write UpdateGroup => groups::update,
+    write DeleteGroup => groups::delete,
+    write AddUserToGroup => groups::add_user,
+    write RemoveUserFromGroup => groups::remove_user,
+    read ListGroupsForUser => users::list_groups,
+    write PutGroupPolicy => identity_policies::group::put,
+    read GetGroupPolicy => identity_policies::group::get,
+    read ListGroupPolicies => identity_policies::group::list,
+    write DeleteGroupPolicy => identity_policies::group::delete,
+    write AttachGroupPolicy => identity_policies::group::attach,
+    write DetachGroupPolicy => identity_policies::group::detach,
+    read ListAttachedGroupPolicies => identity_policies::group::list_attached,
+    write CreateAccountAlias => account_aliases::create,
+    write DeleteAccountAlias => account_aliases::delete,
+    read ListAccountAliases => account_aliases::list,
 }
 
 fn scope(context: &Context) -> Scope {
     context.scope().global()
+}
+
+/// The user whose key the call is made with; `None`: the root user, or a session.
+fn caller_name(context: &Context) -> Option<String> {
+    if context.session().is_some() {
+        return None;
+    }
+    let (snapshot, key) = (context.snapshot(), &context.caller.access_key);
+    keys::holder(&snapshot, &scope(context), key).map(|user| user.name.clone())
 }
 
 fn read_tags(tags: Option<Vec<wire::Tag>>) -> Result<Tags, ApiError> {

@@ -6,7 +6,7 @@ use crate::model::iam::Refusal;
 use crate::model::iam::managed::{self, Managed};
 use crate::model::iam::policies::{self, NewPolicy};
 use fogbank_types::iam::{Policy, PolicyVersion};
-use fogbank_types::{Snapshot, Tags, Timestamp};
+use fogbank_types::{Scope, Snapshot, Timestamp};
 use fogbank_wire::iam as wire;
 
 /// When AWS made its policies, as far as this region is concerned: 2015-02-06.
@@ -23,20 +23,26 @@ enum Reply {
     List,
 }
 
-fn show(snapshot: &Snapshot, policy: &Policy, reply: Reply) -> wire::Policy {
+/// To how many identities a policy is attached, and how many it bounds.
+type Uses = (usize, usize);
+
+fn uses(snapshot: &Snapshot, scope: &Scope, arn: &str) -> Uses {
+    (
+        policies::attachments(snapshot, scope, arn),
+        policies::boundaries(snapshot, scope, arn),
+    )
+}
+
+fn show(policy: &Policy, uses: Uses, reply: Reply) -> wire::Policy {
     wire::Policy {
         arn: Some(policy.arn.clone()),
-        attachment_count: Some(policies::attachments(snapshot, &policy.scope, &policy.arn) as i32),
+        attachment_count: Some(uses.0 as i32),
         create_date: Some(policy.created_at),
         default_version_id: Some(policy.default_version.clone()),
         description: policy.description.clone().filter(|_| reply == Reply::Get),
         is_attachable: Some(true),
         path: Some(policy.path.clone()),
-        permissions_boundary_usage_count: Some(policies::boundaries(
-            snapshot,
-            &policy.scope,
-            &policy.arn,
-        ) as i32),
+        permissions_boundary_usage_count: Some(uses.1 as i32),
         policy_id: Some(policy.policy_id.clone()),
         policy_name: Some(policy.name.clone()),
         tags: match reply {
@@ -48,24 +54,16 @@ fn show(snapshot: &Snapshot, policy: &Policy, reply: Reply) -> wire::Policy {
     }
 }
 
-fn show_managed(
-    context: &Context,
-    snapshot: &Snapshot,
-    policy: &Managed,
-    reply: Reply,
-) -> wire::Policy {
-    let scope = scope(context);
+fn show_managed(policy: &Managed, uses: Uses, reply: Reply) -> wire::Policy {
     wire::Policy {
         arn: Some(policy.arn.clone()),
-        attachment_count: Some(policies::attachments(snapshot, &scope, &policy.arn) as i32),
+        attachment_count: Some(uses.0 as i32),
         create_date: Some(MANAGED_SINCE),
         default_version_id: Some("v1".to_owned()),
         description: (reply == Reply::Get).then(|| policy.description.to_owned()),
         is_attachable: Some(true),
         path: Some(policy.path.to_owned()),
-        permissions_boundary_usage_count: Some(
-            policies::boundaries(snapshot, &scope, &policy.arn) as i32
-        ),
+        permissions_boundary_usage_count: Some(uses.1 as i32),
         policy_id: Some(policy.policy_id.clone()),
         policy_name: Some(policy.name.to_owned()),
         tags: (reply == Reply::Get).then(Vec::new),
@@ -87,7 +85,7 @@ pub fn create(
     let scope = scope(context);
     let policy = context.write(|tx| Ok(policies::create(tx, &scope, new.clone())?))?;
     Ok(wire::CreatePolicyResponse {
-        policy: Some(show(&context.snapshot(), &policy, Reply::Create)),
+        policy: Some(show(&policy, (0, 0), Reply::Create)),
     })
 }
 
@@ -95,14 +93,11 @@ pub fn get(
     context: &Context,
     request: wire::GetPolicyRequest,
 ) -> Result<wire::GetPolicyResponse, ApiError> {
-    let snapshot = context.snapshot();
-    let policy = match managed::find(&request.policy_arn) {
-        Some(managed) => show_managed(context, &snapshot, &managed, Reply::Get),
-        None => show(
-            &snapshot,
-            policies::find(&snapshot, &scope(context), &request.policy_arn)?,
-            Reply::Get,
-        ),
+    let (snapshot, scope, arn) = (context.snapshot(), scope(context), &request.policy_arn);
+    let uses = uses(&snapshot, &scope, arn);
+    let policy = match managed::find(arn) {
+        Some(managed) => show_managed(&managed, uses, Reply::Get),
+        None => show(policies::find(&snapshot, &scope, arn)?, uses, Reply::Get),
     };
     Ok(wire::GetPolicyResponse {
         policy: Some(policy),
@@ -113,22 +108,24 @@ pub fn list(
     context: &Context,
     request: wire::ListPoliciesRequest,
 ) -> Result<wire::ListPoliciesResponse, ApiError> {
-    let snapshot = context.snapshot();
+    let (snapshot, scope) = (context.snapshot(), scope(context));
+    let usages = policies::usages(&snapshot, &scope);
+    let uses = |arn: &str| usages.get(arn).copied().unwrap_or_default();
     let which = request.scope.unwrap_or_else(|| "All".to_owned());
     let mut found = Vec::new();
     if which != "AWS" {
         found.extend(
             snapshot
                 .policies
-                .in_scope(&scope(context))
-                .map(|policy| show(&snapshot, policy, Reply::List)),
+                .in_scope(&scope)
+                .map(|policy| show(policy, uses(&policy.arn), Reply::List)),
         );
     }
     if which != "Local" {
         found.extend(
             managed::all()
                 .iter()
-                .map(|policy| show_managed(context, &snapshot, policy, Reply::List)),
+                .map(|policy| show_managed(policy, uses(&policy.arn), Reply::List)),
         );
     }
     let prefix = request.path_prefix.unwrap_or_else(|| "/".to_owned());
@@ -283,44 +280,20 @@ pub fn delete_version(
     Ok(wire::DeletePolicyVersionResponse {})
 }
 
-pub fn tag(
+pub fn set_default_version(
     context: &Context,
-    request: wire::TagPolicyRequest,
-) -> Result<wire::TagPolicyResponse, ApiError> {
-    let (scope, add) = (scope(context), read_tags(Some(request.tags))?);
-    context.write(|tx| {
-        Ok(policies::change_tags(
-            tx,
-            &scope,
-            &request.policy_arn,
-            add.clone(),
-            &[],
-        )?)
-    })?;
-    Ok(wire::TagPolicyResponse {})
-}
-
-pub fn untag(
-    context: &Context,
-    request: wire::UntagPolicyRequest,
-) -> Result<wire::UntagPolicyResponse, ApiError> {
-    let scope = scope(context);
-    context.write(|tx| {
-        Ok(policies::change_tags(
-            tx,
-            &scope,
-            &request.policy_arn,
-            Tags::new(),
-            &request.tag_keys,
-        )?)
-    })?;
-    Ok(wire::UntagPolicyResponse {})
+    request: wire::SetDefaultPolicyVersionRequest,
+) -> Result<wire::SetDefaultPolicyVersionResponse, ApiError> {
+    let (scope, arn, id) = (scope(context), &request.policy_arn, &request.version_id);
+    context.write(|tx| Ok(policies::set_default_version(tx, &scope, arn, id)?))?;
+    Ok(wire::SetDefaultPolicyVersionResponse {})
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Tx;
+    use fogbank_types::Tags;
 
     #[test]
     fn what_is_shown_of_a_policy_depends_on_the_reply() {
@@ -340,7 +313,7 @@ mod tests {
         let tagged = policies::create(&mut tx, &scope, new("a", tags)).unwrap();
         let bare = policies::create(&mut tx, &scope, new("b", Tags::new())).unwrap();
         let parts = |policy: &Policy, reply| {
-            let shown = show(tx.snapshot(), policy, reply);
+            let shown = show(policy, (0, 0), reply);
             (
                 shown.description.is_some(),
                 shown.tags.map(|tags| tags.len()),

@@ -1,10 +1,9 @@
 //! Roles, those of services among them.
 
-use super::{encoded, page, read_tags, scope, show_tags};
+use super::{boundaries, encoded, page, read_tags, scope, show_tags};
 use crate::api::{ApiError, Context};
 use crate::model::iam::Refusal;
 use crate::model::iam::roles::{self, NewRole};
-use fogbank_types::Tags;
 use fogbank_types::iam::Role;
 use fogbank_wire::iam as wire;
 
@@ -17,14 +16,9 @@ pub fn show(role: &Role, whole: bool) -> wire::Role {
         description: role.description.clone(),
         max_session_duration: Some(role.max_session_seconds as i32),
         path: role.path.clone(),
-        permissions_boundary: role
-            .permissions_boundary
-            .clone()
-            .filter(|_| whole)
-            .map(|arn| wire::AttachedPermissionsBoundary {
-                permissions_boundary_arn: Some(arn),
-                permissions_boundary_type: Some("Policy".to_owned()),
-            }),
+        permissions_boundary: boundaries::show(
+            role.permissions_boundary.as_ref().filter(|_| whole),
+        ),
         role_id: role.role_id.clone(),
         role_last_used: whole.then(wire::RoleLastUsed::default),
         role_name: role.name.clone(),
@@ -140,59 +134,6 @@ pub fn delete(
     Ok(wire::DeleteRoleResponse {})
 }
 
-pub fn tag(
-    context: &Context,
-    request: wire::TagRoleRequest,
-) -> Result<wire::TagRoleResponse, ApiError> {
-    let (scope, add) = (scope(context), read_tags(Some(request.tags))?);
-    context.write(|tx| {
-        Ok(roles::change_tags(
-            tx,
-            &scope,
-            &request.role_name,
-            add.clone(),
-            &[],
-        )?)
-    })?;
-    Ok(wire::TagRoleResponse {})
-}
-
-pub fn untag(
-    context: &Context,
-    request: wire::UntagRoleRequest,
-) -> Result<wire::UntagRoleResponse, ApiError> {
-    let scope = scope(context);
-    context.write(|tx| {
-        Ok(roles::change_tags(
-            tx,
-            &scope,
-            &request.role_name,
-            Tags::new(),
-            &request.tag_keys,
-        )?)
-    })?;
-    Ok(wire::UntagRoleResponse {})
-}
-
-pub fn list_tags(
-    context: &Context,
-    request: wire::ListRoleTagsRequest,
-) -> Result<wire::ListRoleTagsResponse, ApiError> {
-    let snapshot = context.snapshot();
-    let role = roles::find(&snapshot, &scope(context), &request.role_name)?;
-    let (tags, is_truncated, marker) = page(
-        show_tags(&role.tags),
-        |tag| tag.key.clone(),
-        request.marker,
-        request.max_items,
-    );
-    Ok(wire::ListRoleTagsResponse {
-        is_truncated,
-        marker,
-        tags,
-    })
-}
-
 pub fn create_service_linked(
     context: &Context,
     request: wire::CreateServiceLinkedRoleRequest,
@@ -246,6 +187,7 @@ pub fn deletion_status(
 mod tests {
     use super::*;
     use crate::model::Tx;
+    use fogbank_types::Tags;
 
     #[test]
     fn a_list_shows_neither_boundary_nor_tags_nor_use() {

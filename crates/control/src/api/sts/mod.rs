@@ -1,10 +1,10 @@
 //! STS: who is calling, and credentials for a while.
 //!
-//! Every caller is the root of the account that its access key names, or the session that its token says, until
-//! authentication is enforced.
+//! Every caller is the root of the account that its access key names, the user whose active key it is, or the session
+//! that its token says, until authentication is enforced.
 
 use super::{ApiError, Context};
-use crate::model::iam::{documents, roles};
+use crate::model::iam::{access_keys, documents, roles};
 use fogbank_pki::{Session, Sessions};
 use fogbank_types::{Scope, Timestamp};
 use fogbank_wire::sts as wire;
@@ -31,6 +31,15 @@ fn caller_identity(
         return Ok(wire::GetCallerIdentityResponse {
             arn: Some(session.arn()),
             user_id: Some(format!("{}:{}", session.role_id, session.name)),
+            account: Some(account),
+        });
+    }
+    let (snapshot, scope) = (context.snapshot(), context.scope().global());
+    let user = access_keys::holder(&snapshot, &scope, &context.caller.access_key);
+    if let Some(user) = user.filter(|_| context.session().is_none()) {
+        return Ok(wire::GetCallerIdentityResponse {
+            arn: Some(user.arn.clone()),
+            user_id: Some(user.user_id.clone()),
             account: Some(account),
         });
     }

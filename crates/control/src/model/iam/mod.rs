@@ -1,14 +1,21 @@
-//! IAM: roles, policies and instance profiles (fact IAM-7). Nothing is enforced yet; documents are checked and kept.
+//! IAM: users, groups, roles, policies and instance profiles (fact IAM-7). Nothing is enforced yet; documents are checked
+//! and kept.
 //!
 //! Rows live in the account's `global` scope. Called by `api/iam` and `api/sts`.
 
+pub mod access_keys;
+pub mod account_aliases;
 mod conditions;
 pub mod documents;
+pub mod entities;
+pub mod groups;
+pub mod identities;
 pub mod managed;
 pub mod policies;
 pub mod profiles;
 mod resources;
 pub mod roles;
+pub mod users;
 
 use super::{Refused, Tx};
 use fogbank_types::Tags;
@@ -32,6 +39,8 @@ pub enum Refusal {
     Validation(String),
     #[error("{0}")]
     UnmodifiableEntity(String),
+    #[error("{0}")]
+    PolicyNotAttachable(String),
 }
 
 impl Refused for Refusal {
@@ -45,6 +54,7 @@ impl Refused for Refusal {
             Self::InvalidInput(_) => "InvalidInput",
             Self::Validation(_) => "ValidationError",
             Self::UnmodifiableEntity(_) => "UnmodifiableEntity",
+            Self::PolicyNotAttachable(_) => "PolicyNotAttachable",
         }
     }
 

@@ -1,10 +1,13 @@
 //! Managed policies of the account, with up to five versions each (fact IAM-7).
 
 use super::documents::{self, Kind};
+use super::entities::{self, Entity};
+use super::identities::Identity;
 use super::{Refusal, check_name, check_path, managed, merged, unique_id};
 use crate::model::Tx;
-use fogbank_types::iam::{Policy, PolicyVersion};
+use fogbank_types::iam::{Group, Policy, PolicyVersion, Role, User};
 use fogbank_types::{Scope, Snapshot, Tags};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const VERSIONS_MAX: usize = 5;
@@ -19,8 +22,9 @@ pub struct NewPolicy {
     pub tags: Tags,
 }
 
-fn no_such(arn: &str) -> Refusal {
-    Refusal::NoSuchEntity(format!("Policy {arn} was not found."))
+/// Not there, or not attached.
+pub fn no_such(arn: &str) -> Refusal {
+    Refusal::NoSuchEntity(Policy::missing(arn))
 }
 
 /// A policy of the account's own.
@@ -29,10 +33,7 @@ pub fn find<'a>(
     scope: &Scope,
     arn: &str,
 ) -> Result<&'a Arc<Policy>, Refusal> {
-    snapshot
-        .policies
-        .get(scope, arn)
-        .ok_or_else(|| no_such(arn))
+    entities::find(snapshot, scope, arn)
 }
 
 /// The account's own or AWS's.
@@ -45,22 +46,145 @@ pub fn require(snapshot: &Snapshot, scope: &Scope, arn: &str) -> Result<(), Refu
     )))
 }
 
-/// How many roles have it.
-pub fn attachments(snapshot: &Snapshot, scope: &Scope, arn: &str) -> usize {
-    snapshot
-        .roles
-        .in_scope(scope)
-        .filter(|role| role.attached_policies.iter().any(|known| known == arn))
-        .count()
+/// A policy that bounds somebody.
+pub fn require_boundary(snapshot: &Snapshot, scope: &Scope, arn: &str) -> Result<(), Refusal> {
+    let is_policy = arn
+        .strip_prefix("arn:")
+        .and_then(|rest| rest.split_once(":iam::")?.1.split_once(":policy/"))
+        .is_some_and(|(account, name)| {
+            let digits = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+            (account == "aws" || digits) && !name.is_empty()
+        });
+    if !is_policy {
+        return Err(Refusal::Validation(format!(
+            "Value ({arn}) for parameter PermissionsBoundary is invalid."
+        )));
+    }
+    require(snapshot, scope, arn).map_err(|_| {
+        Refusal::NoSuchEntity(format!(
+            "Scope ARN: {arn} does not exist or is not attachable."
+        ))
+    })
 }
 
-/// How many roles it bounds.
+/// Whether only roles of services have it.
+pub fn is_of_a_service(arn: &str) -> bool {
+    managed::find(arn).is_some_and(|policy| policy.path == "/aws-service-role/")
+}
+
+/// Somebody who has a policy, attached or as a boundary.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    pub kind: HolderKind,
+    pub name: String,
+    pub id: String,
+    pub path: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HolderKind {
+    Group,
+    Role,
+    User,
+}
+
+/// What somebody has a policy for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    Permissions,
+    Boundary,
+}
+
+fn has<I: Identity>(row: &I, arn: &str, usage: Usage) -> bool {
+    match usage {
+        Usage::Permissions => row.attached_policies().iter().any(|known| known == arn),
+        Usage::Boundary => row.permissions_boundary() == Some(arn),
+    }
+}
+
+fn count<I: Identity>(snapshot: &Snapshot, scope: &Scope, arn: &str, usage: Usage) -> usize {
+    let all = I::table(snapshot).in_scope(scope);
+    all.filter(|row| has(row.as_ref(), arn, usage)).count()
+}
+
+fn count_all(snapshot: &Snapshot, scope: &Scope, arn: &str, usage: Usage) -> usize {
+    count::<Role>(snapshot, scope, arn, usage)
+        + count::<User>(snapshot, scope, arn, usage)
+        + count::<Group>(snapshot, scope, arn, usage)
+}
+
+/// To how many identities it is attached.
+pub fn attachments(snapshot: &Snapshot, scope: &Scope, arn: &str) -> usize {
+    count_all(snapshot, scope, arn, Usage::Permissions)
+}
+
+/// How many identities it bounds.
 pub fn boundaries(snapshot: &Snapshot, scope: &Scope, arn: &str) -> usize {
-    snapshot
-        .roles
-        .in_scope(scope)
-        .filter(|role| role.permissions_boundary.as_deref() == Some(arn))
-        .count()
+    count_all(snapshot, scope, arn, Usage::Boundary)
+}
+
+/// Attachments and boundaries of all policies that have any, in one pass.
+pub fn usages<'a>(snapshot: &'a Snapshot, scope: &Scope) -> HashMap<&'a str, (usize, usize)> {
+    let mut usages = HashMap::new();
+    add_usages::<Role>(snapshot, scope, &mut usages);
+    add_usages::<User>(snapshot, scope, &mut usages);
+    add_usages::<Group>(snapshot, scope, &mut usages);
+    usages
+}
+
+fn add_usages<'a, I: Identity>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    usages: &mut HashMap<&'a str, (usize, usize)>,
+) {
+    for row in I::table(snapshot).in_scope(scope) {
+        for arn in row.attached_policies() {
+            usages.entry(arn).or_default().0 += 1;
+        }
+        if let Some(arn) = row.permissions_boundary() {
+            usages.entry(arn).or_default().1 += 1;
+        }
+    }
+}
+
+/// Who has it, for either use unless one is said: groups, then roles, then users, each by name.
+pub fn holders(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    arn: &str,
+    usage: Option<Usage>,
+) -> Result<Vec<Holder>, Refusal> {
+    if managed::find(arn).is_none() {
+        find(snapshot, scope, arn)?;
+    }
+    let mut holders = Vec::new();
+    add_holders::<Group>(snapshot, scope, arn, usage, HolderKind::Group, &mut holders);
+    add_holders::<Role>(snapshot, scope, arn, usage, HolderKind::Role, &mut holders);
+    add_holders::<User>(snapshot, scope, arn, usage, HolderKind::User, &mut holders);
+    Ok(holders)
+}
+
+fn add_holders<I: Identity>(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    arn: &str,
+    usage: Option<Usage>,
+    kind: HolderKind,
+    holders: &mut Vec<Holder>,
+) {
+    let all = [Usage::Permissions, Usage::Boundary];
+    let wanted = || {
+        all.into_iter()
+            .filter(|one| usage.is_none_or(|u| u == *one))
+    };
+    let rows = I::table(snapshot).in_scope(scope);
+    let concerned = rows.filter(|row| wanted().any(|usage| has(row.as_ref(), arn, usage)));
+    holders.extend(concerned.map(|row| Holder {
+        kind,
+        name: row.name().to_owned(),
+        id: row.unique_id().to_owned(),
+        path: row.path().to_owned(),
+    }));
 }
 
 fn check_document(text: &str) -> Result<(), Refusal> {
@@ -178,15 +302,11 @@ pub fn version<'a>(policy: &'a Policy, id: &str) -> Result<&'a PolicyVersion, Re
         })
 }
 
-pub fn change_tags(
-    tx: &mut Tx,
-    scope: &Scope,
-    arn: &str,
-    add: Tags,
-    remove: &[String],
-) -> Result<(), Refusal> {
+pub fn set_default_version(tx: &mut Tx, scope: &Scope, arn: &str, id: &str) -> Result<(), Refusal> {
     let mut policy = Policy::clone(find(tx.snapshot(), scope, arn)?);
-    policy.tags = merged(&policy.tags, add, remove)?;
+    version(&policy, id)?;
+    policy.default_version = id.to_owned();
+    policy.updated_at = tx.now();
     tx.put(policy);
     Ok(())
 }
@@ -226,7 +346,10 @@ mod tests {
             delete(&mut tx, &scope, &arn),
             Err(Refusal::DeleteConflict(_))
         ));
-        for id in ["v1", "v2", "v4", "v5"] {
+        set_default_version(&mut tx, &scope, &arn, "v5").unwrap();
+        let unknown = set_default_version(&mut tx, &scope, &arn, "v6");
+        assert!(matches!(unknown, Err(Refusal::NoSuchEntity(_))));
+        for id in ["v1", "v2", "v3", "v4"] {
             delete_version(&mut tx, &scope, &arn, id).unwrap();
         }
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Instance profiles: at most one role each.
 
-use super::{Refusal, check_name, check_path, merged, roles, unique_id};
+use super::{Refusal, check_name, check_path, entities, merged, roles, unique_id};
 use crate::model::Tx;
 use fogbank_types::iam::InstanceProfile;
 use fogbank_types::{Scope, Snapshot, Tags};
@@ -11,10 +11,7 @@ pub fn find<'a>(
     scope: &Scope,
     name: &str,
 ) -> Result<&'a Arc<InstanceProfile>, Refusal> {
-    snapshot
-        .instance_profiles
-        .get(scope, name)
-        .ok_or_else(|| Refusal::NoSuchEntity(format!("Instance Profile {name} cannot be found.")))
+    entities::find(snapshot, scope, name)
 }
 
 pub fn create(
@@ -27,7 +24,9 @@ pub fn create(
     check_name(name, "instanceProfileName", 128)?;
     let path = path.unwrap_or_else(|| "/".to_owned());
     check_path(&path)?;
-    if tx.snapshot().instance_profiles.contains(scope, name) {
+    // Names are unique without regard to case.
+    let taken = |profile: &Arc<InstanceProfile>| profile.name.eq_ignore_ascii_case(name);
+    if tx.snapshot().instance_profiles.in_scope(scope).any(taken) {
         return Err(Refusal::EntityAlreadyExists(format!(
             "Instance Profile {name} already exists."
         )));

@@ -1,17 +1,15 @@
-//! Roles, with their inline and attached policies; among them those that belong to services.
+//! Roles; among them those that belong to services.
 
 use super::documents::{self, Kind};
-use super::{Refusal, check_name, check_path, managed, merged, policies, unique_id};
+use super::identities::{check_bare, check_new, conflict, update};
+use super::{Refusal, check_name, entities, managed, merged, policies, unique_id};
 use crate::model::Tx;
 use fogbank_types::iam::{InstanceProfile, Role};
 use fogbank_types::{Scope, Snapshot, Tags};
 use std::sync::Arc;
 
-/// Quotas of fact IAM-7.
-const ROLES_MAX: usize = 1000;
+/// Fact IAM-7.
 const TRUST_MAX: usize = 2048;
-const INLINE_MAX: usize = 10_240;
-const ATTACHED_MAX: usize = 10;
 
 #[derive(Debug, Clone, Default)]
 pub struct NewRole {
@@ -29,10 +27,7 @@ pub fn find<'a>(
     scope: &Scope,
     name: &str,
 ) -> Result<&'a Arc<Role>, Refusal> {
-    snapshot
-        .roles
-        .get(scope, name)
-        .ok_or_else(|| Refusal::NoSuchEntity(format!("The role with name {name} cannot be found.")))
+    entities::find(snapshot, scope, name)
 }
 
 fn check_trust(text: &str) -> Result<(), Refusal> {
@@ -46,34 +41,21 @@ fn check_trust(text: &str) -> Result<(), Refusal> {
 }
 
 pub fn create(tx: &mut Tx, scope: &Scope, new: NewRole) -> Result<Role, Refusal> {
-    check_name(&new.name, "roleName", 64)?;
-    let path = new.path.unwrap_or_else(|| "/".to_owned());
-    check_path(&path)?;
     check_trust(&new.assume_role_policy)?;
-    if path.starts_with("/aws-service-role/") {
+    if let Some(path) = &new.path
+        && path.starts_with("/aws-service-role/")
+    {
         return Err(Refusal::InvalidInput(
             "Path /aws-service-role/ is reserved for service-linked roles.".to_owned(),
         ));
     }
     if let Some(boundary) = &new.permissions_boundary {
-        policies::require(tx.snapshot(), scope, boundary)?;
+        policies::require_boundary(tx.snapshot(), scope, boundary)?;
     }
-    // Names are unique without regard to case.
-    let taken = |role: &Arc<Role>| role.name.eq_ignore_ascii_case(&new.name);
-    if tx.snapshot().roles.in_scope(scope).any(taken) {
-        return Err(Refusal::EntityAlreadyExists(format!(
-            "Role with name {} already exists.",
-            new.name
-        )));
-    }
-    if tx.snapshot().roles.in_scope(scope).count() >= ROLES_MAX {
-        return Err(Refusal::LimitExceeded(format!(
-            "Cannot exceed quota for RolesPerAccount: {ROLES_MAX}"
-        )));
-    }
+    let (path, arn) = check_new::<Role>(tx, scope, &new.name, new.path)?;
     let role = Role {
         scope: scope.clone(),
-        arn: scope.arn("iam", &format!("role{path}{}", new.name)),
+        arn,
         name: new.name,
         role_id: unique_id(tx, "AROA"),
         path,
@@ -92,24 +74,6 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewRole) -> Result<Role, Refusal>
     Ok(role)
 }
 
-/// Changes a role that is not a service's.
-pub fn update(
-    tx: &mut Tx,
-    scope: &Scope,
-    name: &str,
-    change: impl FnOnce(&mut Role) -> Result<(), Refusal>,
-) -> Result<Role, Refusal> {
-    let mut role = Role::clone(find(tx.snapshot(), scope, name)?);
-    if role.path.starts_with("/aws-service-role/") {
-        return Err(Refusal::UnmodifiableEntity(format!(
-            "Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"
-        )));
-    }
-    change(&mut role)?;
-    tx.put(role.clone());
-    Ok(role)
-}
-
 /// A description left out stays: Terraform sets it on its own and then sends the duration without it. A duration left
 /// out is one hour. <https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateRole.html>
 pub fn set(
@@ -119,7 +83,7 @@ pub fn set(
     description: Option<String>,
     max_session_seconds: Option<i32>,
 ) -> Result<Role, Refusal> {
-    update(tx, scope, name, |role| {
+    update(tx, scope, name, |role: &mut Role| {
         if description.is_some() {
             role.description = description;
         }
@@ -135,7 +99,7 @@ pub fn describe(
     name: &str,
     description: String,
 ) -> Result<Role, Refusal> {
-    update(tx, scope, name, |role| {
+    update(tx, scope, name, |role: &mut Role| {
         role.description = Some(description);
         Ok(())
     })
@@ -143,7 +107,7 @@ pub fn describe(
 
 pub fn set_trust(tx: &mut Tx, scope: &Scope, name: &str, text: String) -> Result<(), Refusal> {
     check_trust(&text)?;
-    update(tx, scope, name, |role| {
+    update(tx, scope, name, |role: &mut Role| {
         role.assume_role_policy = text;
         Ok(())
     })?;
@@ -151,21 +115,11 @@ pub fn set_trust(tx: &mut Tx, scope: &Scope, name: &str, text: String) -> Result
 }
 
 pub fn delete(tx: &mut Tx, scope: &Scope, name: &str) -> Result<(), Refusal> {
-    let role = update(tx, scope, name, |_| Ok(()))?;
-    let conflict = |text: &str| {
-        Err(Refusal::DeleteConflict(format!(
-            "Cannot delete entity, must {text} first."
-        )))
-    };
+    let role: Role = update(tx, scope, name, |_| Ok(()))?;
     if profiles_of(tx.snapshot(), scope, name).next().is_some() {
-        return conflict("remove roles from instance profile");
+        return Err(conflict("remove roles from instance profile"));
     }
-    if !role.attached_policies.is_empty() {
-        return conflict("detach all policies");
-    }
-    if !role.inline_policies.is_empty() {
-        return conflict("delete policies");
-    }
+    check_bare(&role)?;
     tx.delete::<Role>(scope, name);
     Ok(())
 }
@@ -181,95 +135,6 @@ pub fn profiles_of<'a>(
         .instance_profiles
         .in_scope(scope)
         .filter(move |profile| profile.role.as_deref() == Some(&name))
-}
-
-pub fn put_policy(
-    tx: &mut Tx,
-    scope: &Scope,
-    role: &str,
-    name: &str,
-    text: String,
-) -> Result<(), Refusal> {
-    check_name(name, "policyName", 128)?;
-    documents::check(&text, Kind::Identity)?;
-    update(tx, scope, role, |row| {
-        row.inline_policies.insert(name.to_owned(), text);
-        let total: usize = row
-            .inline_policies
-            .values()
-            .map(|text| documents::length(text))
-            .sum();
-        if total > INLINE_MAX {
-            return Err(Refusal::LimitExceeded(format!(
-                "Maximum policy size of {INLINE_MAX} bytes exceeded for role {role}"
-            )));
-        }
-        Ok(())
-    })?;
-    Ok(())
-}
-
-pub fn policy<'a>(role: &'a Role, name: &str) -> Result<&'a str, Refusal> {
-    role.inline_policies
-        .get(name)
-        .map(String::as_str)
-        .ok_or_else(|| {
-            Refusal::NoSuchEntity(format!("The role policy with name {name} cannot be found."))
-        })
-}
-
-pub fn delete_policy(tx: &mut Tx, scope: &Scope, role: &str, name: &str) -> Result<(), Refusal> {
-    update(tx, scope, role, |row| {
-        policy(row, name)?;
-        row.inline_policies.remove(name);
-        Ok(())
-    })?;
-    Ok(())
-}
-
-pub fn attach(tx: &mut Tx, scope: &Scope, role: &str, arn: &str) -> Result<(), Refusal> {
-    find(tx.snapshot(), scope, role)?;
-    policies::require(tx.snapshot(), scope, arn)?;
-    update(tx, scope, role, |row| {
-        if row.attached_policies.iter().any(|known| known == arn) {
-            return Ok(());
-        }
-        if row.attached_policies.len() >= ATTACHED_MAX {
-            return Err(Refusal::LimitExceeded(format!(
-                "Cannot exceed quota for PoliciesPerRole: {ATTACHED_MAX}"
-            )));
-        }
-        row.attached_policies.push(arn.to_owned());
-        Ok(())
-    })?;
-    Ok(())
-}
-
-pub fn detach(tx: &mut Tx, scope: &Scope, role: &str, arn: &str) -> Result<(), Refusal> {
-    update(tx, scope, role, |row| {
-        if !row.attached_policies.iter().any(|known| known == arn) {
-            return Err(Refusal::NoSuchEntity(format!(
-                "Policy {arn} was not found."
-            )));
-        }
-        row.attached_policies.retain(|known| known != arn);
-        Ok(())
-    })?;
-    Ok(())
-}
-
-pub fn change_tags(
-    tx: &mut Tx,
-    scope: &Scope,
-    role: &str,
-    add: Tags,
-    remove: &[String],
-) -> Result<(), Refusal> {
-    // Tags of service-linked roles may be changed.
-    let mut row = Role::clone(find(tx.snapshot(), scope, role)?);
-    row.tags = merged(&row.tags, add, remove)?;
-    tx.put(row);
-    Ok(())
 }
 
 /// Services that have a role of their own: service, the role's name, what it may do.
@@ -417,6 +282,7 @@ pub fn is_deletion(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::identities;
     use super::*;
 
     fn scope() -> Scope {
@@ -471,52 +337,26 @@ mod tests {
         let mut tx = Tx::for_test();
         make(&mut tx, "api").unwrap();
         let arn = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy";
-        attach(&mut tx, &scope(), "api", arn).unwrap();
-        put_policy(&mut tx, &scope(), "api", "inline", POLICY.to_owned()).unwrap();
+        identities::attach::<Role>(&mut tx, &scope(), "api", arn).unwrap();
+        identities::put_policy::<Role>(&mut tx, &scope(), "api", "inline", POLICY.to_owned())
+            .unwrap();
         assert!(matches!(
             delete(&mut tx, &scope(), "api"),
             Err(Refusal::DeleteConflict(_))
         ));
-        detach(&mut tx, &scope(), "api", arn).unwrap();
+        identities::detach::<Role>(&mut tx, &scope(), "api", arn).unwrap();
         assert!(matches!(
-            detach(&mut tx, &scope(), "api", arn),
+            identities::detach::<Role>(&mut tx, &scope(), "api", arn),
             Err(Refusal::NoSuchEntity(_))
         ));
         assert!(matches!(
             delete(&mut tx, &scope(), "api"),
             Err(Refusal::DeleteConflict(_))
         ));
-        delete_policy(&mut tx, &scope(), "api", "inline").unwrap();
+        identities::delete_policy::<Role>(&mut tx, &scope(), "api", "inline").unwrap();
         delete(&mut tx, &scope(), "api").unwrap();
         assert!(matches!(
             delete(&mut tx, &scope(), "api"),
-            Err(Refusal::NoSuchEntity(_))
-        ));
-    }
-
-    #[test]
-    fn quotas_hold() {
-        let mut tx = Tx::for_test();
-        make(&mut tx, "api").unwrap();
-        let long = POLICY.replace(
-            "\"*\",\"Resource\"",
-            &format!("\"s3:{}\",\"Resource\"", "x".repeat(6000)),
-        );
-        put_policy(&mut tx, &scope(), "api", "a", long.clone()).unwrap();
-        assert!(matches!(
-            put_policy(&mut tx, &scope(), "api", "b", long),
-            Err(Refusal::LimitExceeded(_))
-        ));
-        for managed in managed::all().into_iter().take(10) {
-            attach(&mut tx, &scope(), "api", &managed.arn).unwrap();
-        }
-        let eleventh = &managed::all()[10].arn;
-        assert!(matches!(
-            attach(&mut tx, &scope(), "api", eleventh),
-            Err(Refusal::LimitExceeded(_))
-        ));
-        assert!(matches!(
-            attach(&mut tx, &scope(), "api", "arn:aws:iam::aws:policy/X"),
             Err(Refusal::NoSuchEntity(_))
         ));
     }
