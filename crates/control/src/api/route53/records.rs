@@ -4,8 +4,9 @@ use super::{bare, changes};
 use crate::api::{ApiError, Context};
 use crate::model::route53::batch::{self, NamedChange, Verb};
 use crate::model::route53::listing::{self, Start};
+use crate::model::route53::policies::role_name;
 use crate::model::route53::{Refusal, invalid, not_offered};
-use fogbank_types::route53::{RecordSet, Routing};
+use fogbank_types::route53::{self as rows, FailoverRole, GeoPlace, RecordSet, Routing};
 use fogbank_wire::ServiceError;
 use fogbank_wire::route53::*;
 
@@ -47,7 +48,7 @@ fn parse(change: Change) -> Result<NamedChange, Refusal> {
         other => return Err(invalid(format!("The action '{other}' is not valid"))),
     };
     let record = change.resource_record_set;
-    refuse_routing(&record)?;
+    let policies = policies(&record)?;
     let ttl = record.ttl.map(|ttl| {
         u32::try_from(ttl)
             .ok()
@@ -68,35 +69,86 @@ fn parse(change: Change) -> Result<NamedChange, Refusal> {
         ttl: ttl.transpose()?,
         values,
         alias,
+        set_identifier: record.set_identifier,
+        policies,
+        health_check_id: record.health_check_id,
     })
 }
 
-/// Only simple routing is offered.
-fn refuse_routing(record: &ResourceRecordSet) -> Result<(), Refusal> {
-    let members = [
-        ("Weight", record.weight.is_some()),
-        ("Region", record.region.is_some()),
-        ("Failover", record.failover.is_some()),
-        ("GeoLocation", record.geo_location.is_some()),
-        (
-            "GeoProximityLocation",
-            record.geo_proximity_location.is_some(),
-        ),
-        ("MultiValueAnswer", record.multi_value_answer.is_some()),
-        ("CidrRoutingConfig", record.cidr_routing_config.is_some()),
-        ("HealthCheckId", record.health_check_id.is_some()),
-        (
-            "TrafficPolicyInstanceId",
-            record.traffic_policy_instance_id.is_some(),
-        ),
-        ("SetIdentifier", record.set_identifier.is_some()),
-    ];
-    match members.into_iter().find(|(_, there)| *there) {
-        Some((member, _)) => Err(not_offered(&format!(
-            "A record with '{member}' (routing policies other than simple, health checks)"
-        ))),
-        None => Ok(()),
+/// All policies that a record names. `MultiValueAnswer` that is false names none.
+fn policies(record: &ResourceRecordSet) -> Result<Vec<Routing>, Refusal> {
+    if record.traffic_policy_instance_id.is_some() {
+        return Err(not_offered("A record of a traffic policy instance"));
     }
+    let mut found = Vec::new();
+    if let Some(weight) = record.weight {
+        let weight = u8::try_from(weight)
+            .map_err(|_| invalid(format!("Weight '{weight}' must be in the range 0-255")))?;
+        found.push(Routing::Weighted {
+            weight,
+            healthy: true,
+        });
+    }
+    if let Some(region) = &record.region {
+        let region = region.clone();
+        found.push(Routing::Latency { region });
+    }
+    if let Some(role) = record.failover.as_deref() {
+        let role = match role {
+            "PRIMARY" => FailoverRole::Primary,
+            "SECONDARY" => FailoverRole::Secondary,
+            other => return Err(invalid(format!("The failover role '{other}' is not valid"))),
+        };
+        found.push(Routing::Failover { role });
+    }
+    if let Some(location) = &record.geo_location {
+        found.push(Routing::Geolocation(rows::GeoLocation {
+            continent: location.continent_code.clone(),
+            country: location.country_code.clone(),
+            subdivision: location.subdivision_code.clone(),
+        }));
+    }
+    if let Some(location) = &record.geo_proximity_location {
+        found.push(Routing::Geoproximity(proximity(location)?));
+    }
+    if record.multi_value_answer == Some(true) {
+        found.push(Routing::Multivalue { healthy: true });
+    }
+    if let Some(config) = &record.cidr_routing_config {
+        found.push(Routing::Cidr {
+            collection_id: config.collection_id.clone(),
+            location: config.location_name.clone(),
+        });
+    }
+    Ok(found)
+}
+
+fn proximity(location: &GeoProximityLocation) -> Result<rows::GeoProximity, Refusal> {
+    let bias = location.bias.unwrap_or(0);
+    let bias = i8::try_from(bias)
+        .ok()
+        .filter(|bias| (-99..=99).contains(bias))
+        .ok_or_else(|| invalid(format!("Bias '{bias}' must be in the range -99-99")))?;
+    let place = match (
+        &location.aws_region,
+        &location.local_zone_group,
+        &location.coordinates,
+    ) {
+        (Some(region), None, None) => GeoPlace::Region(region.clone()),
+        (None, Some(group), None) => GeoPlace::LocalZoneGroup(group.clone()),
+        (None, None, Some(at)) => GeoPlace::Coordinates {
+            latitude: at.latitude.clone(),
+            longitude: at.longitude.clone(),
+        },
+        (region, group, at) => {
+            let none = region.is_none() && group.is_none() && at.is_none();
+            let found = if none { "none" } else { "more than one" };
+            return Err(invalid(format!(
+                "Invalid request: Expected exactly one of [AWSRegion, LocalZoneGroup, or Coordinates], but found {found} in GeoProximityLocation"
+            )));
+        }
+    };
+    Ok(rows::GeoProximity { place, bias })
 }
 
 pub fn list(
@@ -133,7 +185,7 @@ fn render(row: &RecordSet) -> ResourceRecordSet {
         evaluate_target_health: alias.evaluate_target_health,
         hosted_zone_id: alias.hosted_zone_id.clone(),
     };
-    ResourceRecordSet {
+    let mut set = ResourceRecordSet {
         alias_target: row.alias.as_ref().map(alias),
         name: row.name.clone(),
         resource_records: row
@@ -142,13 +194,57 @@ fn render(row: &RecordSet) -> ResourceRecordSet {
             .then(|| row.values.iter().map(record).collect()),
         set_identifier: row.set_identifier.clone(),
         ttl: row.ttl.map(i64::from),
-        multi_value_answer: matches!(row.routing, Routing::Multivalue { .. }).then_some(true),
-        weight: match row.routing {
-            Routing::Weighted { weight, .. } => Some(i64::from(weight)),
-            _ => None,
-        },
+        health_check_id: row.health_check_id.clone(),
         r#type: row.record_type.clone(),
         ..Default::default()
+    };
+    render_policy(&row.routing, &mut set);
+    set
+}
+
+fn render_policy(routing: &Routing, set: &mut ResourceRecordSet) {
+    match routing {
+        Routing::Simple => {}
+        Routing::Multivalue { .. } => set.multi_value_answer = Some(true),
+        Routing::Weighted { weight, .. } => set.weight = Some(i64::from(*weight)),
+        Routing::Latency { region } => set.region = Some(region.clone()),
+        Routing::Failover { role } => set.failover = Some(role_name(*role).to_owned()),
+        Routing::Geolocation(location) => {
+            set.geo_location = Some(GeoLocation {
+                continent_code: location.continent.clone(),
+                country_code: location.country.clone(),
+                subdivision_code: location.subdivision.clone(),
+            });
+        }
+        Routing::Geoproximity(proximity) => {
+            let mut location = GeoProximityLocation {
+                bias: Some(i32::from(proximity.bias)),
+                ..Default::default()
+            };
+            match &proximity.place {
+                GeoPlace::Region(region) => location.aws_region = Some(region.clone()),
+                GeoPlace::LocalZoneGroup(group) => location.local_zone_group = Some(group.clone()),
+                GeoPlace::Coordinates {
+                    latitude,
+                    longitude,
+                } => {
+                    location.coordinates = Some(Coordinates {
+                        latitude: latitude.clone(),
+                        longitude: longitude.clone(),
+                    });
+                }
+            }
+            set.geo_proximity_location = Some(location);
+        }
+        Routing::Cidr {
+            collection_id,
+            location,
+        } => {
+            set.cidr_routing_config = Some(CidrRoutingConfig {
+                collection_id: collection_id.clone(),
+                location_name: location.clone(),
+            });
+        }
     }
 }
 
@@ -164,43 +260,105 @@ mod tests {
     }
 
     #[test]
-    fn routing_policies_are_refused_by_name() {
-        let plain = ResourceRecordSet::default;
+    fn a_policy_comes_back_as_it_was_given() {
+        let plain = || ResourceRecordSet {
+            set_identifier: Some("a".to_owned()),
+            r#type: "A".to_owned(),
+            ..Default::default()
+        };
+        let proximity = |location| ResourceRecordSet {
+            geo_proximity_location: Some(location),
+            ..plain()
+        };
         for record in [
             ResourceRecordSet {
-                weight: Some(1),
+                weight: Some(255),
                 ..plain()
             },
             ResourceRecordSet {
-                set_identifier: Some("a".to_owned()),
+                region: Some("eu-west-1".to_owned()),
                 ..plain()
             },
             ResourceRecordSet {
-                failover: Some("PRIMARY".to_owned()),
-                ..plain()
-            },
-            ResourceRecordSet {
-                health_check_id: Some("a".to_owned()),
+                failover: Some("SECONDARY".to_owned()),
                 ..plain()
             },
             ResourceRecordSet {
                 multi_value_answer: Some(true),
                 ..plain()
             },
+            ResourceRecordSet {
+                geo_location: Some(GeoLocation {
+                    country_code: Some("US".to_owned()),
+                    subdivision_code: Some("WA".to_owned()),
+                    continent_code: None,
+                }),
+                ..plain()
+            },
+            proximity(GeoProximityLocation {
+                bias: Some(-99),
+                local_zone_group: Some("us-west-2-lax-1".to_owned()),
+                ..Default::default()
+            }),
+            proximity(GeoProximityLocation {
+                bias: Some(0),
+                coordinates: Some(Coordinates {
+                    latitude: "49.22".to_owned(),
+                    longitude: "-74.01".to_owned(),
+                }),
+                ..Default::default()
+            }),
+            ResourceRecordSet {
+                cidr_routing_config: Some(CidrRoutingConfig {
+                    collection_id: "c".to_owned(),
+                    location_name: "*".to_owned(),
+                }),
+                ..plain()
+            },
         ] {
-            let refusal = parse(change(record)).unwrap_err();
-            assert!(refusal.to_string().contains("not offered"), "{refusal}");
+            let parsed = policies(&record).unwrap();
+            assert_eq!(parsed.len(), 1, "{record:?}");
+            let mut rendered = plain();
+            render_policy(&parsed[0], &mut rendered);
+            assert_eq!(rendered, record);
         }
     }
 
     #[test]
-    fn a_ttl_out_of_range_is_refused() {
-        for ttl in [-1, 2_147_483_648] {
-            let record = ResourceRecordSet {
-                ttl: Some(ttl),
-                ..Default::default()
-            };
-            assert!(parse(change(record)).is_err(), "{ttl}");
+    fn values_out_of_range_are_refused() {
+        let plain = ResourceRecordSet::default;
+        let nowhere = GeoProximityLocation::default();
+        for record in [
+            ResourceRecordSet {
+                weight: Some(256),
+                ..plain()
+            },
+            ResourceRecordSet {
+                failover: Some("THIRD".to_owned()),
+                ..plain()
+            },
+            ResourceRecordSet {
+                geo_proximity_location: Some(nowhere.clone()),
+                ..plain()
+            },
+            ResourceRecordSet {
+                geo_proximity_location: Some(GeoProximityLocation {
+                    bias: Some(100),
+                    aws_region: Some("us-east-1".to_owned()),
+                    ..nowhere
+                }),
+                ..plain()
+            },
+            ResourceRecordSet {
+                ttl: Some(-1),
+                ..plain()
+            },
+            ResourceRecordSet {
+                ttl: Some(2_147_483_648),
+                ..plain()
+            },
+        ] {
+            assert!(parse(change(record.clone())).is_err(), "{record:?}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Batches of changes to records: all or nothing, with a message for each problem (facts DNS-5, DNS-6, DNS-8).
 //! <https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html>
 
-use super::{Refusal, aliases, changes, invalid, names, values, zones};
+use super::{Refusal, aliases, changes, invalid, names, policies, values, zones};
 use crate::model::tx::Tx;
-use fogbank_types::route53::{AliasTarget, Change, HostedZone, RecordSet};
+use fogbank_types::route53::{AliasTarget, Change, HostedZone, RecordSet, Routing};
 use fogbank_types::{Row, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +46,23 @@ pub struct NamedChange {
     pub values: Option<Vec<String>>,
     /// Zone id, name, evaluate target health.
     pub alias: Option<(String, String, bool)>,
+    pub set_identifier: Option<String>,
+    /// All that it names; more than one is refused.
+    pub policies: Vec<Routing>,
+    pub health_check_id: Option<String>,
+}
+
+impl NamedChange {
+    /// How AWS's messages say which change they are about.
+    fn place(&self) -> String {
+        format!(
+            "Change with [Action={}, Name={}, Type={}, SetIdentifier={}]",
+            self.verb.as_str(),
+            self.name,
+            self.record_type,
+            self.set_identifier.as_deref().unwrap_or("null")
+        )
+    }
 }
 
 /// The records that a batch touches: as they will be, `None` = gone. By id.
@@ -69,7 +86,13 @@ pub fn apply(
     let mut wanted = Vec::new();
     for change in batch {
         match record_of(&zone, change)? {
-            Ok(record) => wanted.push((change.verb, record)),
+            Ok(record) => {
+                if change.verb != Verb::Delete {
+                    policies::check_health_check(tx.snapshot(), scope, &record)?;
+                    problems.extend(policies::problems(tx.snapshot(), &zone, &record));
+                }
+                wanted.push((change.verb, record));
+            }
             Err(faults) => problems.extend(faults),
         }
     }
@@ -123,6 +146,14 @@ fn record_of(
     zone: &HostedZone,
     change: &NamedChange,
 ) -> Result<Result<RecordSet, Vec<String>>, Refusal> {
+    check_content(change)?;
+    let place = change.place();
+    let routing = policies::one_of(
+        &change.policies,
+        change.set_identifier.as_deref(),
+        change.health_check_id.is_some(),
+        &place,
+    )?;
     let NamedChange {
         verb,
         name: given,
@@ -130,34 +161,6 @@ fn record_of(
         ttl,
         ..
     } = change;
-    let place = format!(
-        "Change with [Action={}, Name={given}, Type={record_type}, SetIdentifier=null]",
-        verb.as_str()
-    );
-    match (&change.alias, ttl, change.values.as_deref()) {
-        (Some(_), None, None | Some([])) => {}
-        (None, Some(_), Some([_, ..])) => {}
-        (Some(_), _, _) => {
-            return Err(invalid(format!(
-                "Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or TrafficPolicyInstanceId], but found more than one in {place}"
-            )));
-        }
-        (None, None, Some([_, ..])) => {
-            return Err(invalid(format!(
-                "Invalid request: Missing field 'TTL' in {place}"
-            )));
-        }
-        (None, Some(_), None | Some([])) => {
-            return Err(invalid(format!(
-                "Invalid request: Missing field 'ResourceRecords' in {place}"
-            )));
-        }
-        (None, None, _) => {
-            return Err(invalid(format!(
-                "Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or TrafficPolicyInstanceId], but found none in {place}"
-            )));
-        }
-    }
     let name = match names::canonical(given) {
         Ok(name) => name,
         Err(error) => {
@@ -171,12 +174,12 @@ fn record_of(
         zone_id: zone.id.clone(),
         name,
         record_type: record_type.clone(),
-        set_identifier: None,
+        set_identifier: change.set_identifier.clone(),
         ttl: *ttl,
         values: change.values.clone().unwrap_or_default(),
         alias: None,
-        routing: Default::default(),
-        health_check_id: None,
+        routing,
+        health_check_id: change.health_check_id.clone(),
     };
     let mut faults = Vec::new();
     if let Some((hosted_zone_id, dns_name, evaluate_target_health)) = &change.alias {
@@ -195,12 +198,30 @@ fn record_of(
             }
         }
     }
+    if *verb != Verb::Delete {
+        policies::check_form(&record, &place)?;
+    }
     faults.extend(record_faults(zone, &record, *verb));
     Ok(if faults.is_empty() {
         Ok(record)
     } else {
         Err(faults)
     })
+}
+
+/// A record is an alias, or has values and a TTL.
+fn check_content(change: &NamedChange) -> Result<(), Refusal> {
+    const KINDS: &str =
+        "[AliasTarget, all of [TTL, and ResourceRecords], or TrafficPolicyInstanceId]";
+    let fault = match (&change.alias, change.ttl, change.values.as_deref()) {
+        (Some(_), None, None | Some([])) | (None, Some(_), Some([_, ..])) => return Ok(()),
+        (Some(_), _, _) => format!("Expected exactly one of {KINDS}, but found more than one"),
+        (None, None, Some([_, ..])) => "Missing field 'TTL'".to_owned(),
+        (None, Some(_), None | Some([])) => "Missing field 'ResourceRecords'".to_owned(),
+        (None, None, _) => format!("Expected exactly one of {KINDS}, but found none"),
+    };
+    let place = change.place();
+    Err(invalid(format!("Invalid request: {fault} in {place}")))
 }
 
 /// What is wrong with a record on its own. A record that is to be deleted is compared, not judged.
@@ -274,7 +295,13 @@ fn run(
                 .map(|row| RecordSet::clone(row))
         };
         let current = touched.get(&id).cloned().unwrap_or_else(stored);
-        let about = format!("[name='{}', type='{}']", record.name, record.record_type);
+        let identifier = record.set_identifier.as_deref();
+        let about = format!(
+            "[name='{}', type='{}'{}]",
+            record.name,
+            record.record_type,
+            identifier.map_or(String::new(), |id| format!(", set identifier='{id}'"))
+        );
         match (verb, current) {
             (Verb::Create, Some(_)) => problems.push(format!(
                 "Tried to create resource record set {about} but it already exists"
@@ -303,7 +330,11 @@ fn is_same(a: &RecordSet, b: &RecordSet) -> bool {
         values.sort();
         values
     };
-    a.ttl == b.ttl && a.alias == b.alias && sorted(a) == sorted(b)
+    a.ttl == b.ttl
+        && a.alias == b.alias
+        && a.routing == b.routing
+        && a.health_check_id == b.health_check_id
+        && sorted(a) == sorted(b)
 }
 
 /// What must hold in the zone as it would be, at the names that the batch touches.
@@ -350,7 +381,24 @@ fn check_zone(tx: &Tx, zone: &HostedZone, touched: &Touched, problems: &mut Vec<
             ));
         }
     }
+    check_groups(&after, touched, problems);
     check_own_aliases(zone, &after, touched, problems);
+}
+
+/// Records of one name and type share a policy.
+fn check_groups(after: &[&RecordSet], touched: &Touched, problems: &mut Vec<String>) {
+    let mut groups: BTreeMap<(&str, &str), Vec<&RecordSet>> = BTreeMap::new();
+    for &record in after {
+        let group = groups
+            .entry((&record.name, &record.record_type))
+            .or_default();
+        group.push(record);
+    }
+    for record in touched.values().flatten() {
+        let group = groups.get(&(record.name.as_str(), record.record_type.as_str()));
+        let group = group.map_or(&[][..], Vec::as_slice);
+        problems.extend(policies::group_problems(record, group));
+    }
 }
 
 /// Aliases to records of the zone that the batch sets need their target.

@@ -11,6 +11,9 @@ fn change(verb: Verb, name: &str, kind: &str, values: &[&str]) -> NamedChange {
         ttl: Some(60),
         values: Some(values.iter().map(|v| (*v).to_owned()).collect()),
         alias: None,
+        set_identifier: None,
+        policies: Vec::new(),
+        health_check_id: None,
     }
 }
 
@@ -22,6 +25,9 @@ fn alias(verb: Verb, name: &str, kind: &str, zone_id: &str, target: &str) -> Nam
         ttl: None,
         values: None,
         alias: Some((zone_id.to_owned(), target.to_owned(), true)),
+        set_identifier: None,
+        policies: Vec::new(),
+        health_check_id: None,
     }
 }
 
@@ -352,16 +358,32 @@ fn any_change() -> impl Strategy<Value = NamedChange> {
             any::<bool>(),
         ),
     );
-    (verb, name, kind, body, aliased).prop_map(|(verb, name, record_type, (ttl, values), alias)| {
-        NamedChange {
+    let set = prop_oneof![
+        Just((None, Vec::new())),
+        ("x|y", 0u8..2, any::<bool>()).prop_map(|(identifier, weight, weighted)| {
+            let routing = match weighted {
+                true => Routing::Weighted {
+                    weight,
+                    healthy: true,
+                },
+                false => Routing::Multivalue { healthy: true },
+            };
+            (Some(identifier), vec![routing])
+        }),
+    ];
+    (verb, name, kind, body, aliased, set).prop_map(
+        |(verb, name, record_type, (ttl, values), alias, (set_identifier, policies))| NamedChange {
             verb,
             name,
             record_type,
             ttl,
             values,
             alias,
-        }
-    })
+            set_identifier,
+            policies,
+            health_check_id: None,
+        },
+    )
 }
 
 proptest! {
@@ -374,6 +396,13 @@ proptest! {
                 prop_assert_eq!(rows(zone.tx.snapshot()), before);
             }
             let after = rows(zone.tx.snapshot());
+            for record in &after {
+                let group = after.iter().filter(|r| (&r.name, &r.record_type) == (&record.name, &record.record_type));
+                for other in group {
+                    let same = std::mem::discriminant(&other.routing) == std::mem::discriminant(&record.routing);
+                    prop_assert!(same, "{record:?} {other:?}");
+                }
+            }
             for kind in ["NS", "SOA"] {
                 let has = |r: &&RecordSet| r.name == "example.test." && r.record_type == kind;
                 prop_assert_eq!(after.iter().filter(has).count(), 1);

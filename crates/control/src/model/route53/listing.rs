@@ -29,7 +29,7 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// `rows` are all from the start on.
-    fn cut(rows: impl Iterator<Item = T>, size: usize) -> Self {
+    pub(super) fn cut(rows: impl Iterator<Item = T>, size: usize) -> Self {
         let mut rows: Vec<T> = rows.take(size + 1).collect();
         let next = if rows.len() > size { rows.pop() } else { None };
         Self { rows, next }

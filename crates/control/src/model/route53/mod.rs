@@ -7,8 +7,10 @@
 pub mod aliases;
 pub mod batch;
 pub mod changes;
+pub mod geo_locations;
 pub mod listing;
 pub mod names;
+pub mod policies;
 pub mod tags;
 pub mod values;
 pub mod vpcs;
@@ -28,6 +30,8 @@ pub enum Refusal {
     NoSuchChange(String),
     #[error("A health check with id {0} does not exist.")]
     NoSuchHealthCheck(String),
+    #[error("The specified geographic location does not exist.")]
+    NoSuchGeoLocation,
     #[error("The specified delegation set does not exist: {0}")]
     NoSuchDelegationSet(String),
     #[error("A hosted zone has already been created with the specified caller reference.")]
@@ -86,6 +90,7 @@ impl Refused for Refusal {
             Self::NoSuchHostedZone(_) => "NoSuchHostedZone",
             Self::NoSuchChange(_) => "NoSuchChange",
             Self::NoSuchHealthCheck(_) => "NoSuchHealthCheck",
+            Self::NoSuchGeoLocation => "NoSuchGeoLocation",
             Self::NoSuchDelegationSet(_) => "NoSuchDelegationSet",
             Self::HostedZoneAlreadyExists => "HostedZoneAlreadyExists",
             Self::HostedZoneNotEmpty => "HostedZoneNotEmpty",
@@ -110,6 +115,7 @@ impl Refused for Refusal {
             Self::NoSuchHostedZone(_)
             | Self::NoSuchChange(_)
             | Self::NoSuchHealthCheck(_)
+            | Self::NoSuchGeoLocation
             | Self::VpcAssociationNotFound(_) => 404,
             Self::HostedZoneAlreadyExists => 409,
             Self::NotAuthorized(_) => 401,
