@@ -2,7 +2,13 @@
 //!
 //! Its rows belong to the account, not to a region; ids come with or without their `/hostedzone/` or `/change/`.
 
+mod answers;
 mod changes;
+mod cidr_collections;
+mod delegation_sets;
+mod geo_locations;
+mod limits;
+mod query_logging;
 mod records;
 mod tags;
 mod vpcs;
@@ -11,6 +17,9 @@ mod zones;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod flow;
+
+use super::{ApiError, page};
+use crate::model::route53::listing;
 
 super::handlers! { Route53:
     write CreateHostedZone => zones::create,
@@ -21,12 +30,34 @@ super::handlers! { Route53:
     read ListHostedZonesByName => zones::list_by_name,
     read GetHostedZoneCount => zones::count,
     read GetHostedZoneLimit => zones::limit,
+    read GetAccountLimit => limits::of_account,
+    write CreateReusableDelegationSet => delegation_sets::create,
+    read GetReusableDelegationSet => delegation_sets::get,
+    read ListReusableDelegationSets => delegation_sets::list,
+    write DeleteReusableDelegationSet => delegation_sets::delete,
+    write CreateCidrCollection => cidr_collections::create,
+    write ChangeCidrCollection => cidr_collections::change,
+    read ListCidrCollections => cidr_collections::list,
+    read ListCidrLocations => cidr_collections::list_locations,
+    read ListCidrBlocks => cidr_collections::list_blocks,
+    write DeleteCidrCollection => cidr_collections::delete,
+    write CreateQueryLoggingConfig => query_logging::create,
+    read GetQueryLoggingConfig => query_logging::get,
+    read ListQueryLoggingConfigs => query_logging::list,
+    write DeleteQueryLoggingConfig => query_logging::delete,
+    read GetGeoLocation => geo_locations::get,
+    read ListGeoLocations => geo_locations::list,
+    // It waits for the name server, as commits wait for the store.
+    write TestDNSAnswer => answers::test,
     read GetDNSSEC => zones::signing,
     write ChangeResourceRecordSets => records::change,
     read ListResourceRecordSets => records::list,
     read GetChange => changes::get,
     write AssociateVPCWithHostedZone => vpcs::associate,
     write DisassociateVPCFromHostedZone => vpcs::disassociate,
+    write CreateVPCAssociationAuthorization => vpcs::authorize,
+    write DeleteVPCAssociationAuthorization => vpcs::deauthorize,
+    read ListVPCAssociationAuthorizations => vpcs::list_authorizations,
     read ListHostedZonesByVPC => vpcs::list_zones,
     write ChangeTagsForResource => tags::change,
     read ListTagsForResource => tags::list,
@@ -40,6 +71,23 @@ fn bare(id: &str) -> &str {
         .iter()
         .find_map(|p| id.strip_prefix(p));
     stripped.unwrap_or(id)
+}
+
+/// A page of a list that goes by a token: at most `MaxResults` of them, a hundred unless it says.
+fn token_page<T>(
+    rows: Vec<T>,
+    token: Option<String>,
+    max_results: Option<String>,
+) -> Result<(Vec<T>, Option<String>), ApiError> {
+    const SIZE_MAX: usize = 100;
+    let size = listing::page_size(max_results.as_deref(), SIZE_MAX)?;
+    let size = i32::try_from(size).ok();
+    page::requested(rows, token.as_deref(), size, SIZE_MAX).ok_or_else(|| {
+        ApiError::new(
+            "InvalidPaginationToken",
+            "The pagination token is not valid",
+        )
+    })
 }
 
 #[cfg(test)]

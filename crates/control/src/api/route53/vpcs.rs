@@ -1,9 +1,9 @@
 //! VPCs of private zones.
 
-use super::zones::parse_vpc;
-use super::{bare, changes};
+use super::zones::{parse_vpc, render_vpc};
+use super::{bare, changes, token_page};
 use crate::api::{ApiError, Context};
-use crate::model::route53::{invalid, listing, vpcs};
+use crate::model::route53::{authorizations, invalid, listing, vpcs};
 use fogbank_types::route53::HostedZone as Row;
 use fogbank_wire::route53::*;
 
@@ -58,9 +58,7 @@ pub fn list_zones(
     let vpc = vpcs::find(&snapshot, &scope, &input.vpc_region, &input.vpc_id)
         .map_err(|refusal| invalid(refusal.to_string()))?;
     let token = input.next_token.as_deref();
-    let page = listing::zones_by_id(&snapshot, &scope, token, size, |zone| {
-        zone.vpcs.contains(&vpc)
-    });
+    let page = listing::zones_of_vpc(&snapshot, &vpc, token, size);
     let summary = |row: &Row| HostedZoneSummary {
         hosted_zone_id: row.id.clone(),
         name: row.name.clone(),
@@ -73,5 +71,44 @@ pub fn list_zones(
         hosted_zone_summaries: page.rows.iter().map(|row| summary(row)).collect(),
         max_items: size.to_string(),
         next_token: page.next.map(|row| row.id.clone()),
+    })
+}
+
+pub fn authorize(
+    context: &Context,
+    input: CreateVPCAssociationAuthorizationRequest,
+) -> Result<CreateVPCAssociationAuthorizationResponse, ApiError> {
+    let (region, id) = parse_vpc(input.vpc)?;
+    let (scope, zone) = (context.scope().global(), bare(&input.hosted_zone_id));
+    let vpc = context.write(|tx| Ok(authorizations::create(tx, &scope, zone, &region, &id)?))?;
+    Ok(CreateVPCAssociationAuthorizationResponse {
+        hosted_zone_id: zone.to_owned(),
+        vpc: render_vpc(&vpc),
+    })
+}
+
+pub fn deauthorize(
+    context: &Context,
+    input: DeleteVPCAssociationAuthorizationRequest,
+) -> Result<DeleteVPCAssociationAuthorizationResponse, ApiError> {
+    let (region, id) = parse_vpc(input.vpc)?;
+    let (scope, zone) = (context.scope().global(), bare(&input.hosted_zone_id));
+    context.write(|tx| Ok(authorizations::delete(tx, &scope, zone, &region, &id)?))?;
+    Ok(DeleteVPCAssociationAuthorizationResponse {})
+}
+
+pub fn list_authorizations(
+    context: &Context,
+    input: ListVPCAssociationAuthorizationsRequest,
+) -> Result<ListVPCAssociationAuthorizationsResponse, ApiError> {
+    let (snapshot, scope) = (context.snapshot(), context.scope().global());
+    let zone = bare(&input.hosted_zone_id);
+    let vpcs = authorizations::list(&snapshot, &scope, zone)?;
+    let vpcs = vpcs.iter().map(render_vpc).collect();
+    let (vpcs, next_token) = token_page(vpcs, input.next_token, input.max_results)?;
+    Ok(ListVPCAssociationAuthorizationsResponse {
+        hosted_zone_id: zone.to_owned(),
+        next_token,
+        vpcs,
     })
 }

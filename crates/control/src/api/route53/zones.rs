@@ -1,9 +1,11 @@
 //! Hosted zones.
 
-use super::{bare, changes};
+use super::{bare, changes, delegation_sets};
 use crate::api::{ApiError, Context};
 use crate::model::route53::zones::{self, NewZone};
-use crate::model::route53::{Refusal, batch, invalid, listing, vpcs as rules};
+use crate::model::route53::{
+    Refusal, batch, delegation_sets as set_rules, invalid, listing, vpcs as rules,
+};
 use fogbank_types::Snapshot;
 use fogbank_types::route53::ZoneVpc;
 use fogbank_wire::route53::*;
@@ -14,10 +16,6 @@ pub fn create(
     context: &Context,
     input: CreateHostedZoneRequest,
 ) -> Result<CreateHostedZoneResponse, ApiError> {
-    if let Some(id) = input.delegation_set_id {
-        // None can be made yet, so none is there.
-        return Err(Refusal::NoSuchDelegationSet(id).into());
-    }
     let config = input.hosted_zone_config.unwrap_or_default();
     let new = NewZone {
         name: input.name,
@@ -25,22 +23,18 @@ pub fn create(
         comment: config.comment,
         private: config.private_zone.unwrap_or(false),
         vpc: input.vpc.map(parse_vpc).transpose()?,
+        delegation_set_id: input
+            .delegation_set_id
+            .as_deref()
+            .map(|id| bare(id).to_owned()),
     };
     let scope = context.scope().global();
     let (row, change) = context.write(|tx| Ok(zones::create(tx, &scope, new.clone())?))?;
-    // A private zone has no delegation set of its own (its apex NS record is real all the same).
-    let name_servers = if row.private {
-        Vec::new()
-    } else {
-        row.name_servers.clone()
-    };
+    let snapshot = context.snapshot();
     Ok(CreateHostedZoneResponse {
         change_info: changes::render(&change),
-        delegation_set: DelegationSet {
-            name_servers,
-            ..Default::default()
-        },
-        hosted_zone: render(&context.snapshot(), &row),
+        delegation_set: delegation_set(&snapshot, &row).unwrap_or_default(),
+        hosted_zone: render(&snapshot, &row),
         location: format!(
             "https://route53.amazonaws.com/2013-04-01/hostedzone/{}",
             row.id
@@ -66,6 +60,22 @@ pub fn render_vpc(vpc: &ZoneVpc) -> VPC {
     }
 }
 
+/// A private zone has none (its apex NS record is real all the same).
+fn delegation_set(snapshot: &Snapshot, row: &Row) -> Option<DelegationSet> {
+    if row.private {
+        return None;
+    }
+    let reusable = row.delegation_set_id.as_ref();
+    let reusable = reusable.and_then(|id| snapshot.delegation_sets.get(&row.scope, id));
+    Some(match reusable {
+        Some(set) => delegation_sets::render(set),
+        None => DelegationSet {
+            name_servers: row.name_servers.clone(),
+            ..Default::default()
+        },
+    })
+}
+
 fn render(snapshot: &Snapshot, row: &Row) -> HostedZone {
     HostedZone {
         caller_reference: row.caller_reference.clone(),
@@ -86,12 +96,8 @@ pub fn get(
 ) -> Result<GetHostedZoneResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope().global());
     let row = zones::find(&snapshot, &scope, bare(&input.id))?;
-    let delegation_set = (!row.private).then(|| DelegationSet {
-        name_servers: row.name_servers.clone(),
-        ..Default::default()
-    });
     Ok(GetHostedZoneResponse {
-        delegation_set,
+        delegation_set: delegation_set(&snapshot, row),
         hosted_zone: render(&snapshot, row),
         vpcs: row
             .private
@@ -132,15 +138,17 @@ pub fn list(
     context: &Context,
     input: ListHostedZonesRequest,
 ) -> Result<ListHostedZonesResponse, ApiError> {
-    if let Some(id) = input.delegation_set_id {
-        return Err(Refusal::NoSuchDelegationSet(id).into());
-    }
     let size = listing::page_size(input.max_items.as_deref(), listing::ZONES_MAX)?;
     let (snapshot, scope) = (context.snapshot(), context.scope().global());
+    let set = input.delegation_set_id.as_deref().map(bare);
+    if let Some(set) = set {
+        set_rules::find(&snapshot, &scope, set)?;
+    }
     let only_private = input.hosted_zone_type.is_some();
     let marker = input.marker.as_deref().map(bare);
     let page = listing::zones_by_id(&snapshot, &scope, marker, size, |zone| {
-        zone.private || !only_private
+        (zone.private || !only_private)
+            && set.is_none_or(|set| zone.delegation_set_id.as_deref() == Some(set))
     });
     Ok(ListHostedZonesResponse {
         hosted_zones: page.rows.iter().map(|row| render(&snapshot, row)).collect(),

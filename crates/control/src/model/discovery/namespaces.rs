@@ -83,6 +83,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewNamespace) -> Result<String, R
                 comment: Some("Created by AWS Cloud Map".to_owned()),
                 private: kind == NamespaceKind::DnsPrivate,
                 vpc: new.vpc.clone().map(|vpc| (scope.region.clone(), vpc)),
+                delegation_set_id: None,
             };
             match zones::create(tx, &scope.global(), wanted) {
                 Ok((zone, _)) => {

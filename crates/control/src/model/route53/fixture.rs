@@ -16,6 +16,7 @@ pub fn new_zone(name: &str, reference: &str) -> NewZone {
         comment: None,
         private: false,
         vpc: None,
+        delegation_set_id: None,
     }
 }
 

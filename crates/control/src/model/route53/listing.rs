@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/Route53/latest/APIReference/API_ListResourceRecordSets.html>
 
 use super::{Refusal, invalid, names, zones};
-use fogbank_types::route53::{HostedZone, RecordSet};
+use fogbank_types::route53::{HostedZone, RecordSet, ZoneVpc};
 use fogbank_types::{Scope, Snapshot};
 use std::sync::Arc;
 
@@ -113,6 +113,25 @@ pub fn zones_by_id(
     let rows = snapshot.hosted_zones.in_scope(scope);
     let rows = rows.filter(|zone| zone.id.as_str() >= from && wanted(zone));
     Page::cut(rows.cloned(), size)
+}
+
+/// Zones of any account that are associated with a VPC, by id from the marker on.
+pub fn zones_of_vpc(
+    snapshot: &Snapshot,
+    vpc: &ZoneVpc,
+    marker: Option<&str>,
+    size: usize,
+) -> Page<Arc<HostedZone>> {
+    let from = marker.unwrap_or("");
+    let wanted = |zone: &&Arc<HostedZone>| zone.id.as_str() >= from && zone.vpcs.contains(vpc);
+    let mut rows: Vec<_> = snapshot
+        .hosted_zones
+        .all()
+        .filter(wanted)
+        .cloned()
+        .collect();
+    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    Page::cut(rows.into_iter(), size)
 }
 
 /// Zones by reversed labels, then id, from a name (and a zone of that name) on.

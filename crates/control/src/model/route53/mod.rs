@@ -5,12 +5,16 @@
 //! lower case, escaped, with a trailing dot; a batch of changes is made whole or not at all.
 
 pub mod aliases;
+pub mod authorizations;
 pub mod batch;
 pub mod changes;
+pub mod cidr_collections;
+pub mod delegation_sets;
 pub mod geo_locations;
 pub mod listing;
 pub mod names;
 pub mod policies;
+pub mod query_logging;
 pub mod tags;
 pub mod values;
 pub mod vpcs;
@@ -80,6 +84,52 @@ pub enum Refusal {
     },
     #[error("{0}")]
     LimitsExceeded(String),
+    #[error(
+        "A delegation set with the same owner and caller reference combination has already been created."
+    )]
+    DelegationSetAlreadyCreated,
+    #[error("The specified delegation set has already been marked as reusable: {0}")]
+    DelegationSetAlreadyReusable(String),
+    #[error(
+        "The specified delegation contains associated hosted zones which must be deleted before the reusable delegation set can be deleted: {0}"
+    )]
+    DelegationSetInUse(String),
+    #[error("The specified HostedZone cannot be found: {0}")]
+    HostedZoneNotFound(String),
+    #[error("{0}")]
+    InvalidArgument(String),
+    #[error(
+        "A CIDR collection with this name and a different caller reference already exists in this account."
+    )]
+    CidrCollectionAlreadyExists,
+    #[error("This CIDR collection is in use, and isn't empty.")]
+    CidrCollectionInUse,
+    #[error(
+        "The CIDR collection version you provided, doesn't match the one in the CollectionVersion parameter."
+    )]
+    CidrCollectionVersionMismatch,
+    #[error("{0}")]
+    CidrBlockInUse(String),
+    #[error("The CIDR collection you specified, doesn't exist.")]
+    NoSuchCidrCollection,
+    #[error("The CIDR collection location doesn't match any locations in your account.")]
+    NoSuchCidrLocation,
+    #[error(
+        "You've created the maximum number of authorizations that can be created for the specified hosted zone."
+    )]
+    TooManyVpcAssociationAuthorizations,
+    #[error("The VPC that you specified is not authorized to be associated with the hosted zone.")]
+    VpcAssociationAuthorizationNotFound,
+    #[error("The specified CloudWatch Logs log group doesn't exist.")]
+    NoSuchLogGroup,
+    #[error("The query logging configuration does not exist")]
+    NoSuchQueryLoggingConfig,
+    #[error("A query logging configuration already exists for this hosted zone.")]
+    QueryLoggingConfigAlreadyExists,
+    #[error(
+        "Cannot create hosted zone: the hosted zone {0}, whose name is the same, its parent's or its child's, shares name servers of the delegation set"
+    )]
+    ConflictingServers(String),
     #[error("Limits Exceeded: you have reached the maximum number of hosted zones")]
     TooManyHostedZones,
 }
@@ -106,6 +156,23 @@ impl Refused for Refusal {
             Self::NotAuthorized(_) => "NotAuthorizedException",
             Self::OwnedByCloudMap { .. } => "AccessDenied",
             Self::LimitsExceeded(_) => "LimitsExceeded",
+            Self::DelegationSetAlreadyCreated => "DelegationSetAlreadyCreated",
+            Self::DelegationSetAlreadyReusable(_) => "DelegationSetAlreadyReusable",
+            Self::DelegationSetInUse(_) => "DelegationSetInUse",
+            Self::HostedZoneNotFound(_) => "HostedZoneNotFound",
+            Self::InvalidArgument(_) => "InvalidArgument",
+            Self::CidrCollectionAlreadyExists => "CidrCollectionAlreadyExistsException",
+            Self::CidrCollectionInUse => "CidrCollectionInUseException",
+            Self::CidrCollectionVersionMismatch => "CidrCollectionVersionMismatchException",
+            Self::CidrBlockInUse(_) => "CidrBlockInUseException",
+            Self::NoSuchCidrCollection => "NoSuchCidrCollectionException",
+            Self::NoSuchCidrLocation => "NoSuchCidrLocationException",
+            Self::TooManyVpcAssociationAuthorizations => "TooManyVPCAssociationAuthorizations",
+            Self::VpcAssociationAuthorizationNotFound => "VPCAssociationAuthorizationNotFound",
+            Self::NoSuchLogGroup => "NoSuchCloudWatchLogsLogGroup",
+            Self::NoSuchQueryLoggingConfig => "NoSuchQueryLoggingConfig",
+            Self::QueryLoggingConfigAlreadyExists => "QueryLoggingConfigAlreadyExists",
+            Self::ConflictingServers(_) => "ConflictingDomainExists",
             Self::TooManyHostedZones => "TooManyHostedZones",
         }
     }
@@ -116,8 +183,15 @@ impl Refused for Refusal {
             | Self::NoSuchChange(_)
             | Self::NoSuchHealthCheck(_)
             | Self::NoSuchGeoLocation
-            | Self::VpcAssociationNotFound(_) => 404,
-            Self::HostedZoneAlreadyExists => 409,
+            | Self::VpcAssociationNotFound(_)
+            | Self::NoSuchCidrCollection
+            | Self::NoSuchCidrLocation
+            | Self::VpcAssociationAuthorizationNotFound
+            | Self::NoSuchLogGroup
+            | Self::NoSuchQueryLoggingConfig => 404,
+            Self::HostedZoneAlreadyExists
+            | Self::CidrCollectionVersionMismatch
+            | Self::QueryLoggingConfigAlreadyExists => 409,
             Self::NotAuthorized(_) => 401,
             Self::OwnedByCloudMap { .. } => 403,
             _ => 400,

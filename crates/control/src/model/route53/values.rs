@@ -28,6 +28,44 @@ pub fn problem(record_type: &str, value: &str) -> Option<String> {
     ))
 }
 
+/// Escapes as zone files write them (RFC 1035: `\\DDD` is decimal) as Route 53 writes them (three octal digits).
+pub fn octal_escapes(text: &str) -> String {
+    convert_escapes(text, 10, |byte| format!("\\{byte:03o}"))
+}
+
+/// The other way round.
+pub fn decimal_escapes(text: &str) -> String {
+    convert_escapes(text, 8, |byte| format!("\\{byte:03}"))
+}
+
+fn convert_escapes(text: &str, radix: u32, write: impl Fn(u8) -> String) -> String {
+    let mut converted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        converted.push_str(before);
+        let byte = escape
+            .get(1..4)
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        let byte = byte.and_then(|digits| u8::from_str_radix(digits, radix).ok());
+        let length = match byte {
+            Some(byte) => {
+                converted.push_str(&write(byte));
+                4
+            }
+            // A backslash and the character after it, of however many bytes.
+            None => {
+                let after = escape.chars().nth(1).map_or(0, char::len_utf8);
+                converted.push_str(&escape[..1 + after]);
+                1 + after
+            }
+        };
+        rest = &escape[length..];
+    }
+    converted.push_str(rest);
+    converted
+}
+
 type Verdict = Result<(), String>;
 
 fn a(value: &str) -> Verdict {
@@ -321,7 +359,21 @@ mod tests {
         );
     }
 
+    #[test]
+    fn escapes_of_zone_files_and_of_route_53() {
+        assert_eq!(octal_escapes("a\\032\\\\010\\.x"), "a\\040\\\\010\\.x");
+        assert_eq!(decimal_escapes("\\052.a"), "\\042.a");
+        assert_eq!(octal_escapes("\\"), "\\");
+        assert_eq!(octal_escapes("\\999\\ä"), "\\999\\ä");
+    }
+
     proptest! {
+        #[test]
+        fn escapes_go_there_and_back(bytes in proptest::collection::vec(any::<u8>(), 0..8)) {
+            let text: String = bytes.iter().map(|b| format!("\\{b:03}")).collect();
+            prop_assert_eq!(decimal_escapes(&octal_escapes(&text)), text);
+        }
+
         #[test]
         fn no_text_panics(kind in "A|AAAA|TXT|MX|SRV|SOA|CAA|DS|NAPTR|HTTPS|NS", value in "[\\x20-\\x7eä\\\\\"]{0,40}") {
             problem(&kind, &value);

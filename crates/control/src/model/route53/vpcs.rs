@@ -1,10 +1,11 @@
 //! Private zones and their VPCs (fact PHZ-1).
 
-use super::{Refusal, changes, zones};
+use super::{Refusal, authorizations, changes, zones};
 use crate::model::tx::Tx;
 use crate::model::vpc::endpoints;
 use fogbank_types::route53::{Change, HostedZone, ZoneVpc};
 use fogbank_types::{Scope, Snapshot, VpcId};
+use std::sync::Arc;
 
 /// Quota "VPCs per private hosted zone".
 pub const VPCS_MAX: usize = 300;
@@ -24,9 +25,8 @@ pub fn find(
             vpc_id,
         });
     }
-    let of_another = |vpc: &std::sync::Arc<fogbank_types::ec2::Vpc>| {
-        vpc.vpc_id == vpc_id && vpc.scope.region == region
-    };
+    let of_another =
+        |vpc: &Arc<fogbank_types::ec2::Vpc>| vpc.vpc_id == vpc_id && vpc.scope.region == region;
     if snapshot.vpcs.all().any(of_another) {
         Err(Refusal::NotAuthorized(id.to_owned()))
     } else {
@@ -42,7 +42,8 @@ pub fn check_name_is_free(
     vpc: &ZoneVpc,
     name: &str,
 ) -> Result<(), Refusal> {
-    let mut zones = snapshot.hosted_zones.in_scope(scope);
+    // A VPC may be in zones of other accounts too.
+    let mut zones = snapshot.hosted_zones.all();
     let zone = zones.find(|zone| zone.name == name && zone.vpcs.contains(vpc));
     let taken = zone
         .map(|zone| zone.id.clone())
@@ -77,8 +78,12 @@ pub fn associate(
     vpc_id: &str,
     comment: Option<String>,
 ) -> Result<Change, Refusal> {
-    let mut zone = private(tx, scope, zone_id)?;
+    let mut zone = private(any(tx.snapshot(), scope, zone_id)?)?;
     let vpc = find(tx.snapshot(), scope, region, vpc_id)?;
+    let foreign = zone.scope.account != scope.account;
+    if foreign && !authorizations::is_authorized(tx.snapshot(), &zone.scope, zone_id, &vpc) {
+        return Err(Refusal::NotAuthorized(vpc_id.to_owned()));
+    }
     check_name_is_free(tx.snapshot(), scope, &vpc, &zone.name)?;
     if zone.vpcs.len() >= VPCS_MAX {
         return Err(Refusal::LimitsExceeded(format!(
@@ -99,7 +104,13 @@ pub fn disassociate(
     vpc_id: &str,
     comment: Option<String>,
 ) -> Result<Change, Refusal> {
-    let mut zone = private(tx, scope, zone_id)?;
+    let row = any(tx.snapshot(), scope, zone_id)?;
+    let own = Scope::new(&scope.account, region);
+    let is_own_vpc = VpcId::parse(vpc_id).is_ok_and(|id| tx.snapshot().vpcs.contains(&own, &id));
+    if row.scope.account != scope.account && !is_own_vpc {
+        return Err(Refusal::NoSuchHostedZone(zone_id.to_owned()));
+    }
+    let mut zone = private(row)?;
     let same = |vpc: &ZoneVpc| vpc.region == region && vpc.vpc_id.as_str() == vpc_id;
     if !zone.vpcs.iter().any(same) {
         return Err(Refusal::VpcAssociationNotFound(vpc_id.to_owned()));
@@ -112,10 +123,18 @@ pub fn disassociate(
     Ok(changes::submit(tx, scope, comment))
 }
 
-fn private(tx: &Tx, scope: &Scope, zone_id: &str) -> Result<HostedZone, Refusal> {
-    let zone = zones::find(tx.snapshot(), scope, zone_id)?;
+/// The caller's zone, or another account's.
+fn any(snapshot: &Snapshot, scope: &Scope, zone_id: &str) -> Result<Arc<HostedZone>, Refusal> {
+    let own = zones::find(snapshot, scope, zone_id);
+    own.cloned().or_else(|refusal| {
+        let mut all = snapshot.hosted_zones.all();
+        all.find(|zone| zone.id == zone_id).cloned().ok_or(refusal)
+    })
+}
+
+fn private(zone: Arc<HostedZone>) -> Result<HostedZone, Refusal> {
     if zone.private {
-        Ok(HostedZone::clone(zone))
+        Ok(HostedZone::clone(&zone))
     } else {
         Err(Refusal::PublicZoneVpcAssociation)
     }
@@ -199,6 +218,59 @@ mod tests {
         }
         let refused = associate(&mut tx, &scope(), "Z", REGION, &a, None);
         assert!(matches!(refused, Err(Refusal::NoSuchHostedZone(_))));
+    }
+
+    #[test]
+    fn another_accounts_vpc_needs_an_authorization() {
+        let mut tx = Tx::for_test();
+        let other = Scope::new("111111111111", "global");
+        let (own, foreign) = (vpc(&mut tx, "000000000000"), vpc(&mut tx, "111111111111"));
+        let id = private_zone(&mut tx, "p.test", &own).unwrap().id;
+        let join = |tx: &mut Tx| associate(tx, &other, &id, REGION, &foreign, None);
+        assert_eq!(
+            join(&mut tx).unwrap_err(),
+            Refusal::NotAuthorized(foreign.clone())
+        );
+        authorizations::create(&mut tx, &scope(), &id, REGION, &foreign).unwrap();
+        assert_eq!(
+            authorizations::list(tx.snapshot(), &scope(), &id)
+                .unwrap()
+                .len(),
+            1
+        );
+        // It is for the VPC's account to join.
+        let refused = associate(&mut tx, &scope(), &id, REGION, &foreign, None);
+        assert!(matches!(refused, Err(Refusal::NotAuthorized(_))));
+        join(&mut tx).unwrap();
+        assert_eq!(
+            zones::find(tx.snapshot(), &scope(), &id)
+                .unwrap()
+                .vpcs
+                .len(),
+            2
+        );
+        authorizations::delete(&mut tx, &scope(), &id, REGION, &foreign).unwrap();
+        let refused = authorizations::delete(&mut tx, &scope(), &id, REGION, &foreign);
+        assert_eq!(refused, Err(Refusal::VpcAssociationAuthorizationNotFound));
+        let refused = disassociate(&mut tx, &other, &id, REGION, &own, None);
+        assert!(matches!(refused, Err(Refusal::NoSuchHostedZone(_))));
+        disassociate(&mut tx, &other, &id, REGION, &foreign, None).unwrap();
+        assert!(join(&mut tx).is_err());
+    }
+
+    #[test]
+    fn authorizations_that_are_refused() {
+        let mut tx = Tx::for_test();
+        let own = vpc(&mut tx, "000000000000");
+        let public = zone(&mut tx, "example.test").id;
+        let refused = authorizations::create(&mut tx, &scope(), &public, REGION, &own);
+        assert!(matches!(refused, Err(Refusal::InvalidInput(_))));
+        let id = private_zone(&mut tx, "p.test", &own).unwrap().id;
+        let refused = authorizations::create(&mut tx, &scope(), &id, REGION, "vpc-00000000");
+        assert!(matches!(refused, Err(Refusal::InvalidVpcId(_))));
+        authorizations::create(&mut tx, &scope(), &id, REGION, &own).unwrap();
+        zones::delete(&mut tx, &scope(), &id).unwrap();
+        assert!(tx.snapshot().vpc_association_authorizations.is_empty());
     }
 
     #[test]

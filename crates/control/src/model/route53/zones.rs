@@ -1,14 +1,16 @@
 //! Hosted zones (facts DNS-1 to DNS-3, DNS-10).
 
 use super::changes::{self, capitals};
-use super::{Refusal, invalid, names, vpcs};
+use super::{Refusal, delegation_sets, invalid, names, vpcs};
 use crate::model::tx::Tx;
-use fogbank_types::route53::{Change, HostedZone, RecordSet, ZoneVpc};
-use fogbank_types::{Scope, Snapshot, Tags};
+use fogbank_types::route53::{
+    Change, HostedZone, QueryLoggingConfig, RecordSet, VpcAssociationAuthorization, ZoneVpc,
+};
+use fogbank_types::{Row, Scope, Snapshot, Tags};
 use std::sync::Arc;
 
 /// Quota of an account (fact DNS-9).
-const ZONES_MAX: usize = 500;
+pub const ZONES_MAX: usize = 500;
 
 /// What a caller wants.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct NewZone {
     pub private: bool,
     /// Region and VPC id; makes the zone private.
     pub vpc: Option<(String, String)>,
+    /// A reusable one, for a public zone.
+    pub delegation_set_id: Option<String>,
 }
 
 /// With its NS and SOA.
@@ -41,6 +45,11 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewZone) -> Result<(HostedZone, C
             "When you're creating a private hosted zone, you must specify a VPC.",
         ));
     }
+    if new.vpc.is_some() && new.delegation_set_id.is_some() {
+        return Err(invalid(
+            "A private hosted zone cannot use a reusable delegation set.",
+        ));
+    }
     let vpcs: Vec<ZoneVpc> = match &new.vpc {
         None => Vec::new(),
         Some((region, id)) => vec![vpcs::find(tx.snapshot(), scope, region, id)?],
@@ -48,20 +57,21 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewZone) -> Result<(HostedZone, C
     if let Some(vpc) = vpcs.first() {
         vpcs::check_name_is_free(tx.snapshot(), scope, vpc, &name)?;
     }
+    let name_servers = match &new.delegation_set_id {
+        _ if !vpcs.is_empty() => private_servers(),
+        Some(id) => delegation_sets::servers_for(tx.snapshot(), scope, id, &name)?,
+        None => public_servers(tx, &name),
+    };
     let row = HostedZone {
         scope: scope.clone(),
         id: format!("Z0{}", capitals(tx, 18)),
-        name_servers: if vpcs.is_empty() {
-            public_servers(tx, &name)
-        } else {
-            private_servers()
-        },
+        name_servers,
         name,
         caller_reference: new.caller_reference,
         comment: new.comment.filter(|comment| !comment.is_empty()),
         private: !vpcs.is_empty(),
         vpcs,
-        delegation_set_id: None,
+        delegation_set_id: new.delegation_set_id,
         created_at: tx.now(),
         tags: Tags::new(),
     };
@@ -74,7 +84,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewZone) -> Result<(HostedZone, C
 }
 
 /// One server under each of four domains; zones of the same name share none (fact DNS-1).
-fn public_servers(tx: &mut Tx, name: &str) -> Vec<String> {
+pub(super) fn public_servers(tx: &mut Tx, name: &str) -> Vec<String> {
     const DOMAINS: [&str; 4] = ["com", "net", "org", "co.uk"];
     loop {
         let mut bits = tx.random();
@@ -181,10 +191,29 @@ pub fn delete(tx: &mut Tx, scope: &Scope, id: &str) -> Result<Change, Refusal> {
         return Err(Refusal::HostedZoneNotEmpty);
     }
     for record in &rows {
-        tx.delete::<RecordSet>(scope, fogbank_types::Row::id(record));
+        tx.delete::<RecordSet>(scope, record.id());
     }
+    delete_settings(tx, scope, id);
     tx.delete::<HostedZone>(scope, id);
     Ok(changes::submit(tx, scope, None))
+}
+
+/// What was configured for a zone goes with it.
+fn delete_settings(tx: &mut Tx, scope: &Scope, id: &str) {
+    let snapshot = tx.snapshot();
+    let authorizations = snapshot
+        .vpc_association_authorizations
+        .with_prefix(scope, &format!("{id}/"));
+    let authorizations: Vec<String> = authorizations.map(|row| row.id()).collect();
+    let configs = snapshot.query_logging_configs.in_scope(scope);
+    let configs = configs.filter(|row| row.zone_id == id);
+    let configs: Vec<String> = configs.map(|row| row.id.clone()).collect();
+    for id in authorizations {
+        tx.delete::<VpcAssociationAuthorization>(scope, id);
+    }
+    for id in configs {
+        tx.delete::<QueryLoggingConfig>(scope, id);
+    }
 }
 
 /// `None` clears it.
