@@ -26,7 +26,7 @@ mod time;
 mod validation;
 mod value;
 pub mod websocket;
-mod xml;
+pub mod xml;
 
 pub use malformed::Malformed;
 pub use reply::{

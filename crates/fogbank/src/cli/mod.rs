@@ -4,6 +4,7 @@ mod bill;
 mod ca;
 mod down;
 mod exec;
+mod hosted_zone;
 mod http;
 mod image;
 mod logs;
@@ -12,6 +13,7 @@ mod region;
 mod spot;
 mod status;
 mod zone;
+mod zone_file;
 
 use crate::{processes, up};
 use anyhow::{Context, Result};
@@ -59,7 +61,7 @@ enum Command {
     /// Container images
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Let availability zones fail, and heal them
+    /// Availability zones: let them fail, heal them; hosted zones: import and export their records
     #[command(subcommand)]
     Zone(zone::ZoneCommand),
     /// Take Spot capacity away

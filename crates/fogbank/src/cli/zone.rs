@@ -1,7 +1,7 @@
 //! `fogbank zone`: lets a zone fail, cuts it off, slows it down, and heals it, so that one can see what everything else
-//! makes of it.
+//! makes of it. Import and export of hosted zones, which are called zones too, stand in `hosted_zone`.
 
-use super::{RegionArguments, http, region, show};
+use super::{RegionArguments, hosted_zone, http, region, show};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -54,6 +54,12 @@ pub enum ZoneCommand {
     /// List the zones that have a fault
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArguments),
+    /// Put the records of a zone file (BIND's format) into a hosted zone
+    #[command(after_help = hosted_zone::IMPORT_HELP)]
+    Import(hosted_zone::ImportArguments),
+    /// Print the records of a hosted zone as a zone file (BIND's format)
+    #[command(after_help = hosted_zone::EXPORT_HELP)]
+    Export(hosted_zone::ExportArguments),
 }
 
 #[derive(Args)]
@@ -92,6 +98,8 @@ pub fn run(command: &ZoneCommand) -> Result<()> {
         ZoneCommand::Restore(arguments) => set(arguments, serde_json::Value::Null, "is restored"),
         ZoneCommand::Slow(arguments) => slow(arguments),
         ZoneCommand::List(arguments) => list(arguments),
+        ZoneCommand::Import(arguments) => hosted_zone::import(arguments),
+        ZoneCommand::Export(arguments) => hosted_zone::export(arguments),
     }
 }
 
