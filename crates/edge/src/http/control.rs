@@ -172,7 +172,10 @@ pub async fn serve(worker: Arc<Worker>, keeper: Arc<Keeper>, stream: UnixStream)
                     write(&mut writer, &Event::Counts(Box::new(worker.counts()))).await?;
                 }
                 Some(Command::Report) => {
-                    let unreported = worker.reporting.tell(worker.counts());
+                    // What CloudWatch knows, who reads the totals knows too: they come first, and are those of the report.
+                    let total = worker.counts();
+                    let unreported = worker.reporting.tell(total.clone());
+                    write(&mut writer, &Event::Counts(Box::new(total))).await?;
                     write(&mut writer, &Event::Report(Box::new(unreported))).await?;
                 }
                 Some(Command::Reported) => worker.reporting.stored(),
@@ -299,5 +302,30 @@ mod tests {
             0,
             "never negative"
         );
+    }
+
+    /// Prometheus is served from the totals and CloudWatch from the reports: the second is never ahead of the first.
+    #[tokio::test]
+    async fn a_report_brings_the_totals_it_was_made_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let worker = Worker::new(std::net::Ipv4Addr::LOCALHOST.into(), 1);
+        let keeper = Arc::new(Keeper::new(folder.path().join("table")));
+        worker.counters.requests.add(3);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let serving = tokio::spawn(serve(worker, keeper, theirs));
+        let (reader, mut writer) = ours.into_split();
+        let mut events = Frames::new(reader);
+        write(&mut writer, &Command::Report).await.unwrap();
+        let mut requests = Vec::new();
+        while !requests.iter().any(|(event, _)| *event == "report") {
+            match events.next::<Event>().await.unwrap().unwrap() {
+                Event::Counts(total) => requests.push(("total", total.node.requests)),
+                Event::Report(unreported) => requests.push(("report", unreported.node.requests)),
+                _ => {}
+            }
+        }
+        assert_eq!(requests, [("total", 3), ("report", 3)]);
+        drop((events, writer));
+        serving.await.unwrap().unwrap();
     }
 }
