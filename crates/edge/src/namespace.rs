@@ -6,17 +6,29 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::Duration;
 
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{sleep, timeout};
 
 const OWN: &str = "/proc/thread-self/ns/net";
+
+/// Where namespaces have their names.
+pub const NAMESPACES_DIR: &str = "/run/netns";
+
+/// How often a namespace is looked at although nothing was told of it.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
 pub enum NamespaceError {
@@ -51,6 +63,71 @@ impl Identity {
             device: metadata.dev(),
             inode: metadata.ino(),
         })
+    }
+}
+
+/// Tells when namespaces come and go: who listens in one that was made anew has to move at once, as nobody hears the old
+/// one. Clones share one watch of the kernel's.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    changes: watch::Receiver<()>,
+}
+
+impl Folder {
+    /// Of the machine's namespaces. Called inside a runtime, with which the watch ends.
+    pub fn watch() -> Self {
+        let (told, changes) = watch::channel(());
+        tokio::spawn(async move {
+            // The folder comes with the first namespace. Without a watch (the user's limit of them), looking remains.
+            loop {
+                if let Err(error) = tell(&told).await {
+                    tracing::debug!(%error, "the folder of namespaces is not watched");
+                }
+                sleep(LOOK).await;
+            }
+        });
+        Self { changes }
+    }
+
+    /// Ends when the path leads elsewhere, or nowhere.
+    pub async fn moved(&self, path: &Path, identity: Identity) {
+        let mut changes = self.changes.clone();
+        loop {
+            changes.mark_unchanged();
+            if Identity::at(path) != Some(identity) {
+                return;
+            }
+            if let Ok(Err(_)) = timeout(LOOK, changes.changed()).await {
+                sleep(LOOK).await;
+            }
+        }
+    }
+}
+
+/// The descriptor's owner gives always the same one, which is what `AsyncFd` has to rely on.
+#[expect(
+    deprecated,
+    reason = "its successor is the same with `unsafe`, for types that don't"
+)]
+fn watched(events: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(events, Interest::READABLE)
+}
+
+async fn tell(told: &watch::Sender<()>) -> io::Result<()> {
+    let events: OwnedFd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+    let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
+    inotify::add_watch(&events, NAMESPACES_DIR, flags)?;
+    let events = watched(events)?;
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    loop {
+        let mut ready = events.readable().await?;
+        // What happened doesn't matter: who waits looks.
+        match rustix::io::read(&events, &mut buffer) {
+            Ok((read, _)) if read.is_empty() => return Ok(()),
+            Ok(_) => drop(told.send(())),
+            Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -182,5 +259,40 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", with_causes(source)),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::tests::kernel::{ip, sandbox};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn namespaces_that_come_and_go_are_told() {
+        sandbox(|| async {
+            std::fs::create_dir_all(NAMESPACES_DIR).unwrap();
+            let (told, mut changes) = watch::channel(());
+            tokio::select! {
+                ended = tell(&told) => panic!("{ended:?}"),
+                () = async {
+                    // The watch is there once the first of these is told.
+                    let mut number = 0;
+                    while timeout(Duration::from_millis(50), changes.changed()).await.is_err() {
+                        number += 1;
+                        ip(&["netns", "add", &format!("fog-test-{number}")]);
+                        assert!(number < 100);
+                    }
+                    ip(&["netns", "add", "fog-test"]);
+                    for _ in 0..2 {
+                        changes.mark_unchanged();
+                        ip(&["netns", "del", "fog-test"]);
+                        timeout(PATIENCE, changes.changed()).await.unwrap().unwrap();
+                        ip(&["netns", "add", "fog-test"]);
+                    }
+                } => {}
+            }
+        });
     }
 }

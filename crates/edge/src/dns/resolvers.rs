@@ -23,7 +23,9 @@ use super::forward::Forwarder;
 use super::responder::{Counters, Responder};
 use super::server::{self, PACKETS_PER_SECOND, RateLimit};
 use super::tables::{Tables, View};
-use crate::namespace::{Identity, NamespaceError, Protocols, SocketMaker, Sockets, with_causes};
+use crate::namespace::{
+    Folder, NAMESPACES_DIR, NamespaceError, Protocols, SocketMaker, Sockets, with_causes,
+};
 
 /// Beside the +2 address, in every VPC.
 const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
@@ -31,9 +33,10 @@ const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
 const UNIQUE_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253);
 const PORT: u16 = 53;
 const RETRY_MIN: Duration = Duration::from_millis(4);
+/// The interface that is the namespace's reason is being made: its task is about to ask.
+const RETRY_SOON: Duration = Duration::from_millis(20);
+/// After `PATIENCE`.
 const RETRY_MAX: Duration = Duration::from_millis(200);
-/// How often a resolver looks whether its namespace is still the same.
-const LOOK: Duration = Duration::from_secs(1);
 /// After that a missing namespace is told to the operator.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -41,6 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Resolvers {
     config: RegionConfig,
     maker: Arc<SocketMaker>,
+    folder: Folder,
     tables: watch::Receiver<Arc<Tables>>,
     forwarder: Option<Forwarder>,
     counters: Arc<Counters>,
@@ -75,6 +79,7 @@ impl Resolvers {
         Ok(Self {
             config,
             maker: Arc::new(SocketMaker::start("dns-sockets")?),
+            folder: Folder::watch(),
             tables,
             forwarder,
             counters,
@@ -119,12 +124,13 @@ impl Resolvers {
         let view = View::Vpc(vpc.scope.clone(), vpc.vpc_id.clone());
         let resolver = Resolver {
             // As the node names it: `net::names::vpc_namespace`.
-            path: PathBuf::from("/run/netns").join(self.config.namespace(vpc.vpc_id.tail())),
+            path: PathBuf::from(NAMESPACES_DIR).join(self.config.namespace(vpc.vpc_id.tail())),
             addresses: addresses
                 .iter()
                 .map(|address| SocketAddr::new(*address, PORT))
                 .collect(),
             maker: self.maker.clone(),
+            folder: self.folder.clone(),
             responder: Responder::new(
                 self.tables.clone(),
                 view,
@@ -143,6 +149,7 @@ struct Resolver {
     path: PathBuf,
     addresses: Vec<SocketAddr>,
     maker: Arc<SocketMaker>,
+    folder: Folder,
     responder: Responder,
 }
 
@@ -160,9 +167,7 @@ impl Resolver {
                 }
             };
             tracing::debug!(path = %self.path.display(), "a resolver serves");
-            while Identity::at(&self.path) == Some(identity) {
-                sleep(LOOK).await;
-            }
+            self.folder.moved(&self.path, identity).await;
             drop(serving);
         }
     }
@@ -187,7 +192,7 @@ impl Resolver {
                 }
             }
             sleep(retry).await;
-            retry = (retry * 2).min(RETRY_MAX);
+            retry = (retry * 2).min(if told { RETRY_MAX } else { RETRY_SOON });
         }
     }
 

@@ -8,8 +8,7 @@ use fogbank_types::aws_service::{self, AwsService};
 use fogbank_types::ec2::{VpcEndpoint, VpcEndpointKind};
 use fogbank_types::{RegionConfig, Snapshot};
 
-/// As the node names them: `net::names`.
-const NAMESPACES_DIR: &str = "/run/netns";
+use crate::namespace::NAMESPACES_DIR;
 
 /// What is behind a door.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +84,7 @@ fn public(config: &RegionConfig) -> HashMap<Place, Door> {
     doors
 }
 
+/// As the node names them: `net::names`.
 fn namespace(config: &RegionConfig, tail: &str) -> PathBuf {
     Path::new(NAMESPACES_DIR).join(config.namespace(tail))
 }

@@ -24,7 +24,7 @@ use super::doors::{self, Door, Place};
 use super::exchange::{self, Limits, Way};
 use super::leaves::Leaves;
 use crate::clients::Clients;
-use crate::namespace::{Identity, NamespaceError, Protocols, SocketMaker, Sockets, with_causes};
+use crate::namespace::{Folder, NamespaceError, Protocols, SocketMaker, Sockets, with_causes};
 
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
@@ -37,8 +37,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 const RETRY_MIN: Duration = Duration::from_millis(4);
 const RETRY_MAX: Duration = Duration::from_millis(200);
-/// How often a door looks whether its namespace is still the same.
-const LOOK: Duration = Duration::from_secs(1);
+/// After `PATIENCE`.
+const RETRY_LATE: Duration = Duration::from_secs(1);
 /// After that a missing namespace is told to the operator, and looked for less often.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -60,6 +60,7 @@ pub struct Listeners {
     config: RegionConfig,
     shared: Shared,
     maker: Arc<SocketMaker>,
+    folder: Folder,
     open: HashMap<Place, Open>,
 }
 
@@ -121,6 +122,7 @@ impl Listeners {
             config,
             shared,
             maker: Arc::new(SocketMaker::start("service-sockets")?),
+            folder: Folder::watch(),
             open: HashMap::new(),
         })
     }
@@ -143,6 +145,7 @@ impl Listeners {
                 }),
                 shared: self.shared.clone(),
                 maker: self.maker.clone(),
+                folder: self.folder.clone(),
             };
             let task = tokio::spawn(entrance.run()).abort_handle();
             self.open.insert(place, Open { door, task });
@@ -156,6 +159,7 @@ struct Entrance {
     way: Arc<Way>,
     shared: Shared,
     maker: Arc<SocketMaker>,
+    folder: Folder,
 }
 
 impl Entrance {
@@ -184,9 +188,7 @@ impl Entrance {
                 }
             }
             tracing::debug!(place = ?self.place, "a door is open");
-            while Identity::at(path) == Some(identity) {
-                sleep(LOOK).await;
-            }
+            self.folder.moved(path, identity).await;
         }
     }
 
@@ -210,7 +212,7 @@ impl Entrance {
                 Err(_) => {}
             }
             sleep(retry).await;
-            retry = (retry * 2).min(if told { LOOK } else { RETRY_MAX });
+            retry = (retry * 2).min(if told { RETRY_LATE } else { RETRY_MAX });
         }
     }
 }
