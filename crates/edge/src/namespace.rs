@@ -123,7 +123,7 @@ async fn tell(told: &watch::Sender<()>) -> io::Result<()> {
         let mut ready = events.readable().await?;
         // What happened doesn't matter: who waits looks.
         match rustix::io::read(&events, &mut buffer) {
-            Ok((read, _)) if read.is_empty() => return Ok(()),
+            Ok(([], _)) => return Ok(()),
             Ok(_) => drop(told.send(())),
             Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
             Err(error) => return Err(error.into()),
