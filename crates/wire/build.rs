@@ -29,6 +29,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("servicediscovery", "Servicediscovery"),
     ("ssm", "Ssm"),
     ("secretsmanager", "Secretsmanager"),
+    ("cloudtrail", "Cloudtrail"),
 ];
 
 /// Names of the prelude that the generated code or of ours that the generated code uses plainly.

@@ -121,6 +121,7 @@ fn round_trips(operation: &Operation) -> (RoundTrip, RoundTrip) {
         Service::Servicediscovery => crate::servicediscovery::ROUND_TRIPS,
         Service::Ssm => crate::ssm::ROUND_TRIPS,
         Service::Secretsmanager => crate::secretsmanager::ROUND_TRIPS,
+        Service::Cloudtrail => crate::cloudtrail::ROUND_TRIPS,
     };
     let (_, input, output) = table
         .iter()

@@ -104,5 +104,7 @@ services! {
     /// AWS Systems Manager: parameters.
     ssm,
     /// AWS Secrets Manager.
-    secretsmanager
+    secretsmanager,
+    /// AWS CloudTrail: the events of the last days.
+    cloudtrail
 }

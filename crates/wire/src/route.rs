@@ -308,7 +308,7 @@ fn by_address(parts: &Parts, query: &[(String, String)], body: &[u8]) -> Option<
         .get("x-amz-target")
         .and_then(|value| value.to_str().ok())
     {
-        let (prefix, _) = target.split_once('.')?;
+        let (prefix, _) = target.rsplit_once('.')?;
         return Service::ALL
             .into_iter()
             .find(|service| service.schema().target_prefix == prefix);
@@ -367,7 +367,7 @@ impl Request<'_> {
             Protocol::AwsJson => {
                 let target = self.parts.headers.get("x-amz-target");
                 let target = target.and_then(|value| value.to_str().ok()).unwrap_or("");
-                let (prefix, name) = target.split_once('.').unwrap_or(("", target));
+                let (prefix, name) = target.rsplit_once('.').unwrap_or(("", target));
                 let known = prefix == self.service.schema().target_prefix
                     && self.parts.method == Method::POST;
                 let operation = self.service.operation(name).filter(|_| known);

@@ -33,6 +33,7 @@ pub enum Service {
     Servicediscovery,
     Ssm,
     Secretsmanager,
+    Cloudtrail,
 }
 
 /// What a service's model says about it as a whole.
@@ -61,7 +62,7 @@ pub struct ServiceSchema {
 }
 
 impl Service {
-    pub const ALL: [Service; 14] = [
+    pub const ALL: [Service; 15] = [
         Service::Ec2,
         Service::Elbv2,
         Service::Ecs,
@@ -76,6 +77,7 @@ impl Service {
         Service::Servicediscovery,
         Service::Ssm,
         Service::Secretsmanager,
+        Service::Cloudtrail,
     ];
 
     pub fn schema(self) -> &'static ServiceSchema {
@@ -94,6 +96,7 @@ impl Service {
             Service::Servicediscovery => &crate::servicediscovery::SERVICE,
             Service::Ssm => &crate::ssm::SERVICE,
             Service::Secretsmanager => &crate::secretsmanager::SERVICE,
+            Service::Cloudtrail => &crate::cloudtrail::SERVICE,
         }
     }
 
@@ -128,6 +131,7 @@ impl Service {
             Service::Servicediscovery => "servicediscovery",
             Service::Ssm => "ssm",
             Service::Secretsmanager => "secretsmanager",
+            Service::Cloudtrail => "cloudtrail",
         }
     }
 

@@ -193,6 +193,7 @@ pub fn code(service: Service, violations: &[Violation]) -> &'static str {
             | Service::Ssm
             | Service::Secretsmanager => "ValidationException",
             Service::Servicediscovery => "InvalidInput",
+            Service::Cloudtrail => "InvalidParameterCombinationException",
             _ => "InvalidParameterException",
         },
         Protocol::RpcV2Cbor => "InvalidParameterException",

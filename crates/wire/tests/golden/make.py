@@ -30,7 +30,8 @@ from botocore.utils import percent_encode_sequence
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE.parents[3] / "models"
 SERVICES = ["ec2", "elbv2", "ecs", "ecr", "route53", "iam", "sts", "logs", "acm", "cloudwatch",
-            "application-autoscaling", "servicediscovery", "ssm", "secretsmanager"]
+            "application-autoscaling", "servicediscovery", "ssm", "secretsmanager",
+            "cloudtrail"]
 REQUEST_ID = "00000000-0000-4000-8000-000000000000"
 SCOPE = "AKIAIOSFODNN7EXAMPLE/20260102/eu-west-1/{}/aws4_request"
 

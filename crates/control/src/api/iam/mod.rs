@@ -9,6 +9,7 @@ mod policies;
 mod policy_holders;
 mod profiles;
 mod roles;
+mod simulation;
 mod tags;
 mod users;
 
@@ -104,6 +105,10 @@ super::handlers! {
     write CreateAccountAlias => account_aliases::create,
     write DeleteAccountAlias => account_aliases::delete,
     read ListAccountAliases => account_aliases::list,
+    read SimulatePrincipalPolicy => simulation::principal,
+    read SimulateCustomPolicy => simulation::custom,
+    read GetContextKeysForPrincipalPolicy => simulation::principal_keys,
+    read GetContextKeysForCustomPolicy => simulation::custom_keys,
 }
 
 fn scope(context: &Context) -> Scope {

@@ -8,6 +8,7 @@ pub mod account_aliases;
 mod conditions;
 pub mod documents;
 pub mod entities;
+pub mod evaluation;
 pub mod groups;
 pub mod identities;
 pub mod managed;
@@ -15,6 +16,7 @@ pub mod policies;
 pub mod profiles;
 mod resources;
 pub mod roles;
+pub mod simulation;
 pub mod users;
 
 use super::{Refused, Tx};
