@@ -14,6 +14,9 @@ pub struct Cluster {
     pub settings: BTreeMap<String, String>,
     pub capacity_providers: Vec<String>,
     pub default_strategy: Vec<CapacityProviderStrategyItem>,
+    /// ARN of the Cloud Map namespace that its services are in unless they name another (`serviceConnectDefaults`).
+    #[serde(default)]
+    pub service_connect_namespace: Option<String>,
     pub created_at: Timestamp,
     pub tags: Tags,
 }
@@ -341,6 +344,9 @@ pub struct Deployment {
     pub service_registries: Vec<ServiceRegistry>,
     #[serde(default)]
     pub service_connect: Option<ServiceConnect>,
+    /// What Service Connect makes of that; `None`: it is off.
+    #[serde(default)]
+    pub connected: Option<connect::Connected>,
     pub platform_version: String,
     pub rollout_state: RolloutState,
     pub rollout_reason: String,

@@ -9,6 +9,7 @@ pub mod alarm;
 pub mod aws_service;
 pub mod cidr;
 pub mod config;
+pub mod connect;
 pub mod diagnosis;
 pub mod discovery;
 pub mod ec2;

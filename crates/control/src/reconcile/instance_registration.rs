@@ -5,7 +5,7 @@
 use crate::model::Tx;
 use crate::model::discovery::{bare, instances, services as discovery};
 use crate::model::ecs::{container_health, health, services, task_definitions};
-use fogbank_types::discovery::Instance;
+use fogbank_types::discovery::{DiscoveryService, Instance};
 use fogbank_types::ecs::{Service, ServiceRegistry, ServiceStatus, Task};
 use fogbank_types::status::{ContainerHealth, TaskPhase};
 use fogbank_types::{Scope, Snapshot, Timestamp};
@@ -17,7 +17,9 @@ const SERVICE_NAME: &str = "ECS_SERVICE_NAME";
 
 pub fn reconcile(tx: &mut Tx) -> Option<Timestamp> {
     leave(tx);
-    join(tx);
+    for joining in wanted(tx.snapshot()) {
+        join(tx, joining);
+    }
     None
 }
 
@@ -39,7 +41,7 @@ fn leave(tx: &mut Tx) {
 }
 
 /// A task that should be an instance, with what is known of it.
-struct Joining {
+pub(super) struct Joining {
     scope: Scope,
     service_id: String,
     task_id: String,
@@ -47,21 +49,18 @@ struct Joining {
     healthy: bool,
 }
 
-fn join(tx: &mut Tx) {
-    for wanted in wanted(tx.snapshot()) {
-        let (scope, service, id) = (&wanted.scope, &wanted.service_id, &wanted.task_id);
-        let Ok(row) = instances::find(tx.snapshot(), scope, service, id).cloned() else {
-            if let Err(refusal) =
-                instances::register(tx, scope, service, id, wanted.attributes, None)
-            {
-                tracing::debug!(%refusal, task = %id, "a task cannot be an instance");
-            }
-            continue;
-        };
-        if row.healthy.is_some_and(|healthy| healthy != wanted.healthy) {
-            // Only a service without custom health refuses, and its instances have none.
-            let _ = instances::set_health(tx, scope, service, id, wanted.healthy);
+pub(super) fn join(tx: &mut Tx, wanted: Joining) {
+    let (scope, service, id) = (&wanted.scope, &wanted.service_id, &wanted.task_id);
+    let Ok(row) = instances::find(tx.snapshot(), scope, service, id).cloned() else {
+        let registered = instances::register(tx, scope, service, id, wanted.attributes, None);
+        if let Err(refusal) = registered {
+            tracing::debug!(%refusal, task = %id, "a task cannot be an instance");
         }
+        return;
+    };
+    if row.healthy.is_some_and(|healthy| healthy != wanted.healthy) {
+        // Only a service without custom health refuses, and its instances have none.
+        let _ = instances::set_health(tx, scope, service, id, wanted.healthy);
     }
 }
 
@@ -78,19 +77,20 @@ fn wanted(snapshot: &Snapshot) -> Vec<Joining> {
         {
             continue;
         }
-        for task in services::tasks_of(snapshot, service) {
-            if task.stopped_at.is_some()
-                || !health::is_alive(snapshot, task)
-                || health::phase(snapshot, task) != Some(TaskPhase::Running)
-            {
-                continue;
-            }
+        for task in services::tasks_of(snapshot, service).filter(|task| is_up(snapshot, task)) {
             for registry in registries(service, task) {
                 wanted.extend(joining(snapshot, service, task, registry));
             }
         }
     }
     wanted
+}
+
+/// It runs, and shall.
+pub(super) fn is_up(snapshot: &Snapshot, task: &Task) -> bool {
+    task.stopped_at.is_none()
+        && health::is_alive(snapshot, task)
+        && health::phase(snapshot, task) == Some(TaskPhase::Running)
 }
 
 /// Those of the deployment that started the task.
@@ -113,9 +113,23 @@ fn joining(
 ) -> Option<Joining> {
     let scope = service.scope.clone();
     let found = discovery::find(snapshot, &scope, bare(&registry.registry_arn)).ok()?;
+    let healthy = container_health::of_task(snapshot, task) != Some(ContainerHealth::Unhealthy);
+    let port = registry.port.or(registry.container_port);
+    instance(snapshot, service, task, found, port, healthy)
+}
+
+/// What Cloud Map is told of a task.
+pub(super) fn instance(
+    snapshot: &Snapshot,
+    service: &Service,
+    task: &Task,
+    registry: &DiscoveryService,
+    port: Option<u16>,
+    healthy: bool,
+) -> Option<Joining> {
+    let scope = service.scope.clone();
     let address = health::address(snapshot, task)?;
     let definition = task_definitions::find(snapshot, &scope, &task.task_definition_arn);
-    let healthy = container_health::of_task(snapshot, task) != Some(ContainerHealth::Unhealthy);
     let mut attributes = BTreeMap::from([
         ("AVAILABILITY_ZONE".to_owned(), task.zone.clone()),
         (instances::IPV4.to_owned(), address.to_string()),
@@ -129,16 +143,16 @@ fn joining(
             definition.family.clone(),
         );
     }
-    if let Some(port) = registry.port.or(registry.container_port) {
+    if let Some(port) = port {
         attributes.insert(instances::PORT.to_owned(), port.to_string());
     }
-    if found.custom_health {
+    if registry.custom_health {
         let word = if healthy { "HEALTHY" } else { "UNHEALTHY" };
         attributes.insert(instances::INIT_HEALTH.to_owned(), word.to_owned());
     }
     Some(Joining {
         scope,
-        service_id: found.id.clone(),
+        service_id: registry.id.clone(),
         task_id: task.id.clone(),
         attributes,
         healthy,

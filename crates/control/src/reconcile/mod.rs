@@ -6,6 +6,7 @@ pub mod driver;
 pub mod certificate_state;
 pub mod change_sync;
 pub mod composite_alarm_state;
+pub mod connect_registration;
 pub mod finding_cleanup;
 pub mod flow_log_streams;
 pub mod instance_registration;
@@ -67,6 +68,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "instance_registration",
         run: instance_registration::reconcile,
+    },
+    Reconciler {
+        name: "connect_registration",
+        run: connect_registration::reconcile,
     },
     Reconciler {
         name: "target_draining",

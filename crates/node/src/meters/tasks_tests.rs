@@ -36,6 +36,7 @@ fn snapshot(insights: bool) -> Snapshot {
         status: "ACTIVE".to_owned(),
         settings: settings.into_iter().filter(|_| insights).collect(),
         capacity_providers: Vec::new(),
+        service_connect_namespace: None,
         default_strategy: Vec::new(),
         created_at: Timestamp(0),
         tags: Default::default(),

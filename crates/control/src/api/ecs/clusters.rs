@@ -29,12 +29,12 @@ pub fn create(
     request: wire::CreateClusterRequest,
 ) -> Result<wire::CreateClusterResponse, ApiError> {
     absent(&request.configuration, "configuration")?;
-    absent(&request.service_connect_defaults, "serviceConnectDefaults")?;
     let new = NewCluster {
         name: request.cluster_name,
         settings: read_settings(request.settings)?,
         capacity_providers: request.capacity_providers.unwrap_or_default(),
         default_strategy: read_strategy(request.default_capacity_provider_strategy),
+        service_connect_namespace: request.service_connect_defaults.map(|d| d.namespace),
         tags: read_tags(request.tags)?,
     };
     tags::check(&new.tags)?;
@@ -73,6 +73,11 @@ pub fn show(
         pending_tasks_count: Some(pending as i32),
         registered_container_instances_count: Some(0),
         running_tasks_count: Some(running as i32),
+        service_connect_defaults: cluster.service_connect_namespace.as_ref().map(|arn| {
+            wire::ClusterServiceConnectDefaults {
+                namespace: Some(arn.clone()),
+            }
+        }),
         settings: Some(if with_settings { settings } else { Vec::new() }),
         statistics: Some(Vec::new()),
         status: Some(cluster.status.clone()),
@@ -137,8 +142,8 @@ pub fn update(
     request: wire::UpdateClusterRequest,
 ) -> Result<wire::UpdateClusterResponse, ApiError> {
     absent(&request.configuration, "configuration")?;
-    absent(&request.service_connect_defaults, "serviceConnectDefaults")?;
-    let cluster = change_settings(context, &request.cluster, request.settings)?;
+    let namespace = request.service_connect_defaults.map(|d| d.namespace);
+    let cluster = change_settings(context, &request.cluster, request.settings, namespace)?;
     Ok(wire::UpdateClusterResponse {
         cluster: Some(cluster),
     })
@@ -148,7 +153,7 @@ pub fn update_settings(
     context: &Context,
     request: wire::UpdateClusterSettingsRequest,
 ) -> Result<wire::UpdateClusterSettingsResponse, ApiError> {
-    let cluster = change_settings(context, &request.cluster, Some(request.settings))?;
+    let cluster = change_settings(context, &request.cluster, Some(request.settings), None)?;
     Ok(wire::UpdateClusterSettingsResponse {
         cluster: Some(cluster),
     })
@@ -158,6 +163,7 @@ fn change_settings(
     context: &Context,
     name: &str,
     settings: Option<Vec<wire::ClusterSetting>>,
+    namespace: Option<String>,
 ) -> Result<wire::Cluster, ApiError> {
     let (scope, settings) = (context.scope(), read_settings(settings)?);
     let cluster = context.write(|tx| {
@@ -166,6 +172,7 @@ fn change_settings(
             &scope,
             name,
             settings.clone(),
+            namespace.as_deref(),
         )?)
     })?;
     Ok(show(&context.snapshot(), &cluster, true, true))

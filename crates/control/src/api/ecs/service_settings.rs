@@ -6,6 +6,8 @@ use super::{absent, invalid, not_offered, port};
 use crate::api::ApiError;
 use crate::model::ecs::services::DeploymentConfiguration;
 use crate::model::ecs::strategy::{self, NewHook, StrategyChange};
+use fogbank_types::Scope;
+use fogbank_types::connect::{Connected, Endpoint};
 use fogbank_types::ecs::{
     AdvancedLoadBalancer, Service, ServiceConnect, ServiceConnectService, ServiceLoadBalancer,
     ServiceRegistry,
@@ -280,4 +282,16 @@ pub fn show_connect(connect: &ServiceConnect) -> wire::ServiceConnectConfigurati
             .then(|| connect.services.iter().map(show).collect()),
         ..wire::ServiceConnectConfiguration::default()
     }
+}
+
+/// The Cloud Map services that a deployment's tasks are instances of.
+pub fn show_resources(scope: &Scope, connected: &Connected) -> Vec<wire::ServiceConnectServiceResource> {
+    let show = |endpoint: &Endpoint| wire::ServiceConnectServiceResource {
+        discovery_arn: Some(scope.arn(
+            "servicediscovery",
+            &format!("service/{}", endpoint.discovery_id),
+        )),
+        discovery_name: Some(endpoint.discovery_name.clone()),
+    };
+    connected.served.iter().map(show).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::service_settings::{
     read_configuration, read_connect, read_load_balancers, read_registries, show_configuration,
-    show_connect, show_load_balancers, show_registries,
+    show_connect, show_load_balancers, show_registries, show_resources,
 };
 use super::tasks::read_placement;
 use super::{
@@ -12,7 +12,7 @@ use super::{
 use crate::api::{ApiError, Context};
 use crate::model::ecs::services::{self, NewService, ServiceUpdate};
 use crate::model::ecs::tasks::Capacity;
-use crate::model::ecs::{clusters, tags};
+use crate::model::ecs::{Refusal, clusters, connect, tags};
 use fogbank_types::Snapshot;
 use fogbank_types::ecs::{Deployment, RolloutState, Service, ServiceStatus};
 use fogbank_wire::ecs as wire;
@@ -211,11 +211,11 @@ pub fn list_by_namespace(
     request: wire::ListServicesByNamespaceRequest,
 ) -> Result<wire::ListServicesByNamespaceResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope());
+    let namespace = connect::find_namespace(&snapshot, &scope, &request.namespace)
+        .ok_or(Refusal::NamespaceNotFound)?;
     let is_in = |service: &Service| {
-        let connect = service.service_connect.iter().filter(|c| c.enabled);
-        connect
-            .filter_map(|c| c.namespace.as_ref())
-            .any(|name| *name == request.namespace)
+        let connected = service.deployments.iter().filter_map(|d| d.connected.as_ref());
+        connected.into_iter().any(|c| c.namespace_id == namespace.id)
     };
     let found = snapshot.services.in_scope(&scope);
     let arns = found
@@ -263,6 +263,10 @@ fn show_deployment(
         rollout_state_reason: Some(deployment.rollout_reason.clone()),
         running_count: Some(running as i32),
         service_connect_configuration: deployment.service_connect.as_ref().map(show_connect),
+        service_connect_resources: deployment
+            .connected
+            .as_ref()
+            .map(|connected| show_resources(&service.scope, connected)),
         status: Some(
             if deployment.primary {
                 "PRIMARY"

@@ -1,6 +1,6 @@
 //! Clusters: names for groups of tasks and services; on Fargate they hold no machines.
 
-use super::{Refusal, client, invalid, is_name, short};
+use super::{Refusal, client, connect, invalid, is_name, short};
 use crate::model::Tx;
 use fogbank_types::ecs::{
     CapacityProviderStrategyItem, Cluster, DesiredStatus, Service, ServiceStatus, Task,
@@ -22,6 +22,8 @@ pub struct NewCluster {
     pub settings: BTreeMap<String, String>,
     pub capacity_providers: Vec<String>,
     pub default_strategy: Vec<CapacityProviderStrategyItem>,
+    /// Name or ARN of a namespace for Service Connect.
+    pub service_connect_namespace: Option<String>,
     pub tags: Tags,
 }
 
@@ -55,7 +57,12 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewCluster) -> Result<Cluster, Re
     settings
         .entry("containerInsights".to_owned())
         .or_insert_with(|| "disabled".to_owned());
+    let service_connect_namespace = match &new.service_connect_namespace {
+        Some(text) => connect::default_namespace(tx, scope, text)?,
+        None => None,
+    };
     let cluster = Cluster {
+        service_connect_namespace,
         arn: scope.arn("ecs", &format!("cluster/{name}")),
         scope: scope.clone(),
         name,
@@ -130,15 +137,19 @@ pub fn check_strategy(
     Ok(())
 }
 
-/// UpdateCluster and UpdateClusterSettings.
+/// UpdateCluster and UpdateClusterSettings. The namespace is as in [`connect::default_namespace`].
 pub fn update_settings(
     tx: &mut Tx,
     scope: &Scope,
     name: &str,
     settings: BTreeMap<String, String>,
+    namespace: Option<&str>,
 ) -> Result<Cluster, Refusal> {
     check_settings(&settings)?;
     let mut cluster = Cluster::clone(find(tx.snapshot(), scope, Some(name))?);
+    if let Some(text) = namespace {
+        cluster.service_connect_namespace = connect::default_namespace(tx, scope, text)?;
+    }
     cluster.settings.extend(settings);
     tx.put(cluster.clone());
     Ok(cluster)

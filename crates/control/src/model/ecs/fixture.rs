@@ -6,7 +6,8 @@ use super::task_definitions::{self, NewTaskDefinition};
 use super::tasks::{Capacity, Placement, RunTask};
 use crate::model::Tx;
 use crate::model::elb::fixture::Region;
-use crate::reconcile::{instance_registration, service_count, target_registration, task_lifecycle};
+use crate::reconcile::{
+    connect_registration, instance_registration, service_count, target_registration, task_lifecycle};
 use fogbank_types::ecs::{
     ContainerDefinition, DesiredStatus, PortMapping, Service, ServiceLoadBalancer, Task,
 };
@@ -282,6 +283,7 @@ impl World {
             task_lifecycle::reconcile(tx),
             target_registration::reconcile(tx),
             instance_registration::reconcile(tx),
+            connect_registration::reconcile(tx),
             crate::model::elb::targets::finish_draining(tx),
             service_count::reconcile(tx),
         ];

@@ -7,6 +7,7 @@ pub mod account_settings;
 pub mod capacity;
 pub mod clusters;
 pub mod commands;
+pub mod connect;
 pub mod container_definitions;
 pub mod container_health;
 pub mod deployment_control;
@@ -55,6 +56,8 @@ pub enum Refusal {
     ServiceNotActive,
     #[error("Service deployment not found.")]
     ServiceDeploymentNotFound,
+    #[error("The specified namespace wasn't found.")]
+    NamespaceNotFound,
     #[error("{0}")]
     Conflict(String),
     #[error("{0}")]
@@ -77,6 +80,7 @@ impl Refused for Refusal {
             Self::ServiceNotFound => "ServiceNotFoundException",
             Self::ServiceNotActive => "ServiceNotActiveException",
             Self::ServiceDeploymentNotFound => "ServiceDeploymentNotFoundException",
+            Self::NamespaceNotFound => "NamespaceNotFoundException",
             Self::Conflict(_) => "ConflictException",
             Self::ResourceNotFound(_) => "ResourceNotFoundException",
             Self::PlatformUnknown(_) => "PlatformUnknownException",

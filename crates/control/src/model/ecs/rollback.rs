@@ -4,8 +4,9 @@
 //! by turning the traffic: the tasks of the revision before still run. What must stay true: a rollback ends at the
 //! last completed revision.
 
-use super::{services, traffic};
+use super::{connect, services, task_definitions, traffic};
 use crate::model::Tx;
+use fogbank_types::connect::Connected;
 use fogbank_types::ecs::{Deployment, RolloutState, Service};
 use fogbank_types::rollout::{LifecycleStage, Rollback};
 
@@ -46,8 +47,23 @@ pub fn begin(
         .max_by_key(|d| (d.created_at, d.id.clone()))
         .cloned()?;
     restore(service, &good);
-    services::deploy(tx, service, Some(failed.id.clone()));
+    let connected = connected(tx, service, &good);
+    services::deploy(tx, service, connected, Some(failed.id.clone()));
     Some(good.id)
+}
+
+/// Its tasks know what is there now; if that cannot be had any more, what they knew then.
+fn connected(tx: &mut Tx, service: &Service, good: &Deployment) -> Option<Connected> {
+    let definition =
+        task_definitions::find(tx.snapshot(), &service.scope, &good.task_definition_arn).cloned();
+    match definition.map(|definition| connect::plan(tx, service, &definition)) {
+        Some(Ok(connected)) => connected,
+        Some(Err(refusal)) => {
+            tracing::warn!(%refusal, service = service.arn, "Service Connect as it was");
+            good.connected.clone()
+        }
+        None => good.connected.clone(),
+    }
 }
 
 fn turn_back(

@@ -5,11 +5,12 @@
 use super::strategy::{self, StrategyChange};
 use super::tasks::{self, Capacity, Placement};
 use super::{
-    Refusal, client, clusters, health, invalid, is_name, shift, tags, task_definitions, traffic,
+    Refusal, client, clusters, connect, health, invalid, is_name, shift, tags, task_definitions, traffic,
 };
 use crate::model::Tx;
 use crate::model::elb::{arns, usage};
 use fogbank_types::alarm::AlarmState;
+use fogbank_types::connect::Connected;
 use fogbank_types::ecs::{
     CapacityProviderStrategyItem, Cluster, Deployment, NetworkConfiguration, RolloutState, Service,
     ServiceConnect, ServiceEvent, ServiceLoadBalancer, ServiceRegistry, ServiceStatus, Task,
@@ -129,7 +130,6 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewService) -> Result<Service, Re
     let capacity = tasks::capacity(&cluster, &new.capacity)?;
     let network = tasks::network(tx.snapshot(), scope, new.placement.as_ref())?;
     check_load_balancers(tx.snapshot(), scope, &definition, &new.load_balancers)?;
-    check_connect(&definition, new.service_connect.as_ref())?;
     let grace = checked_grace(
         new.health_check_grace_period_seconds,
         &new.load_balancers,
@@ -188,7 +188,8 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewService) -> Result<Service, Re
         deleted_at: None,
         tags: new.tags,
     };
-    deploy(tx, &mut service, None);
+    let connected = connect::plan(tx, &service, &definition)?;
+    deploy(tx, &mut service, connected, None);
     tx.put(service.clone());
     Ok(service)
 }
@@ -316,27 +317,6 @@ fn check_load_balancers(
     Ok(())
 }
 
-/// The names that a service gives to its ports for others are ports of its task definition (fact SVC-19).
-fn check_connect(
-    definition: &TaskDefinition,
-    connect: Option<&ServiceConnect>,
-) -> Result<(), Refusal> {
-    let ports = || definition.containers.iter().flat_map(|c| &c.port_mappings);
-    let wanted = connect
-        .iter()
-        .filter(|c| c.enabled)
-        .flat_map(|c| &c.services);
-    for service in wanted {
-        if !ports().any(|port| port.name.as_ref() == Some(&service.port_name)) {
-            return Err(invalid(format!(
-                "The portName '{}' of the Service Connect configuration was not found in the port mappings of the task definition.",
-                service.port_name
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// What a shift of traffic needs: another group of the right kind, and rules that forward.
 fn check_advanced(
     snapshot: &Snapshot,
@@ -379,7 +359,12 @@ fn serving(service: &Service) -> Option<&Deployment> {
 }
 
 /// Puts a new primary deployment of what the service says now in front of the others.
-pub fn deploy(tx: &mut Tx, service: &mut Service, rollback_of: Option<String>) {
+pub fn deploy(
+    tx: &mut Tx,
+    service: &mut Service,
+    connected: Option<Connected>,
+    rollback_of: Option<String>,
+) {
     let id = format!("ecs-svc/{:019}", tx.random() % 10_000_000_000_000_000_000);
     leave_shift(tx, service);
     let source = serving(service).cloned();
@@ -414,6 +399,7 @@ pub fn deploy(tx: &mut Tx, service: &mut Service, rollback_of: Option<String>) {
         load_balancers: traffic::resolve(&service.load_balancers, source.as_ref(), shifts),
         service_registries: service.service_registries.clone(),
         service_connect: service.service_connect.clone(),
+        connected,
         platform_version: service.platform_version.clone(),
         rollout_state: RolloutState::InProgress,
         failed_tasks: 0,
@@ -529,7 +515,6 @@ pub fn update(tx: &mut Tx, scope: &Scope, update: ServiceUpdate) -> Result<Servi
         task_definitions::find(tx.snapshot(), scope, &service.task_definition_arn).cloned();
     if anew && let Some(definition) = &definition {
         check_load_balancers(tx.snapshot(), scope, definition, &service.load_balancers)?;
-        check_connect(definition, service.service_connect.as_ref())?;
     }
     service.strategy = strategy::changed(
         &service.strategy,
@@ -573,7 +558,11 @@ pub fn update(tx: &mut Tx, scope: &Scope, update: ServiceUpdate) -> Result<Servi
         deployment.course.rebalancing = 0;
     }
     if anew {
-        deploy(tx, &mut service, None);
+        let connected = match &definition {
+            Some(definition) => connect::plan(tx, &service, definition)?,
+            None => None,
+        };
+        deploy(tx, &mut service, connected, None);
     }
     tx.put(service.clone());
     Ok(service)
