@@ -67,10 +67,7 @@ impl Connected {
             let [third, fourth] = number.to_be_bytes();
             Ipv4Addr::new(NETWORK[0], NETWORK[1], third, fourth)
         };
-        names
-            .into_iter()
-            .zip((1..u16::MAX).map(address))
-            .collect()
+        names.into_iter().zip((1..u16::MAX).map(address)).collect()
     }
 }
 

@@ -401,6 +401,9 @@ pub struct Eni {
     /// Idle timeouts other than the defaults (fact SG-13).
     #[serde(default)]
     pub connection_tracking: ConnectionTracking,
+    /// Of a task with Service Connect: its names lead to the proxy (`types::connect`).
+    #[serde(default)]
+    pub service_connect: bool,
     pub created_at: Timestamp,
     pub tags: Tags,
 }

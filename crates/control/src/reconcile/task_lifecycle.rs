@@ -2,7 +2,7 @@
 //! host says that no process is left, and a task that is over disappears after an hour (facts SVC-4, TASK-1, TASK-7).
 
 use crate::model::Tx;
-use crate::model::ecs::{health, services};
+use crate::model::ecs::{connect, health, services};
 use crate::model::vpc::enis;
 use fogbank_types::Timestamp;
 use fogbank_types::ecs::{DesiredStatus, Service, Task};
@@ -58,6 +58,10 @@ fn one(tx: &mut Tx, task: &Arc<Task>) -> Option<Timestamp> {
     if phase == Some(TaskPhase::Stopped) {
         release(tx, task);
     } else if !task.stop_containers {
+        let drained_at = connect::drained_at(tx.snapshot(), tx.config(), task);
+        if let Some(at) = drained_at.filter(|at| tx.now() < *at) {
+            return Some(at);
+        }
         tx.update::<Task>(&task.scope, &task.id, |task| task.stop_containers = true);
     }
     None

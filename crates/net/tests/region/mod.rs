@@ -288,6 +288,7 @@ impl Region {
             host: Some(HOST.to_owned()),
             attachment_id: None,
             connection_tracking: ConnectionTracking::default(),
+            service_connect: false,
             created_at: Timestamp(0),
             tags: Tags::new(),
         };

@@ -285,7 +285,10 @@ pub fn show_connect(connect: &ServiceConnect) -> wire::ServiceConnectConfigurati
 }
 
 /// The Cloud Map services that a deployment's tasks are instances of.
-pub fn show_resources(scope: &Scope, connected: &Connected) -> Vec<wire::ServiceConnectServiceResource> {
+pub fn show_resources(
+    scope: &Scope,
+    connected: &Connected,
+) -> Vec<wire::ServiceConnectServiceResource> {
     let show = |endpoint: &Endpoint| wire::ServiceConnectServiceResource {
         discovery_arn: Some(scope.arn(
             "servicediscovery",

@@ -214,8 +214,13 @@ pub fn list_by_namespace(
     let namespace = connect::find_namespace(&snapshot, &scope, &request.namespace)
         .ok_or(Refusal::NamespaceNotFound)?;
     let is_in = |service: &Service| {
-        let connected = service.deployments.iter().filter_map(|d| d.connected.as_ref());
-        connected.into_iter().any(|c| c.namespace_id == namespace.id)
+        let connected = service
+            .deployments
+            .iter()
+            .filter_map(|d| d.connected.as_ref());
+        connected
+            .into_iter()
+            .any(|c| c.namespace_id == namespace.id)
     };
     let found = snapshot.services.in_scope(&scope);
     let arns = found

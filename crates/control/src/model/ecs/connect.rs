@@ -4,17 +4,20 @@
 //! stay true: a name and its port mean one service in a namespace, and what a deployment knows never changes.
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-concepts.html>
 
-use super::{Refusal, invalid};
+use super::tasks::Launch;
+use super::{Refusal, health, invalid};
 use crate::model::Tx;
 use crate::model::discovery::namespaces::{self, NewNamespace};
 use crate::model::discovery::services::{self as registries, NewService};
 use fogbank_types::connect::{Connected, Endpoint, Protocol};
 use fogbank_types::discovery::{DiscoveryService, Namespace, NamespaceKind};
 use fogbank_types::ecs::{
-    PortMapping, Service, ServiceConnect, ServiceConnectService, ServiceStatus, TaskDefinition,
+    PortMapping, Service, ServiceConnect, ServiceConnectService, ServiceStatus, Task,
+    TaskDefinition,
 };
 use fogbank_types::rollout::StrategyKind;
-use fogbank_types::{Scope, Snapshot, Tags};
+use fogbank_types::status::TaskPhase;
+use fogbank_types::{RegionConfig, Scope, Snapshot, Tags, Timestamp};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -24,6 +27,10 @@ const MANAGED: &str = "AmazonECSManaged";
 const IDLE_SECONDS: u32 = 300;
 const IDLE_SECONDS_TCP: u32 = 3600;
 const REQUEST_SECONDS: u32 = 15;
+/// Not documented by AWS: the registration ends, the proxies of the namespace are told, then the containers stop.
+const DRAIN_MS: u64 = 5_000;
+/// News need real time, however fast the region's clock goes.
+const DRAIN_MIN_MS: u64 = 1_000;
 const DNS_NAME_MAX: usize = 127;
 const DISCOVERY_NAME_MAX: usize = 64;
 
@@ -109,6 +116,49 @@ pub fn plan(
         served,
         known,
     }))
+}
+
+/// Whether a task to be launched is of a deployment with Service Connect.
+pub fn of_launch(snapshot: &Snapshot, scope: &Scope, launch: &Launch) -> bool {
+    connected(
+        snapshot,
+        scope,
+        &launch.cluster,
+        &launch.group,
+        launch.started_by.as_ref(),
+    )
+    .is_some()
+}
+
+/// What a task of that group and deployment serves and knows.
+pub fn connected<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    cluster: &str,
+    group: &str,
+    started_by: Option<&String>,
+) -> Option<&'a Connected> {
+    let name = group.strip_prefix("service:")?;
+    let service = snapshot.services.get(scope, format!("{cluster}/{name}"))?;
+    let mut deployments = service.deployments.iter();
+    let deployment = deployments.find(|deployment| Some(&deployment.id) == started_by)?;
+    deployment.connected.as_ref()
+}
+
+/// It runs, and others send requests to it by their proxies.
+pub fn is_called(snapshot: &Snapshot, task: &Task) -> bool {
+    let (group, started_by) = (&task.group, task.started_by.as_ref());
+    health::phase(snapshot, task) == Some(TaskPhase::Running)
+        && connected(snapshot, &task.scope, &task.cluster, group, started_by)
+            .is_some_and(|connected| !connected.served.is_empty())
+}
+
+/// Until when the containers of such a task run on after it is to stop: the proxies hear of it, and end what they have
+/// begun, in that time.
+pub fn drained_at(snapshot: &Snapshot, config: &RegionConfig, task: &Task) -> Option<Timestamp> {
+    let stop = task.stop.as_ref()?;
+    let drain_ms = config.scaled_ms(DRAIN_MS).max(DRAIN_MIN_MS) as i64;
+    is_called(snapshot, task).then(|| stop.stopping_at.plus_ms(drain_ms))
 }
 
 /// Proxies share requests evenly: they know all of a deployment or nothing.
@@ -235,16 +285,16 @@ fn check_names(served: &[Endpoint]) -> Result<(), Refusal> {
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     };
     for endpoint in served {
-        if !is_sound(&endpoint.dns_name, DNS_NAME_MAX) {
-            return Err(invalid(format!(
-                "The dnsName '{}' of a Service Connect client alias is not a valid DNS name of at most {DNS_NAME_MAX} characters.",
-                endpoint.dns_name
-            )));
-        }
         if !is_sound(&endpoint.discovery_name, DISCOVERY_NAME_MAX) {
             return Err(invalid(format!(
                 "The discoveryName '{}' can have up to {DISCOVERY_NAME_MAX} letters, numbers, underscores and hyphens, and can't start with a hyphen.",
                 endpoint.discovery_name
+            )));
+        }
+        if !is_sound(&endpoint.dns_name, DNS_NAME_MAX) {
+            return Err(invalid(format!(
+                "The dnsName '{}' of a Service Connect client alias is not a valid DNS name of at most {DNS_NAME_MAX} characters.",
+                endpoint.dns_name
             )));
         }
     }
@@ -306,10 +356,12 @@ fn ensure_registry(
     name: &str,
 ) -> Result<String, Refusal> {
     let mut rows = tx.snapshot().discovery_services.in_scope(&service.scope);
-    let found =
-        rows.find(|row| row.namespace_id == namespace.id && row.name.eq_ignore_ascii_case(name));
+    let found = rows
+        .find(|row| row.namespace_id == namespace.id && row.name.eq_ignore_ascii_case(name))
+        .cloned();
+    drop(rows);
     match found {
-        Some(row) if owner(row) == Some(&service.arn) => return Ok(row.id.clone()),
+        Some(row) if owner(&row) == Some(&service.arn) => return Ok(row.id.clone()),
         Some(_) => return Err(duplicate(name)),
         None => {}
     }

@@ -7,7 +7,8 @@ use super::tasks::{Capacity, Placement, RunTask};
 use crate::model::Tx;
 use crate::model::elb::fixture::Region;
 use crate::reconcile::{
-    connect_registration, instance_registration, service_count, target_registration, task_lifecycle};
+    connect_registration, instance_registration, service_count, target_registration, task_lifecycle,
+};
 use fogbank_types::ecs::{
     ContainerDefinition, DesiredStatus, PortMapping, Service, ServiceLoadBalancer, Task,
 };

@@ -5,7 +5,8 @@
 use super::strategy::{self, StrategyChange};
 use super::tasks::{self, Capacity, Placement};
 use super::{
-    Refusal, client, clusters, connect, health, invalid, is_name, shift, tags, task_definitions, traffic,
+    Refusal, client, clusters, connect, health, invalid, is_name, shift, tags, task_definitions,
+    traffic,
 };
 use crate::model::Tx;
 use crate::model::elb::{arns, usage};

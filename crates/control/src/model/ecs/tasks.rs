@@ -2,12 +2,12 @@
 //!
 //! A start is one transaction: it takes the interface and writes the task. The host sees the row and runs it.
 
-use super::{Refusal, clusters, fargate, health, invalid, short, tags, task_definitions};
+use super::{Refusal, clusters, connect, fargate, health, invalid, short, tags, task_definitions};
 use crate::model::Tx;
 use crate::model::vpc::enis::{self, NewEni};
 use crate::model::vpc::zone_faults;
 use crate::schedule::{self, Candidate};
-use fogbank_types::ec2::EniOwner;
+use fogbank_types::ec2::{Eni, EniOwner};
 use fogbank_types::ecs::{
     CapacityProviderStrategyItem, Cluster, DesiredStatus, NetworkConfiguration, Task,
     TaskDefinition, TaskOverrides, TaskStop,
@@ -485,6 +485,9 @@ fn start_in(
     };
     let eni =
         enis::create(tx, scope, new).map_err(|refusal| NoPlace::Interface(refusal.to_string()))?;
+    if connect::of_launch(tx.snapshot(), scope, launch) {
+        tx.update::<Eni>(scope, &eni.eni_id, |eni| eni.service_connect = true);
+    }
     // Overrides were checked when they were given; a service has none.
     let (cpu, memory_mib) = task_size(&launch.definition, &launch.overrides)
         .unwrap_or((launch.definition.cpu, launch.definition.memory_mib));
@@ -594,13 +597,14 @@ pub fn stop(
         .map_or_else(|| Task::clone(&task), |row| Task::clone(row)))
 }
 
-/// Asks for the task's end. The containers of one that serves a load balancer are stopped only when nothing is sent
-/// to it any more (fact SVC-4): `reconcile::task_lifecycle` sees to that.
+/// Asks for the task's end. The containers of one that serves a load balancer or Service Connect are stopped only
+/// when nothing is sent to it any more (fact SVC-4): `reconcile::task_lifecycle` sees to that.
 pub fn begin_stop(tx: &mut Tx, task: &Task, code: &str, reason: String) {
     if task.desired == DesiredStatus::Stopped {
         return;
     }
-    let at_once = health::registered(tx.snapshot(), task).is_empty();
+    let at_once = health::registered(tx.snapshot(), task).is_empty()
+        && !connect::is_called(tx.snapshot(), task);
     let stop = TaskStop {
         code: code.to_owned(),
         reason,

@@ -126,6 +126,7 @@ pub fn create_as(
         host: new.host,
         attachment_id: attached.then(|| EniAttachmentId::from_bits(tx.random())),
         connection_tracking: ConnectionTracking::default(),
+        service_connect: false,
         created_at: tx.now(),
         tags: Tags::new(),
     };

@@ -314,6 +314,7 @@ pub fn eni(n: u128, vpc: u128, private: &str, public: Option<&str>) -> Eni {
         host: Some("here".to_owned()),
         attachment_id: None,
         connection_tracking: ConnectionTracking::default(),
+        service_connect: false,
         created_at: Timestamp(0),
         tags: Tags::new(),
     }

@@ -34,6 +34,7 @@ fn eni(number: u128, owner: ec2::EniOwner) -> ec2::Eni {
         host: None,
         attachment_id: None,
         connection_tracking: ec2::ConnectionTracking::default(),
+        service_connect: false,
         created_at: TIME,
         tags: Tags::new(),
     }
