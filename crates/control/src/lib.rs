@@ -8,6 +8,7 @@ pub mod api;
 pub mod buckets;
 pub mod engine;
 mod exec;
+pub mod identity;
 mod image_expiry;
 mod issuance;
 pub mod metrics;

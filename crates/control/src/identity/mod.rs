@@ -1,0 +1,97 @@
+//! Who calls.
+//!
+//! The endpoint asks here for every call and gets a [`Principal`], which it carries to the handler and to IAM's decision.
+//! What must stay true: a key that the region made is nobody else's, and where the region enforces, nobody comes in
+//! without one.
+
+use crate::model::iam::evaluation::{Party, PartyKind};
+use fogbank_pki::Session;
+use fogbank_types::iam::AccessKey;
+use fogbank_types::{Scope, Snapshot, Tags, Timestamp};
+
+/// Somebody who calls, as far as it is known who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// As policies name them.
+    pub party: Party,
+    pub access_key: String,
+    /// The temporary credentials that they call with.
+    pub session: Option<Session>,
+}
+
+impl Principal {
+    pub fn account(&self) -> &str {
+        &self.party.account
+    }
+
+    /// When their temporary credentials were made.
+    pub fn token_issued_at(&self) -> Option<Timestamp> {
+        let session = self.session.as_ref()?;
+        Some(Timestamp(session.issued_at_ms))
+    }
+
+    /// The root of an account.
+    pub fn root(account: &str, access_key: &str) -> Self {
+        Self {
+            party: Party {
+                account: account.to_owned(),
+                kind: PartyKind::Root,
+                arn: Scope::new(account, "global").arn("iam", "root"),
+                unique_id: account.to_owned(),
+                tags: Tags::new(),
+            },
+            access_key: access_key.to_owned(),
+            session: None,
+        }
+    }
+
+    /// Whoever an access key of the account is of: a user or the root. `None`: the user is not there.
+    pub fn of_key(snapshot: &Snapshot, key: &AccessKey) -> Option<Self> {
+        let root = Self::root(&key.scope.account, &key.id);
+        let Some(name) = &key.user else {
+            return Some(root);
+        };
+        let user = snapshot.users.get(&key.scope, name)?;
+        Some(Self {
+            party: Party {
+                kind: PartyKind::User { name: name.clone() },
+                arn: user.arn.clone(),
+                unique_id: user.user_id.clone(),
+                tags: user.tags.clone(),
+                ..root.party
+            },
+            ..root
+        })
+    }
+
+    /// Whoever temporary credentials are of. `None`: the role is not there any more.
+    pub fn of_session(snapshot: &Snapshot, access_key: &str, session: &Session) -> Option<Self> {
+        let root = Self {
+            session: Some(session.clone()),
+            ..Self::root(&session.account, access_key)
+        };
+        if session.role.is_empty() {
+            return Some(root);
+        }
+        let scope = Scope::new(&session.account, "global");
+        let role = snapshot.roles.get(&scope, &session.role)?;
+        // One that was deleted and made again is another.
+        if role.role_id != session.role_id {
+            return None;
+        }
+        Some(Self {
+            party: Party {
+                kind: PartyKind::Session {
+                    role: role.name.clone(),
+                    role_arn: role.arn.clone(),
+                    policies: None,
+                },
+                arn: session.arn(),
+                unique_id: format!("{}:{}", session.role_id, session.name),
+                tags: role.tags.clone(),
+                ..root.party
+            },
+            ..root
+        })
+    }
+}
