@@ -240,8 +240,13 @@ fn rule_owner(snapshot: &Snapshot, scope: &Scope, rule_id: &str) -> Option<Secur
         .map(|group| group.group_id.clone())
 }
 
+/// The type of what an id is of, as ARNs and tag specifications name it.
+pub fn type_of(id: &str) -> Option<&'static str> {
+    kind_of(id).map(Taggable::name)
+}
+
 /// The tags of the resource of that id; `None` if there is none.
-fn tags_of(snapshot: &Snapshot, scope: &Scope, id: &str) -> Option<Tags> {
+pub fn tags_of(snapshot: &Snapshot, scope: &Scope, id: &str) -> Option<Tags> {
     match kind_of(id)? {
         Taggable::SecurityGroupRule => {
             let owner = rule_owner(snapshot, scope, id)?;

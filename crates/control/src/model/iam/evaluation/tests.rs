@@ -656,7 +656,7 @@ fn request() -> impl Strategy<Value = BTreeMap<String, Vec<String>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_decides_as_the_naive_evaluator(
