@@ -3,6 +3,7 @@
 //! comes, also while nobody is there to send one. See docs/architecture.md.
 
 mod clients;
+pub mod connect;
 pub mod dns;
 pub mod http;
 pub mod namespace;

@@ -45,6 +45,14 @@ pub enum Process {
         #[arg(long)]
         eni: String,
     },
+    /// The proxy of a task of Service Connect
+    #[command(hide = true)]
+    Connect {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long)]
+        task: String,
+    },
     /// Parent of a command in a container
     #[command(hide = true)]
     ExecSession {
@@ -89,6 +97,15 @@ pub fn run(process: Process) -> Result<()> {
             crate::logging::start("alb");
             let config = read_config(&config)?;
             drive(async { fogbank_edge::http::run(config, &eni).await.context("alb") })
+        }
+        Process::Connect { config, task } => {
+            crate::logging::start("connect");
+            let config = read_config(&config)?;
+            drive(async {
+                fogbank_edge::connect::run(config, &task)
+                    .await
+                    .context("connect")
+            })
         }
         Process::ExecSession { bundle } => {
             crate::logging::start("exec");

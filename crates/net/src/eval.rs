@@ -610,6 +610,10 @@ impl<'a> Walk<'a> {
                 self.packet.source = *address;
                 Some(Ruling::Translate)
             }
+            Action::DestinationNatTo(address, _) => {
+                self.packet.destination = *address;
+                Some(Ruling::Translate)
+            }
             // The host's address to the outside is not ours to know.
             Action::Masquerade => Some(Ruling::Accept),
             Action::Log { .. } => Some(Ruling::Log),

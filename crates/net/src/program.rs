@@ -377,6 +377,8 @@ pub enum Action {
     DestinationNat(String),
     /// Source becomes this address, at an unpredictable port of 1024 to 65535.
     SourceNatTo(IpAddr),
+    /// Destination becomes this address and port.
+    DestinationNatTo(IpAddr, u16),
     /// Source becomes the address of the device it leaves by.
     Masquerade,
     /// Tell the flow logs (NFLOG, headers only), and go on to the next rule.

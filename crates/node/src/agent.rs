@@ -26,6 +26,7 @@ use crate::flow_logs::FlowLogs;
 use crate::ledger::{Ledger, LedgerError};
 use crate::meters::{Meters, TaskMeters};
 use crate::oci::{LayerError, LayerStore, Limits};
+use crate::proxies::{self, Proxies};
 use crate::reach::{self, Ask};
 use crate::report::Reporter;
 use crate::sandbox::{CgroupError, Hierarchies};
@@ -88,6 +89,7 @@ struct Agent {
     reporter: Reporter,
     tasks: Tasks,
     balancers: Balancers,
+    proxies: Proxies,
     flow_logs: FlowLogs,
     endpoint: Endpoint,
     task_meters: TaskMeters,
@@ -172,7 +174,9 @@ impl Agent {
         let sessions = Sessions::open(&config.data_dir)?;
         let hierarchies = Hierarchies::detect()?;
         let abilities = Abilities::detect(&config.data_dir, &hierarchies);
+        let proxies = Proxies::new(Arc::clone(&config));
         let host = Host {
+            proxies: proxies.ready(),
             sessions: sessions.clone(),
             config: Arc::clone(&config),
             store: Arc::clone(&store),
@@ -194,6 +198,7 @@ impl Agent {
         task_meters.start(Arc::clone(&host));
         Ok(Self {
             task_meters,
+            proxies,
             balancers: Balancers::new(Arc::clone(&config), store, meters),
             tasks: Tasks::new(host),
             flow_logs: FlowLogs::new(Arc::clone(&config)),
@@ -247,6 +252,7 @@ impl Agent {
         if first {
             // After a crash the snapshot may lack what is still there: the applier observes, the others are told.
             self.balancers.take_over(&self.snapshot).await;
+            self.proxies.take_over(&self.snapshot);
             let (host, snapshot) = (Arc::clone(self.tasks.host()), self.snapshot.clone());
             let _ =
                 tokio::task::spawn_blocking(move || Tasks::collect_layers(&host, &snapshot)).await;
@@ -255,6 +261,7 @@ impl Agent {
         self.endpoint.update(&self.snapshot);
         // Before the network: a namespace is gone only when its processes are.
         let ends = if touched.rows || first {
+            self.proxies.end(&self.snapshot);
             self.tasks.end(&self.snapshot)
         } else {
             Vec::new()
@@ -263,6 +270,7 @@ impl Agent {
             self.apply_network().await?;
         }
         if touched.rows || first {
+            self.proxies.update(&self.snapshot);
             self.tasks.update(&self.snapshot);
             self.balancers.update(&self.snapshot);
             self.analyse();
@@ -362,6 +370,7 @@ pub async fn teardown(config: &RegionConfig) -> Result<(), NodeError> {
     let owned = config.clone();
     let tasks =
         tokio::task::spawn_blocking(move || task::teardown(&owned, TEARDOWN_PATIENCE)).await;
+    proxies::teardown(config);
     // The network goes even if a task resisted: its packets must not outlive the region.
     let owned = config.clone();
     let network = tokio::task::spawn_blocking(move || fogbank_net::apply::teardown(&owned)).await;

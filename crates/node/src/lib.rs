@@ -13,6 +13,7 @@ pub mod ledger;
 mod meters;
 pub mod oci;
 pub mod pid_file;
+mod proxies;
 mod reach;
 mod report;
 pub mod sandbox;

@@ -3,6 +3,8 @@
 //! Control writes it into the deployment's row; nodes make hosts files and the tables of proxies from it.
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-concepts-deploy.html>
 
+use crate::Snapshot;
+use crate::ecs::Task;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -52,6 +54,16 @@ pub enum Protocol {
     Http,
     Http2,
     Grpc,
+}
+
+/// What the deployment of a task serves and knows; `None`: it has no Service Connect, or the deployment is history.
+pub fn of_task<'a>(snapshot: &'a Snapshot, task: &Task) -> Option<&'a Connected> {
+    let name = task.group.strip_prefix("service:")?;
+    let id = format!("{}/{name}", task.cluster);
+    let service = snapshot.services.get(&task.scope, id)?;
+    let mut deployments = service.deployments.iter();
+    let own = deployments.find(|deployment| task.started_by.as_ref() == Some(&deployment.id))?;
+    own.connected.as_ref()
 }
 
 impl Connected {

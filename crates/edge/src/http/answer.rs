@@ -31,6 +31,20 @@ fn write_page(out: &mut Vec<u8>, status: u16, header: &[&[u8]], manner: Manner) 
     write_answer(out, status, b"text/html", header, body.as_bytes(), manner);
 }
 
+/// What a proxy between tasks says in a load balancer's place, in Envoy's words, whose part it plays.
+pub fn write_proxy_error(out: &mut Vec<u8>, status: u16, manner: Manner) {
+    let text: &[u8] = match status {
+        502 => b"upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+        503 => b"no healthy upstream",
+        504 => b"upstream request timeout",
+        _ => b"",
+    };
+    // A target that cannot be reached is 503 there, too.
+    let status = if status == 502 { 503 } else { status };
+    let server = "envoy";
+    write_answer_of(out, server, (status, b"text/plain"), &[], text, manner);
+}
+
 /// As nginx words it, and AWS after it.
 pub fn write_plain_to_https(out: &mut Vec<u8>, manner: Manner) {
     const BODY: &[u8] = b"<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n\
@@ -159,6 +173,18 @@ fn write_answer(
     body: &[u8],
     manner: Manner,
 ) {
+    let server = "awselb/2.0";
+    write_answer_of(out, server, (status, content_type), header, body, manner);
+}
+
+fn write_answer_of(
+    out: &mut Vec<u8>,
+    server: &str,
+    (status, content_type): (u16, &[u8]),
+    header: &[&[u8]],
+    body: &[u8],
+    manner: Manner,
+) {
     put(out, &[b"HTTP/1.1 "]);
     put_number(out, status.into());
     put(
@@ -166,7 +192,9 @@ fn write_answer(
         &[
             b" ",
             reason_of(status).as_bytes(),
-            b"\r\nServer: awselb/2.0\r\nDate: ",
+            b"\r\nServer: ",
+            server.as_bytes(),
+            b"\r\nDate: ",
         ],
     );
     put(out, &[&http_date(manner.unix_time_s), b"\r\n"]);

@@ -118,6 +118,7 @@ fn attribute<T: std::str::FromStr>(
 
 fn attributes(rows: &BTreeMap<String, String>, time: Time) -> Attributes {
     Attributes {
+        mesh: None,
         idle_timeout_ms: time.timeout_ms(attribute(rows, "idle_timeout.timeout_seconds", 60)),
         client_keep_alive_ms: time.timeout_ms(attribute(rows, "client_keep_alive.seconds", 3600)),
         connect_timeout_ms: time.timeout_ms(CONNECT_TIMEOUT_SECONDS),

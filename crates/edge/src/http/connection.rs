@@ -353,7 +353,10 @@ impl Connection {
             unix_time_s: unix_time_s(),
         };
         self.out.clear();
-        answer::write_error(&mut self.out, status, manner);
+        match self.routes.attributes.mesh {
+            None => answer::write_error(&mut self.out, status, manner),
+            Some(_) => answer::write_proxy_error(&mut self.out, status, manner),
+        }
         let listener = self.routes.listener(self.port);
         if let Some(headers) = listener.and_then(|listener| listener.response_headers.as_ref()) {
             headers.amend(&mut self.out);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::answer::{self, Manner};
 use super::clock::unix_time_s;
@@ -19,16 +19,24 @@ use super::h2;
 use super::log::{ConnectionRecord, Place};
 use super::socket::Socket;
 use super::stream::ClientStream;
+use super::table::Mesh;
+use super::tcp;
 use super::tether::Tether;
 use super::tls::{Door, Failure};
 use super::worker::Entered;
 
 /// How long a client is listened to after it was told that it speaks the wrong protocol.
 const LINGER: Duration = Duration::from_secs(1);
+/// How often is looked for the rest of a preface that came in part.
+const PREFACE_LOOK: Duration = Duration::from_millis(2);
 
 /// The socket must not block.
 pub async fn enter(entered: Entered, tcp: StdTcpStream, peer: SocketAddr, port: u16) {
     let routes = entered.worker.routes();
+    if let Some(mesh) = routes.attributes.mesh {
+        drop(routes);
+        return Box::pin(enter_mesh(entered, tcp, (peer, port), mesh)).await;
+    }
     let door = routes.door(port);
     let terminator = match door {
         Door::Plain => {
@@ -94,6 +102,50 @@ pub async fn enter(entered: Entered, tcp: StdTcpStream, peer: SocketAddr, port: 
             entered.worker.logs.connection(&place, &record);
             tracing::debug!(%peer, port, reason, verify_status, ?facts, "TLS handshake failed");
         }
+    }
+}
+
+/// A client of a proxy between tasks: bytes, HTTP/1.1, or HTTP/2 without TLS, which begins with words of its own.
+async fn enter_mesh(
+    entered: Entered,
+    tcp: StdTcpStream,
+    (peer, port): (SocketAddr, u16),
+    mesh: Mesh,
+) {
+    if mesh.tcp {
+        let client = ClientStream::Plain(Socket::new(tcp));
+        return tcp::relay(entered, client, peer, port, mesh.retries as usize).await;
+    }
+    let Ok(tcp) = TcpStream::from_std(tcp) else {
+        return;
+    };
+    let idle_timeout = entered.worker.routes().idle_timeout();
+    let preface = Box::pin(timeout(idle_timeout, speaks_http2(&tcp)));
+    match unless_closing(&entered.tether, preface).await {
+        Some(Ok(Ok(true))) => h2::serve(entered, tcp, None, peer, port).await,
+        Some(Ok(Ok(false))) => {
+            if let Ok(tcp) = tcp.into_std() {
+                let stream = ClientStream::Plain(Socket::new(tcp));
+                connection::serve(entered, stream, None, peer, port).await;
+            }
+        }
+        // It says nothing, or has left.
+        Some(Ok(Err(_)) | Err(_)) | None => {}
+    }
+}
+
+/// Looks at the first bytes and leaves them where they are. No method of HTTP/1.1 begins so (RFC 9113, 3.4).
+async fn speaks_http2(tcp: &TcpStream) -> std::io::Result<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+    let mut start = [0; PREFACE.len()];
+    loop {
+        let count = tcp.peek(&mut start).await?;
+        let seen = &start[..count];
+        if count == 0 || count == PREFACE.len() || !PREFACE.starts_with(seen) {
+            return Ok(seen == PREFACE);
+        }
+        // Readable already: nothing tells of the rest but another look.
+        sleep(PREFACE_LOOK).await;
     }
 }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWrite;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::body::Body;
 use super::buffer::{Buffer, Buffers};
@@ -79,12 +79,16 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
     };
     let connect_timeout =
         Duration::from_millis(connection.routes.attributes.connect_timeout_ms.max(1));
+    let retries = connection.routes.retries();
+    let deadline = connection.routes.request_deadline();
     let mut fresh_only = false;
+    let mut failed = Vec::new();
     let flow = loop {
-        let Some(target) = group.choose_for(&facts, &worker.dice, &worker.counters) else {
+        let chosen = group.choose_for(&facts, &worker.dice, &worker.counters, &failed);
+        let Some(target) = chosen else {
             break connection.fail(503, &facts, request.is_whole()).await;
         };
-        if !fresh_only {
+        if !fresh_only && failed.is_empty() {
             group.count_request();
         }
         let idle = if fresh_only {
@@ -108,6 +112,14 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
                 }
                 stream
             }
+            // It has seen nothing of the request.
+            Err(_) if failed.len() < retries => {
+                failed.push(target.address());
+                continue;
+            }
+            Err(_) if retries > 0 => {
+                break connection.fail(502, &facts, request.is_whole()).await;
+            }
             Err(status) => {
                 break connection.fail(status, &facts, request.is_whole()).await;
             }
@@ -119,7 +131,7 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
             &mut upstream,
             &mut request,
             &facts,
-            group,
+            (group, deadline),
         )
         .await;
         drop(under_way);
@@ -128,6 +140,14 @@ pub async fn forward(connection: &mut Connection, group: &Arc<Group>, facts: Fac
             if may_repeat && request.rewind() {
                 target.drop_idle();
                 fresh_only = true;
+                continue;
+            }
+        }
+        if matches!(outcome, Outcome::Unanswered | Outcome::Cut) && failed.len() < retries {
+            let may_repeat = !request.was_written() || facts.is_idempotent;
+            if may_repeat && request.rewind() {
+                target.erred();
+                failed.push(target.address());
                 continue;
             }
         }
@@ -236,7 +256,7 @@ async fn exchange(
     upstream: &mut TargetStream,
     request: &mut Pump,
     facts: &Facts,
-    group: &Group,
+    (group, deadline): (&Group, Option<Instant>),
 ) -> Outcome {
     let idle_timeout = connection.routes.idle_timeout();
     let Connection {
@@ -271,7 +291,15 @@ async fn exchange(
     };
     let started = Instant::now();
     attempt.log.dispatched(target.address(), started);
-    let mut outcome = poll_fn(|cx| attempt.poll(cx, timer, idle_timeout, group, started)).await;
+    let polled = poll_fn(|cx| attempt.poll(cx, timer, idle_timeout, group, started));
+    let mut outcome = match deadline {
+        None => polled.await,
+        Some(at) => match timeout_at(at.into(), polled).await {
+            Ok(outcome) => outcome,
+            Err(_) if attempt.response.is_some() => Outcome::Broken,
+            Err(_) => Outcome::TargetSlow,
+        },
+    };
     if outcome == Outcome::Switched {
         outcome = attempt.tunnel(timer, idle_timeout).await;
     }

@@ -15,7 +15,7 @@ mod clock;
 mod compile;
 mod connect;
 mod connection;
-mod control;
+pub(crate) mod control;
 mod counters;
 mod decision;
 pub(crate) mod desync;
@@ -30,6 +30,7 @@ mod handover;
 mod health;
 mod histogram;
 pub mod log;
+mod outlier;
 mod pattern;
 mod process;
 mod pump;
@@ -46,6 +47,7 @@ mod sticky;
 mod stream;
 mod table;
 mod target;
+mod tcp;
 mod tether;
 mod text;
 mod timer;
@@ -66,6 +68,6 @@ pub use tls::TlsFacts;
 pub use worker::Worker;
 
 /// A panic while a lock was held leaves plain data behind that is still whole: the node goes on serving.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

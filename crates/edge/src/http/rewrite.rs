@@ -41,6 +41,22 @@ pub fn write_request(
         put(out, &[b"?", query.as_bytes()]);
     }
     put(out, &[b" HTTP/1.1\r\n"]);
+    if attributes.mesh.is_some() {
+        put(
+            out,
+            &[
+                b"Host: ",
+                request.host.unwrap_or(origin.dns_name).as_bytes(),
+                b"\r\n",
+            ],
+        );
+        write_passed(out, request, |header, role| {
+            *role != Role::Drop || is_end_to_end(header.name)
+        });
+        write_rest(out, request);
+        let end = out.len();
+        return end..end;
+    }
     write_forwarded_for(out, request, origin.peer, attributes);
     let port_line: &[u8] = match origin.tls {
         None => b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: ",
@@ -61,15 +77,38 @@ pub fn write_request(
         put(out, &[&tls.headers]);
     }
     put(out, &[origin.known]);
+    write_passed(out, request, |header, role| {
+        *role == Role::Pass
+            && !origin.tls.is_some_and(|tls| tls.is_own(header.name))
+            && (!attributes.drop_invalid_header_fields || is_plain_name(header.name))
+    });
+    write_rest(out, request);
+    trace_id
+}
+
+fn write_passed(
+    out: &mut Vec<u8>,
+    request: &Request<'_, '_>,
+    passes: impl Fn(&httparse::Header<'_>, &Role) -> bool,
+) {
     for (header, role) in request.headers.iter().zip(request.roles) {
-        if *role != Role::Pass
-            || origin.tls.is_some_and(|tls| tls.is_own(header.name))
-            || (attributes.drop_invalid_header_fields && !is_plain_name(header.name))
-        {
-            continue;
+        if passes(header, role) {
+            put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
         }
-        put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
     }
+}
+
+/// Lines that a load balancer writes anew; a proxy between tasks has nothing to say in their place.
+fn is_end_to_end(name: &str) -> bool {
+    let start = |prefix: &str| {
+        let start = name.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    start("x-forwarded-") || start("x-amzn-")
+}
+
+/// Upgrade, framing, and the end of the head.
+fn write_rest(out: &mut Vec<u8>, request: &Request<'_, '_>) {
     if let Some(protocol) = request.upgrade {
         put(
             out,
@@ -82,7 +121,6 @@ pub fn write_request(
         _ => {}
     }
     put(out, &[b"\r\n"]);
-    trace_id
 }
 
 /// The port is left out when it is the listener's, unless the Host header is to be kept byte for byte.

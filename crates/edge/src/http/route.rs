@@ -215,6 +215,10 @@ fn action(action: &table::Action, groups: &HashMap<&str, usize>) -> Action {
 }
 
 impl Listener {
+    pub fn default_action(&self) -> &Action {
+        &self.default_action
+    }
+
     pub fn matching(&self, request: &Request<'_, '_>, peer: IpAddr) -> Matched<'_> {
         let asked = Asked {
             request,

@@ -111,6 +111,33 @@ pub struct Attributes {
     pub access_log: Option<LogDestination>,
     pub connection_log: Option<LogDestination>,
     pub health_check_log: Option<LogDestination>,
+    /// Of a proxy of Service Connect: what it does other than a load balancer.
+    pub mesh: Option<Mesh>,
+}
+
+/// A proxy between tasks: heads go on as they came, what fails is tried elsewhere, and who fails is put out for a while.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-concepts-deploy.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mesh {
+    /// Bytes, and not HTTP.
+    pub tcp: bool,
+    /// For a request with all its tries; 0: for ever.
+    pub request_timeout_ms: u64,
+    /// Tries after the first, each with another target.
+    pub retries: u32,
+    #[serde(default)]
+    pub outlier: Option<Outlier>,
+}
+
+/// When a target is put out, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlier {
+    /// One after the other, within this time.
+    pub failures: u32,
+    pub within_ms: u64,
+    /// The first time; each further time that much longer, up to the most.
+    pub ejection_ms: u64,
+    pub ejection_max_ms: u64,
 }
 
 /// Where log files go: `<data>/buckets/<bucket>/[<prefix>/]AWSLogs/...` until the region has buckets.
@@ -136,6 +163,7 @@ impl Default for Attributes {
             access_log: None,
             connection_log: None,
             health_check_log: None,
+            mesh: None,
         }
     }
 }

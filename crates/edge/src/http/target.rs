@@ -17,6 +17,7 @@ use super::clock::Dice;
 use super::counters::{Counters, GroupCounters};
 use super::h2::Pool;
 use super::lock;
+use super::outlier::Outlying;
 use super::request::Facts;
 use super::stream::TargetStream;
 use super::table::{self, Algorithm, HealthCheck, Version};
@@ -80,6 +81,8 @@ pub struct Target {
     idle: Mutex<Vec<Idle>>,
     /// Of protocol version HTTP2 and GRPC.
     pub http2: Pool,
+    /// Of Service Connect.
+    outlying: Outlying,
     under_way: Mutex<Slab<Arc<Tether>>>,
 }
 
@@ -257,10 +260,47 @@ impl Group {
         Some(Chosen::new(usable[chosen].clone()))
     }
 
-    /// The same for a client that may be bound to a target.
-    pub fn choose_for(&self, facts: &Facts, dice: &Dice, counters: &Counters) -> Option<Chosen> {
+    /// The same by what was seen of targets: who is put out, or failed this very request (`avoided`), is left out as long
+    /// as there is somebody else.
+    pub fn choose_other(&self, dice: &Dice, avoided: &[SocketAddr]) -> Option<Chosen> {
+        let first = self.choose(dice)?;
+        let now = Instant::now();
+        let is_avoided = |target: &Target| avoided.contains(&target.address());
+        if !first.outlying.is_out(now) && !is_avoided(&first) {
+            return Some(first);
+        }
+        let usable = lock(&self.state).usable.clone();
+        let place = usable.iter().position(|target| Arc::ptr_eq(target, &first));
+        let (before, from) = usable.split_at(place.unwrap_or(0));
+        let others = || {
+            from.iter()
+                .chain(before)
+                .filter(|target| !is_avoided(target))
+        };
+        let well = others().find(|target| !target.outlying.is_out(now));
+        let other = well.or_else(|| others().next());
+        Some(other.map_or(first, |other| Chosen::new(other.clone())))
+    }
+
+    /// Who is put out for what, from now on; the targets need no checks.
+    pub fn trust(&self, policy: Option<table::Outlier>) {
+        for target in self.targets() {
+            target.outlying.follow(policy);
+            target.note(|record| record.health = Health::Unavailable);
+        }
+        self.refresh();
+    }
+
+    /// As [`Group::choose_other`], for a client that may be bound to a target.
+    pub fn choose_for(
+        &self,
+        facts: &Facts,
+        dice: &Dice,
+        counters: &Counters,
+        avoided: &[SocketAddr],
+    ) -> Option<Chosen> {
         let Some(sticky) = facts.follow_up.as_ref().and_then(|up| up.sticky()) else {
-            return self.choose(dice);
+            return self.choose_other(dice, avoided);
         };
         let bound = sticky.wanted().and_then(|wanted| {
             let usable = lock(&self.state).usable.clone();
@@ -400,6 +440,7 @@ impl Target {
             record: Mutex::new(Record::initial()),
             idle: Mutex::new(Vec::new()),
             http2: Pool::default(),
+            outlying: Outlying::default(),
             under_way: Mutex::new(Slab::default()),
         }
     }
@@ -525,6 +566,7 @@ impl Target {
 
     /// It answered a request.
     pub fn answered(&self, status: u16) {
+        self.outlying.heard(status >= 500, Instant::now());
         self.answers.fetch_add(1, Ordering::Relaxed);
         if status >= 500 {
             self.errors.fetch_add(1, Ordering::Relaxed);

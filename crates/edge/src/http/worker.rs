@@ -70,6 +70,17 @@ impl Routes {
         self.doors.get(&port).cloned().unwrap_or(Door::Shut)
     }
 
+    /// Of a proxy of Service Connect: tries after the first.
+    pub fn retries(&self) -> usize {
+        self.attributes.mesh.map_or(0, |mesh| mesh.retries as usize)
+    }
+
+    /// When a request that begins now has had its time, whatever moves.
+    pub fn request_deadline(&self) -> Option<Instant> {
+        let timeout_ms = self.attributes.mesh?.request_timeout_ms;
+        (timeout_ms > 0).then(|| Instant::now() + Duration::from_millis(timeout_ms))
+    }
+
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.attributes.connect_timeout_ms.max(1))
     }
@@ -91,7 +102,8 @@ pub struct Worker {
     /// Handshakes with clients that may be under way at once: each holds memory for a stranger.
     pub handshakes: Semaphore,
     pub reporting: Reporting,
-    address: IpAddr,
+    /// None: clients are brought to it.
+    address: Option<IpAddr>,
     began: Instant,
     routes: Mutex<Arc<Routes>>,
     groups: Mutex<HashMap<String, Arc<Group>>>,
@@ -111,12 +123,26 @@ impl Worker {
         Self::with_logs(address, max_connections, Logs::default())
     }
 
+    /// Listens on nothing: clients are brought to it by `bring`.
+    pub fn unbound_one(max_connections: usize) -> Arc<Self> {
+        Self::with_address(None, max_connections, Logs::default(), Guards::default())
+    }
+
     pub fn with_logs(address: IpAddr, max_connections: usize, logs: Logs) -> Arc<Self> {
         Self::with_guards(address, max_connections, logs, Guards::default())
     }
 
     pub fn with_guards(
         address: IpAddr,
+        max_connections: usize,
+        logs: Logs,
+        guards: Guards,
+    ) -> Arc<Self> {
+        Self::with_address(Some(address), max_connections, logs, guards)
+    }
+
+    fn with_address(
+        address: Option<IpAddr>,
         max_connections: usize,
         logs: Logs,
         guards: Guards,
@@ -176,8 +202,12 @@ impl Worker {
                 .unwrap_or_else(|| Arc::new(Group::new(&row.id)));
             // A group that no rule uses is not checked (fact TGT-7).
             if used {
-                for target in group.apply(row, &table.zone) {
-                    tokio::spawn(health::watch(self.clone(), group.clone(), target));
+                let added = group.apply(row, &table.zone);
+                match &table.attributes.mesh {
+                    Some(mesh) => group.trust(mesh.outlier),
+                    None => added.into_iter().for_each(|target| {
+                        tokio::spawn(health::watch(self.clone(), group.clone(), target));
+                    }),
                 }
                 groups.insert(row.id.clone(), group.clone());
             }
@@ -240,6 +270,9 @@ impl Worker {
 
     /// Listens on the ports of the table and on no other; gives those that it can't have.
     fn listen(self: &Arc<Self>) -> Vec<u16> {
+        let Some(address) = self.address else {
+            return Vec::new();
+        };
         let routes = self.routes();
         let mut listeners = lock(&self.listeners);
         listeners.retain(|&port, listening| {
@@ -258,8 +291,9 @@ impl Worker {
             let left = lock(&self.inherited).0.remove(&port);
             let socket = match left {
                 Some(socket) => socket.set_nonblocking(true).map(|()| socket),
-                None => connect::listen(SocketAddr::new(self.address, port))
-                    .and_then(TcpListener::into_std),
+                None => {
+                    connect::listen(SocketAddr::new(address, port)).and_then(TcpListener::into_std)
+                }
             };
             match socket.and_then(watched) {
                 Ok(socket) => {
@@ -279,6 +313,9 @@ impl Worker {
 
     /// Ports of the table that nobody listens on.
     pub fn unbound(&self) -> Vec<u16> {
+        if self.address.is_none() {
+            return Vec::new();
+        }
         let listeners = lock(&self.listeners);
         let ports = self.routes();
         let ports = ports.listeners.iter().map(|listener| listener.port);
@@ -403,6 +440,21 @@ impl Worker {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         h2::serve(self.enter(), stream, None, peer, port).await;
+    }
+
+    /// Serves a client that came to a listener's port, once there is room for it. Its socket must not block.
+    pub async fn bring(self: &Arc<Self>, stream: StdTcpStream, peer: SocketAddr, port: u16) {
+        let Some(permit) = self.room().await else {
+            // The client must not wait for what won't come.
+            let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+            return;
+        };
+        let entered = self.enter();
+        // In a box: the runtime moves a task about until it is in its place, and this one is large.
+        tokio::spawn(Box::pin(async move {
+            entrance::enter(entered, stream, peer, port).await;
+            drop(permit);
+        }));
     }
 
     /// Since the worker began; never 0.
@@ -530,17 +582,7 @@ async fn accept(worker: Arc<Worker>, listener: Arc<AsyncFd<StdTcpListener>>, por
                 continue;
             }
         };
-        let Some(permit) = worker.room().await else {
-            // The client must not wait for what won't come.
-            let _ = set_socket_linger(&stream, Some(Duration::ZERO));
-            continue;
-        };
-        let entered = worker.enter();
-        // In a box: the runtime moves a task about until it is in its place, and this one is large.
-        tokio::spawn(Box::pin(async move {
-            entrance::enter(entered, stream, peer, port).await;
-            drop(permit);
-        }));
+        worker.bring(stream, peer, port).await;
     }
 }
 

@@ -682,6 +682,11 @@ fn add_action(list: &mut Message, family: Family, action: &Action) {
             immediate(list, BEYOND + 1, &65535u16.to_be_bytes());
             translate(list, family, 0, Some((BEYOND, BEYOND + 1)));
         }
+        Action::DestinationNatTo(address, port) => {
+            immediate(list, REGISTER, &octets(*address));
+            immediate(list, BEYOND, &port.to_be_bytes());
+            translate(list, family, 1, Some((BEYOND, BEYOND)));
+        }
         Action::Masquerade => expression(list, "masq", |_| {}),
         Action::Log { group, prefix } => expression(list, "log", |e| {
             e.attribute(1, &group.to_be_bytes())
@@ -713,7 +718,10 @@ fn translate(list: &mut Message, family: Family, kind: u32, ports: Option<(u32, 
             .be32(2, u32::from(number(family)))
             .be32(3, REGISTER);
         if let Some((from, to)) = ports {
-            e.be32(5, from).be32(6, to).be32(7, RANDOM_FULLY);
+            e.be32(5, from).be32(6, to);
+            if from != to {
+                e.be32(7, RANDOM_FULLY);
+            }
         }
     });
 }

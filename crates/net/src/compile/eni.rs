@@ -7,8 +7,10 @@ use crate::program::{
     Action, Address, Direction, End, Family, Hook, MAIN, Match, Namespace, Program, Role, Route,
     RouteKey, Rule, Table,
 };
+use fogbank_types::Ipv4Cidr;
+use fogbank_types::connect;
 use fogbank_types::ec2::{Eni, EniOwner, Subnet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 pub(super) fn add(program: &mut Program, region: &Region<'_>, eni: &Eni) {
     let name = region.config.namespace(eni.eni_id.tail());
@@ -32,6 +34,8 @@ pub(super) fn add(program: &mut Program, region: &Region<'_>, eni: &Eni) {
     }
     if is_nat_gateway {
         make_nat_gateway(&mut namespace, region, eni);
+    } else if eni.service_connect {
+        lead_to_proxy(&mut namespace);
     }
     program.namespaces.insert(name, namespace);
 }
@@ -91,6 +95,30 @@ fn add_family(
         let settings = super::vpc::quiet_v6(true);
         namespace.sysctls.extend(settings);
     }
+}
+
+/// What a task sends to the addresses that stand for names of Service Connect is its proxy's, whatever the port: the
+/// programs of the task keep all ports for themselves, as on AWS.
+fn lead_to_proxy(namespace: &mut Namespace) {
+    let [first, second] = connect::NETWORK;
+    let stand_in = Ipv4Cidr::containing(Ipv4Addr::new(first, second, 0, 0), 16)
+        .expect("16 bits are no more than an address has");
+    let matches = [
+        Match::Block {
+            end: End::Destination,
+            block: stand_in.into(),
+            inside: true,
+        },
+        Match::Protocol {
+            number: 6,
+            equal: true,
+        },
+    ];
+    let to_proxy = Action::DestinationNatTo(Ipv4Addr::LOCALHOST.into(), connect::EGRESS_PORT);
+    let chain = super::firewall::nat(Hook::Output, vec![Rule::new(matches, to_proxy)]);
+    let mut table = Table::new(Family::V4);
+    table.chains.insert("output".to_owned(), chain);
+    namespace.tables.insert(names::TABLE.to_owned(), table);
 }
 
 /// Forwards what comes from the VPC under its own address; facts NAT-5 to NAT-7.

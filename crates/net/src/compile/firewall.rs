@@ -51,7 +51,8 @@ pub(super) fn base(hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
 
 /// A chain that translates addresses, at the kernel's usual place for it.
 pub(super) fn nat(hook: Hook, rules: Vec<Rule>) -> Chain {
-    let priority = if hook == Hook::Prerouting { -100 } else { 100 };
+    let is_early = matches!(hook, Hook::Prerouting | Hook::Output);
+    let priority = if is_early { -100 } else { 100 };
     Chain {
         base: Some(Base {
             hook,

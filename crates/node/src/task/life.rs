@@ -36,6 +36,8 @@ use crate::shim::{self, Client, Order, Phase, TaskSpec, TaskState};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a shim that was just started may take to open its socket, on a host that is very busy.
 const SHIM_START: Duration = Duration::from_secs(20);
+/// How long a proxy may take to serve, on a host that is very busy.
+const PROXY_START: Duration = Duration::from_secs(30);
 /// How long an adopted shim may: its agent died in the very moment between its start and its socket.
 const SHIM_ADOPT: Duration = Duration::from_millis(500);
 /// AWS's wait for an interface; it is not documented, but its error is (fact TASK-4).
@@ -265,7 +267,24 @@ impl Life {
         self.write_files(&plan, &spec).map_err(|error| {
             format!("ResourceInitializationError: write the task's bundle: {error}")
         })?;
-        Ok(())
+        self.await_proxy(&plan).await
+    }
+
+    /// "The Service Connect agent container starts before the others."
+    async fn await_proxy(&self, plan: &Plan) -> Result<(), End> {
+        if !plan.service_connect {
+            return Ok(());
+        }
+        let mut ready = self.host.proxies.clone();
+        let there = ready.wait_for(|ready| ready.contains(&self.id));
+        match tokio::time::timeout(PROXY_START, there).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(
+                "ResourceInitializationError: the Service Connect proxy did not start"
+                    .to_owned()
+                    .into(),
+            ),
+        }
     }
 
     /// The applier reports after each attempt; the interface is there when its namespace is and nothing of it failed.
@@ -577,7 +596,7 @@ pub fn layers_in_use(bundle: &Path) -> Vec<Digest> {
 }
 
 /// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

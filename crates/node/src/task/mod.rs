@@ -24,6 +24,7 @@ pub(crate) use plan::definition as plan_definition;
 pub use spares::Spares;
 pub use status::now;
 
+pub(crate) use life::chain;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ pub struct Host {
     pub spares: Option<Spares>,
     /// Ids of resources that the network could not be made to hold, after each attempt.
     pub network: watch::Receiver<Vec<String>>,
+    /// Tasks whose proxies of Service Connect serve.
+    pub proxies: crate::proxies::Ready,
     /// What tasks' roles sign with.
     pub sessions: Sessions,
     /// Whether the network lets a task reach what it needs.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fogbank_types::connect;
 use fogbank_types::ec2::{DhcpOptions, Eni, Vpc};
 use fogbank_types::ecs::{
     ContainerDefinition, ContainerOverride, DependencyCondition, Task, TaskDefinition,
@@ -46,6 +47,8 @@ pub struct Plan {
     /// Content of `/etc/hosts` and `/etc/resolv.conf`.
     pub hosts: String,
     pub resolv_conf: String,
+    /// It has a proxy of Service Connect, which starts first.
+    pub service_connect: bool,
     pub containers: Vec<Planned>,
     /// The task runs with a role.
     pub has_role: bool,
@@ -138,7 +141,12 @@ pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Res
         });
     Ok(Plan {
         netns: fogbank_net::eni_namespace(config, &eni.eni_id),
-        hosts: format!("127.0.0.1 localhost\n{} {hostname}\n", eni.private_ip),
+        hosts: format!(
+            "127.0.0.1 localhost\n{} {hostname}\n{}",
+            eni.private_ip,
+            connected_names(snapshot, task)
+        ),
+        service_connect: eni.service_connect,
         resolv_conf: resolv_conf(vpc, options),
         hostname,
         storage_gib: definition.ephemeral_storage_gib.unwrap_or(STORAGE_GIB),
@@ -147,6 +155,17 @@ pub fn plan(snapshot: &Snapshot, task: &Arc<Task>, config: &RegionConfig) -> Res
         has_role: crate::endpoint::role(snapshot, task, definition)?.is_some(),
         task: Arc::clone(task),
     })
+}
+
+/// "The Service Connect agent adds the endpoints to /etc/hosts": names that others of the namespace have, at the addresses
+/// that stand for them.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-concepts-deploy.html>
+fn connected_names(snapshot: &Snapshot, task: &Task) -> String {
+    let known = connect::of_task(snapshot, task).map(|connected| connected.addresses());
+    let lines = known.into_iter().flatten();
+    lines
+        .map(|(name, address)| format!("{address} {name}\n"))
+        .collect()
 }
 
 /// Fact VPC-13.

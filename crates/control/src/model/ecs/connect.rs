@@ -9,7 +9,7 @@ use super::{Refusal, health, invalid};
 use crate::model::Tx;
 use crate::model::discovery::namespaces::{self, NewNamespace};
 use crate::model::discovery::services::{self as registries, NewService};
-use fogbank_types::connect::{Connected, Endpoint, Protocol};
+use fogbank_types::connect::{Connected, Endpoint, Protocol, of_task};
 use fogbank_types::discovery::{DiscoveryService, Namespace, NamespaceKind};
 use fogbank_types::ecs::{
     PortMapping, Service, ServiceConnect, ServiceConnectService, ServiceStatus, Task,
@@ -120,37 +120,19 @@ pub fn plan(
 
 /// Whether a task to be launched is of a deployment with Service Connect.
 pub fn of_launch(snapshot: &Snapshot, scope: &Scope, launch: &Launch) -> bool {
-    connected(
-        snapshot,
-        scope,
-        &launch.cluster,
-        &launch.group,
-        launch.started_by.as_ref(),
-    )
-    .is_some()
-}
-
-/// What a task of that group and deployment serves and knows.
-pub fn connected<'a>(
-    snapshot: &'a Snapshot,
-    scope: &Scope,
-    cluster: &str,
-    group: &str,
-    started_by: Option<&String>,
-) -> Option<&'a Connected> {
-    let name = group.strip_prefix("service:")?;
-    let service = snapshot.services.get(scope, format!("{cluster}/{name}"))?;
-    let mut deployments = service.deployments.iter();
-    let deployment = deployments.find(|deployment| Some(&deployment.id) == started_by)?;
-    deployment.connected.as_ref()
+    let name = launch.group.strip_prefix("service:").unwrap_or_default();
+    let id = format!("{}/{name}", launch.cluster);
+    let service = snapshot.services.get(scope, id);
+    let mut deployments = service.iter().flat_map(|service| &service.deployments);
+    deployments.any(|deployment| {
+        launch.started_by.as_ref() == Some(&deployment.id) && deployment.connected.is_some()
+    })
 }
 
 /// It runs, and others send requests to it by their proxies.
 pub fn is_called(snapshot: &Snapshot, task: &Task) -> bool {
-    let (group, started_by) = (&task.group, task.started_by.as_ref());
     health::phase(snapshot, task) == Some(TaskPhase::Running)
-        && connected(snapshot, &task.scope, &task.cluster, group, started_by)
-            .is_some_and(|connected| !connected.served.is_empty())
+        && of_task(snapshot, task).is_some_and(|connected| !connected.served.is_empty())
 }
 
 /// Until when the containers of such a task run on after it is to stop: the proxies hear of it, and end what they have

@@ -1,7 +1,8 @@
 //! A stream's request to a target that speaks HTTP/1.1: choose target, connect, stream both ways. Used by
 //! `stream`; the counterpart of `exchange`, with the same connections to targets and the same rules for a second try.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use h2::Reason;
+use tokio::time::timeout_at;
 
 use super::super::body::Body;
 use super::super::buffer::Buffer;
@@ -65,9 +67,12 @@ pub async fn forward(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<
     let mut upload = Upload::start(head, chunked, ends);
     let worker = exchange.worker().clone();
     let connect_timeout = exchange.routes.connect_timeout();
+    let retries = exchange.routes.retries();
+    let deadline = exchange.routes.request_deadline();
     let mut fresh_only = false;
+    let mut failed = Vec::new();
     let outcome = loop {
-        let Some(target) = exchange.choose(group) else {
+        let Some(target) = exchange.choose(group, &failed) else {
             return exchange.fail(503).await;
         };
         let idle = if fresh_only {
@@ -75,7 +80,7 @@ pub async fn forward(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<
         } else {
             target.take_idle(exchange.facts.is_idempotent)
         };
-        if !fresh_only {
+        if !fresh_only && failed.is_empty() {
             exchange.count_for(group);
         }
         let is_reused = idle.is_some();
@@ -89,6 +94,11 @@ pub async fn forward(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<
         };
         let mut upstream = match upstream {
             Ok(stream) => stream,
+            Err(_) if failed.len() < retries => {
+                failed.push(target.address());
+                continue;
+            }
+            Err(_) if retries > 0 => return exchange.fail(502).await,
             Err(status) => return exchange.fail(status).await,
         };
         if !is_reused {
@@ -96,13 +106,21 @@ pub async fn forward(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<
         }
         let under_way = target.begin(&exchange.tether);
         exchange.log.dispatched(target.address(), Instant::now());
-        let outcome = attempt(exchange, &mut upstream, &mut upload, group).await;
+        let outcome = attempt(exchange, &mut upstream, &mut upload, group, deadline).await;
         drop(under_way);
         if outcome == Outcome::Unanswered && is_reused {
             let may_repeat = !upload.was_written() || exchange.facts.is_idempotent;
             if may_repeat && upload.rewind() {
                 target.drop_idle();
                 fresh_only = true;
+                continue;
+            }
+        }
+        if matches!(outcome, Outcome::Unanswered | Outcome::Cut) && failed.len() < retries {
+            let may_repeat = !upload.was_written() || exchange.facts.is_idempotent;
+            if may_repeat && upload.rewind() {
+                target.erred();
+                failed.push(target.address());
                 continue;
             }
         }
@@ -126,9 +144,9 @@ impl Exchange<'_> {
     }
 
     /// None: 503.
-    pub fn choose(&mut self, group: &Group) -> Option<Chosen> {
+    pub fn choose(&mut self, group: &Group, avoided: &[SocketAddr]) -> Option<Chosen> {
         let worker = self.worker();
-        let chosen = group.choose_for(&self.facts, &worker.dice, &worker.counters)?;
+        let chosen = group.choose_for(&self.facts, &worker.dice, &worker.counters, avoided)?;
         self.target = Some(Arc::clone(&chosen));
         Some(chosen)
     }
@@ -180,12 +198,21 @@ impl Exchange<'_> {
     }
 }
 
+/// None: the deadline came first.
+pub async fn until<T>(deadline: Option<Instant>, what: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        None => Some(what.await),
+        Some(at) => timeout_at(at.into(), what).await.ok(),
+    }
+}
+
 /// One attempt on one connection.
 async fn attempt(
     exchange: &mut Exchange<'_>,
     upstream: &mut TargetStream,
     upload: &mut Upload,
     group: &Group,
+    deadline: Option<Instant>,
 ) -> Outcome {
     let idle_timeout = exchange.routes.idle_timeout();
     exchange.timer.set(idle_timeout);
@@ -200,7 +227,7 @@ async fn attempt(
         sink_failed: false,
         started: Instant::now(),
     };
-    let outcome = poll_fn(|cx| {
+    let polled = poll_fn(|cx| {
         let mut progress = false;
         if let Some(outcome) = attempt.poll(cx, &mut progress) {
             return Poll::Ready(outcome);
@@ -211,8 +238,11 @@ async fn attempt(
         }
         ready!(timer.poll_expired(cx));
         Poll::Ready(attempt.time_is_up())
-    })
-    .await;
+    });
+    let outcome = match until(deadline, polled).await {
+        Some(outcome) => outcome,
+        None => attempt.time_is_up(),
+    };
     let mut outbox = attempt.outbox;
     outbox.consume(outbox.filled().len());
     outbox.release(&exchange.worker().buffers);

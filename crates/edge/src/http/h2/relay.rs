@@ -16,7 +16,7 @@ use h2::{Reason, RecvStream, SendStream};
 use super::super::exchange::open;
 use super::super::target::Group;
 use super::super::tls::Alpn;
-use super::forward::Outcome;
+use super::forward::{Outcome, until};
 use super::head;
 use super::stream::Exchange;
 
@@ -30,13 +30,16 @@ pub async fn relay(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<u8
     let worker = exchange.worker().clone();
     let connect_timeout = exchange.routes.connect_timeout();
     let scheme = if group.is_tls() { "https" } else { "http" };
+    let retries = exchange.routes.retries();
+    let deadline = exchange.routes.request_deadline();
     let mut untouched = true;
     let mut tries = 0;
+    let mut failed = Vec::new();
     let outcome = loop {
         let Some(request) = head::for_target(&head, scheme, exchange.manner.takes_trailers) else {
             return exchange.fail(400).await;
         };
-        let Some(target) = exchange.choose(group) else {
+        let Some(target) = exchange.choose(group, &failed) else {
             return exchange.fail(503).await;
         };
         if tries == 0 {
@@ -50,6 +53,11 @@ pub async fn relay(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<u8
         };
         let lease = match target.http2.lease(connect_timeout, dial).await {
             Ok(lease) => lease,
+            Err(_) if failed.len() < retries => {
+                failed.push(target.address());
+                continue;
+            }
+            Err(_) if retries > 0 => return exchange.fail(502).await,
             Err(status) => return exchange.fail(status).await,
         };
         let ends = exchange.body.is_end_stream();
@@ -65,7 +73,14 @@ pub async fn relay(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<u8
         };
         exchange.log.dispatched(target.address(), Instant::now());
         let under_way = target.begin(&exchange.tether);
-        let outcome = attempt(exchange, response, sink, ends, group, &mut untouched).await;
+        let outcome = attempt(
+            exchange,
+            (response, sink, ends),
+            group,
+            &mut untouched,
+            deadline,
+        )
+        .await;
         drop(under_way);
         match outcome {
             Outcome::Refused if untouched && tries < TRIES_MAX => continue,
@@ -75,6 +90,15 @@ pub async fn relay(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<u8
                 if may_repeat && untouched && tries < TRIES_MAX {
                     continue;
                 }
+                if exchange.facts.is_idempotent && untouched && failed.len() < retries {
+                    target.erred();
+                    failed.push(target.address());
+                    continue;
+                }
+            }
+            Outcome::Cut if exchange.facts.is_idempotent && untouched && failed.len() < retries => {
+                failed.push(target.address());
+                continue;
             }
             // It may be the connection that is dead: others are not to find out by waiting as long.
             Outcome::TargetSlow => lease.retire(),
@@ -87,11 +111,10 @@ pub async fn relay(exchange: &mut Exchange<'_>, group: &Arc<Group>, head: Vec<u8
 
 async fn attempt(
     exchange: &mut Exchange<'_>,
-    response: ResponseFuture,
-    sink: SendStream<Bytes>,
-    ends: bool,
+    (response, sink, ends): (ResponseFuture, SendStream<Bytes>, bool),
     group: &Group,
     untouched: &mut bool,
+    deadline: Option<Instant>,
 ) -> Outcome {
     let idle_timeout = exchange.routes.idle_timeout();
     exchange.timer.set(idle_timeout);
@@ -107,7 +130,7 @@ async fn attempt(
         started: Instant::now(),
         untouched,
     };
-    poll_fn(|cx| {
+    let polled = poll_fn(|cx| {
         let mut progress = false;
         if let Some(outcome) = attempt.poll(cx, &mut progress) {
             return Poll::Ready(outcome);
@@ -118,8 +141,11 @@ async fn attempt(
         }
         ready!(timer.poll_expired(cx));
         Poll::Ready(attempt.time_is_up())
-    })
-    .await
+    });
+    match until(deadline, polled).await {
+        Some(outcome) => outcome,
+        None => attempt.time_is_up(),
+    }
 }
 
 struct Attempt<'a, 's> {

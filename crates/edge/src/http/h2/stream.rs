@@ -169,7 +169,10 @@ impl Exchange<'_> {
             is_head: self.facts.is_head,
             unix_time_s: unix_time_s(),
         };
-        answer::write_error(&mut out, status, manner);
+        match self.routes.attributes.mesh {
+            None => answer::write_error(&mut out, status, manner),
+            Some(_) => answer::write_proxy_error(&mut out, status, manner),
+        }
         let listener = self.routes.listener(self.session.port);
         if let Some(headers) = listener.and_then(|listener| listener.response_headers.as_ref()) {
             headers.amend(&mut out);
