@@ -13,6 +13,7 @@ mod h2_targets;
 mod haproxy;
 mod health;
 mod logs;
+mod mesh;
 mod openssl;
 mod pki;
 mod process;
