@@ -19,8 +19,16 @@ resource "aws_iam_role" "main" {
   assume_role_policy = data.aws_iam_policy_document.assume.json
 }
 
+resource "aws_service_discovery_http_namespace" "main" {
+  name = "shift"
+}
+
 resource "aws_ecs_cluster" "main" {
   name = "shift"
+
+  service_connect_defaults {
+    namespace = aws_service_discovery_http_namespace.main.arn
+  }
 }
 
 resource "aws_ecs_cluster_capacity_providers" "main" {
@@ -59,7 +67,7 @@ resource "aws_ecs_task_definition" "api" {
     image        = "${aws_ecr_repository.api.repository_url}:1"
     essential    = true
     environment  = [{ name = "VERSION", value = var.changed ? "2" : "1" }]
-    portMappings = [{ containerPort = 8080, name = "http" }]
+    portMappings = [{ containerPort = 8080, name = "http", appProtocol = "http" }]
   }])
 }
 
@@ -106,6 +114,67 @@ resource "aws_ecs_service" "rolling" {
   }
 
   depends_on = [aws_ecs_cluster_capacity_providers.main]
+}
+
+# Called by name, with everything that an endpoint can have.
+resource "aws_ecs_service" "connected" {
+  name                  = "connected"
+  cluster               = aws_ecs_cluster.main.arn
+  task_definition       = aws_ecs_task_definition.api.arn
+  desired_count         = 1
+  launch_type           = "FARGATE"
+  wait_for_steady_state = true
+
+  service_connect_configuration {
+    enabled   = true
+    namespace = aws_service_discovery_http_namespace.main.arn
+
+    service {
+      port_name             = "http"
+      discovery_name        = "connected"
+      ingress_port_override = 15000
+
+      client_alias {
+        dns_name = var.changed ? "api.shift" : "connected.shift"
+        port     = 80
+      }
+
+      timeout {
+        idle_timeout_seconds        = 120
+        per_request_timeout_seconds = var.changed ? 20 : 10
+      }
+    }
+  }
+
+  network_configuration {
+    subnets          = [for subnet in aws_subnet.main : subnet.id]
+    security_groups  = [aws_security_group.main.id]
+    assign_public_ip = true
+  }
+}
+
+# By the cluster's namespace, and by nothing but a port.
+resource "aws_ecs_service" "caller" {
+  name                  = "caller"
+  cluster               = aws_ecs_cluster.main.arn
+  task_definition       = aws_ecs_task_definition.api.arn
+  desired_count         = 1
+  launch_type           = "FARGATE"
+  wait_for_steady_state = true
+
+  service_connect_configuration {
+    enabled = true
+
+    service {
+      port_name = "http"
+    }
+  }
+
+  network_configuration {
+    subnets          = [for subnet in aws_subnet.main : subnet.id]
+    security_groups  = [aws_security_group.main.id]
+    assign_public_ip = true
+  }
 }
 
 # The scenario gives it a strategy that shifts traffic: the provider of this machine is older than those.

@@ -83,6 +83,7 @@ impl Counts {
         let mut kept: BTreeMap<_, usize> = BTreeMap::new();
         let over = [
             ("change", snapshot.changes.len()),
+            ("discovery-operation", snapshot.discovery_operations.len()),
             ("alarm-history", snapshot.alarm_history.len()),
             ("task-definition", snapshot.task_definitions.len()),
             ("scaling-activity", snapshot.scaling_activities.len()),
