@@ -21,6 +21,9 @@ pub struct Alarm {
     /// When the state or its reason last changed.
     pub state_updated_at: Timestamp,
     pub state_transitioned_at: Timestamp,
+    /// What its data came to last, whatever `SetAlarmState` says: what health checks follow.
+    #[serde(default)]
+    pub judged: Option<AlarmState>,
     pub tags: Tags,
 }
 

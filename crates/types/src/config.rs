@@ -4,7 +4,7 @@ use crate::aws_service::AwsService;
 use crate::{Ipv4Cidr, Ipv6Cidr};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Whether tasks reach the world outside through the host.
@@ -64,6 +64,36 @@ pub fn public_cidr_v6_beside(public_cidr: Ipv4Cidr) -> Ipv6Cidr {
     Ipv6Cidr::containing(base, 48).expect("48 is below 128")
 }
 
+/// Not in a block for special use (RFC 5735, RFC 6598).
+fn is_global_v4(address: Ipv4Addr) -> bool {
+    let special = [
+        (Ipv4Addr::new(0, 0, 0, 0), 8),
+        (Ipv4Addr::new(10, 0, 0, 0), 8),
+        (Ipv4Addr::new(100, 64, 0, 0), 10),
+        (Ipv4Addr::new(127, 0, 0, 0), 8),
+        (Ipv4Addr::new(169, 254, 0, 0), 16),
+        (Ipv4Addr::new(172, 16, 0, 0), 12),
+        (Ipv4Addr::new(192, 0, 0, 0), 24),
+        (Ipv4Addr::new(192, 0, 2, 0), 24),
+        (Ipv4Addr::new(192, 88, 99, 0), 24),
+        (Ipv4Addr::new(192, 168, 0, 0), 16),
+        (Ipv4Addr::new(198, 18, 0, 0), 15),
+        (Ipv4Addr::new(198, 51, 100, 0), 24),
+        (Ipv4Addr::new(203, 0, 113, 0), 24),
+        (Ipv4Addr::new(224, 0, 0, 0), 3),
+    ];
+    !special
+        .iter()
+        .any(|(base, length)| (address.to_bits() ^ base.to_bits()) >> (32 - length) == 0)
+}
+
+/// Global unicast, without what is for documentation, tests and tunnels (RFC 5156).
+fn is_global_v6(address: Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    let special = matches!((first, second), (0x2001, 0..=0x1ff | 0xdb8) | (0x2002, _));
+    first & 0xe000 == 0x2000 && !special
+}
+
 fn public_cidr_v6() -> Ipv6Cidr {
     public_cidr_v6_beside("198.18.0.0/16".parse().expect("a literal"))
 }
@@ -90,6 +120,40 @@ impl RegionConfig {
     pub fn service_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
         let base = self.public_cidr.base().to_bits();
         (8..=10).map(move |offset| Ipv4Addr::from_bits(base + offset))
+    }
+
+    /// Where Route 53's health checkers speak from: sixteen addresses of the public pool that are never given away, in
+    /// two blocks.
+    pub fn checker_blocks(&self) -> [Ipv4Cidr; 2] {
+        let pool = self.public_cidr;
+        let last = pool.last().to_bits() - 15;
+        [pool.base(), Ipv4Addr::from_bits(last)]
+            .map(|base| Ipv4Cidr::containing(base, 29).expect("29 is below 32"))
+    }
+
+    /// The same of IPv6: one block, in the services' own.
+    pub fn checker_block_v6(&self) -> Ipv6Cidr {
+        let base = self.public_cidr_v6.base().to_bits() + 0x100;
+        Ipv6Cidr::containing(Ipv6Addr::from_bits(base), 124).expect("124 is below 128")
+    }
+
+    /// Each checker's addresses: the first eight are the first ones of their regions, the others the second ones.
+    pub fn checker_addresses(&self) -> Vec<(Ipv4Addr, Ipv6Addr)> {
+        let v6 = self.checker_block_v6().base().to_bits();
+        let blocks = self.checker_blocks().into_iter();
+        let v4 = blocks.flat_map(|block| (0..8).map(move |n| block.base().to_bits() + n));
+        v4.zip(v6..)
+            .map(|(v4, v6)| (Ipv4Addr::from_bits(v4), Ipv6Addr::from_bits(v6)))
+            .collect()
+    }
+
+    /// Whether somebody on the internet can be at an address, as far as this region is concerned: its own public
+    /// pools are in blocks for tests and documentation.
+    pub fn is_public(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.public_cidr.contains(address) || is_global_v4(address),
+            IpAddr::V6(address) => self.public_cidr_v6.contains(address) || is_global_v6(address),
+        }
     }
 
     /// A quota by its name here, or AWS's default.

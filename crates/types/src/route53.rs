@@ -178,6 +178,19 @@ pub struct EndpointCheck {
     pub regions: Vec<String>,
 }
 
+/// Where health checkers are.
+/// <https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html>
+pub const CHECKER_REGIONS: [&str; 8] = [
+    "us-east-1",
+    "us-west-1",
+    "us-west-2",
+    "eu-west-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-northeast-1",
+    "sa-east-1",
+];
+
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckProtocol {
     Http,

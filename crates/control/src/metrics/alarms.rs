@@ -133,10 +133,11 @@ fn evaluate(
     }
     let Some(state) = verdict
         .state
-        .filter(|state| *state != alarm.state || is_new(alarm))
+        .filter(|state| *state != alarm.state || alarm.judged != Some(*state) || is_new(alarm))
     else {
         return Ok(());
     };
+    let moves = state != alarm.state || is_new(alarm);
     let reason = evaluation::reason(watch, &verdict, state, alarm.state);
     let recent: Vec<f64> = verdict.decided.iter().map(|(_, value)| *value).collect();
     let first_ms = verdict
@@ -149,7 +150,10 @@ fn evaluate(
         if let Some(current) = tx.snapshot().alarms.get(&alarm.scope, &alarm.name).cloned()
             && current.configured_at == alarm.configured_at
         {
-            alarms::transition(tx, &current, state, reason.clone(), Some(data.clone()));
+            if moves {
+                alarms::transition(tx, &current, state, reason.clone(), Some(data.clone()));
+            }
+            tx.update::<Alarm>(&alarm.scope, &alarm.name, |row| row.judged = Some(state));
         }
         Ok::<_, CommitError>(())
     })?;

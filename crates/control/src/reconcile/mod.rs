@@ -9,6 +9,7 @@ pub mod composite_alarm_state;
 pub mod connect_registration;
 pub mod finding_cleanup;
 pub mod flow_log_streams;
+pub mod health_check_status;
 pub mod instance_registration;
 pub mod load_balancer_state;
 pub mod nat_gateway_state;
@@ -100,6 +101,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "composite_alarm_state",
         run: composite_alarm_state::reconcile,
+    },
+    Reconciler {
+        name: "health_check_status",
+        run: health_check_status::reconcile,
     },
     Reconciler {
         name: "scheduled_scaling",

@@ -269,6 +269,7 @@ fn alarm(tx: &mut Tx, state: AlarmState) {
         state_reason_data: None,
         state_updated_at: now,
         state_transitioned_at: now,
+        judged: None,
         tags: Default::default(),
     });
 }

@@ -9,6 +9,7 @@ mod delegation_sets;
 mod geo_locations;
 mod limits;
 mod query_logging;
+mod health_checks;
 mod records;
 mod tags;
 mod vpcs;
@@ -59,6 +60,15 @@ super::handlers! { Route53:
     write DeleteVPCAssociationAuthorization => vpcs::deauthorize,
     read ListVPCAssociationAuthorizations => vpcs::list_authorizations,
     read ListHostedZonesByVPC => vpcs::list_zones,
+    write CreateHealthCheck => health_checks::create,
+    read GetHealthCheck => health_checks::get,
+    write UpdateHealthCheck => health_checks::update,
+    write DeleteHealthCheck => health_checks::delete,
+    read ListHealthChecks => health_checks::list,
+    read GetHealthCheckCount => health_checks::count,
+    read GetHealthCheckStatus => health_checks::status,
+    read GetHealthCheckLastFailureReason => health_checks::last_failure,
+    read GetCheckerIpRanges => health_checks::ranges,
     write ChangeTagsForResource => tags::change,
     read ListTagsForResource => tags::list,
     read ListTagsForResources => tags::list_many,

@@ -1,4 +1,4 @@
-//! Tags of hosted zones.
+//! Tags of hosted zones and health checks.
 
 use crate::api::{ApiError, Context};
 use crate::model::route53::{Refusal, invalid, tags};
@@ -6,9 +6,10 @@ use fogbank_types::{Scope, Snapshot};
 use fogbank_wire::route53::*;
 
 /// Tagging, unlike the rest of Route 53, takes an id only without its path (observed on AWS).
-fn resource(id: &str) -> Result<&str, Refusal> {
+fn resource<'a>(kind: &str, id: &'a str) -> Result<&'a str, Refusal> {
     const CHARACTERS_MAX: usize = 32;
-    if id.len() > CHARACTERS_MAX {
+    // A health check's is a UUID.
+    if id.len() > CHARACTERS_MAX && kind == "hostedzone" {
         return Err(invalid(format!(
             "1 validation error detected: Value '{id}' at 'resourceId' failed to satisfy constraint: Member must have length less than or equal to {CHARACTERS_MAX}"
         )));
@@ -31,7 +32,10 @@ pub fn change(
         .map(pair)
         .collect::<Result<_, ApiError>>()?;
     let remove = input.remove_tag_keys.unwrap_or_default();
-    let (scope, id) = (context.scope().global(), resource(&input.resource_id)?);
+    let (scope, id) = (
+        context.scope().global(),
+        resource(&input.resource_type, &input.resource_id)?,
+    );
     let kind = &input.resource_type;
     context.write(|tx| Ok(tags::change(tx, &scope, kind, id, &add, &remove)?))?;
     Ok(ChangeTagsForResourceResponse {})
@@ -46,7 +50,7 @@ pub fn list(
         &snapshot,
         &scope,
         &input.resource_type,
-        resource(&input.resource_id)?,
+        resource(&input.resource_type, &input.resource_id)?,
     )?;
     Ok(ListTagsForResourceResponse { resource_tag_set })
 }
@@ -56,7 +60,14 @@ pub fn list_many(
     input: ListTagsForResourcesRequest,
 ) -> Result<ListTagsForResourcesResponse, ApiError> {
     let (snapshot, scope) = (context.snapshot(), context.scope().global());
-    let one = |id: &String| set(&snapshot, &scope, &input.resource_type, resource(id)?);
+    let one = |id: &String| {
+        set(
+            &snapshot,
+            &scope,
+            &input.resource_type,
+            resource(&input.resource_type, id)?,
+        )
+    };
     let resource_tag_sets = input
         .resource_ids
         .iter()
@@ -94,10 +105,10 @@ mod tests {
     #[test]
     fn an_id_with_its_path_is_too_long() {
         assert_eq!(
-            resource("Z020YUEV5IRZHUUPRJZE").unwrap(),
+            resource("hostedzone", "Z020YUEV5IRZHUUPRJZE").unwrap(),
             "Z020YUEV5IRZHUUPRJZE"
         );
-        let refused = resource("/hostedzone/Z020YUEV5IRZHUUPRJZEA").unwrap_err();
+        let refused = resource("hostedzone", "/hostedzone/Z020YUEV5IRZHUUPRJZEA").unwrap_err();
         assert!(refused.to_string().contains("less than or equal to 32"));
     }
 }

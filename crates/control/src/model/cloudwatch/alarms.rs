@@ -313,6 +313,7 @@ pub fn put(tx: &mut Tx, scope: &Scope, new: NewAlarm, watch: AlarmWatch) -> Resu
         state_reason_data: None,
         state_updated_at: now,
         state_transitioned_at: now,
+        judged: None,
         tags: new.tags,
     };
     let what = if before.is_some() {
@@ -328,6 +329,7 @@ pub fn put(tx: &mut Tx, scope: &Scope, new: NewAlarm, watch: AlarmWatch) -> Resu
             .clone_from(&before.state_reason_data);
         alarm.state_updated_at = before.state_updated_at;
         alarm.state_transitioned_at = before.state_transitioned_at;
+        alarm.judged = before.judged;
         // Tags are for new alarms only; TagResource changes them.
         alarm.tags.clone_from(&before.tags);
     }

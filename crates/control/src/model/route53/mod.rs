@@ -11,6 +11,8 @@ pub mod changes;
 pub mod cidr_collections;
 pub mod delegation_sets;
 pub mod geo_locations;
+pub mod check_targets;
+pub mod health_checks;
 pub mod listing;
 pub mod names;
 pub mod policies;
@@ -36,6 +38,14 @@ pub enum Refusal {
     NoSuchHealthCheck(String),
     #[error("The specified geographic location does not exist.")]
     NoSuchGeoLocation,
+    #[error(
+        "A health check with the specified caller reference exists already, with other settings."
+    )]
+    HealthCheckAlreadyExists,
+    #[error("The health check has version {version}, not {seen}.")]
+    HealthCheckVersionMismatch { seen: i64, version: i64 },
+    #[error("Limits Exceeded: you have reached the maximum number of health checks")]
+    TooManyHealthChecks,
     #[error("The specified delegation set does not exist: {0}")]
     NoSuchDelegationSet(String),
     #[error("A hosted zone has already been created with the specified caller reference.")]
@@ -141,6 +151,9 @@ impl Refused for Refusal {
             Self::NoSuchChange(_) => "NoSuchChange",
             Self::NoSuchHealthCheck(_) => "NoSuchHealthCheck",
             Self::NoSuchGeoLocation => "NoSuchGeoLocation",
+            Self::HealthCheckAlreadyExists => "HealthCheckAlreadyExists",
+            Self::HealthCheckVersionMismatch { .. } => "HealthCheckVersionMismatch",
+            Self::TooManyHealthChecks => "TooManyHealthChecks",
             Self::NoSuchDelegationSet(_) => "NoSuchDelegationSet",
             Self::HostedZoneAlreadyExists => "HostedZoneAlreadyExists",
             Self::HostedZoneNotEmpty => "HostedZoneNotEmpty",
@@ -191,7 +204,9 @@ impl Refused for Refusal {
             | Self::NoSuchQueryLoggingConfig => 404,
             Self::HostedZoneAlreadyExists
             | Self::CidrCollectionVersionMismatch
-            | Self::QueryLoggingConfigAlreadyExists => 409,
+            | Self::QueryLoggingConfigAlreadyExists
+            | Self::HealthCheckAlreadyExists
+            | Self::HealthCheckVersionMismatch { .. } => 409,
             Self::NotAuthorized(_) => 401,
             Self::OwnedByCloudMap { .. } => 403,
             _ => 400,

@@ -1,13 +1,12 @@
-//! Tags of hosted zones.
+//! Tags of hosted zones and health checks.
 
-use super::{Refusal, invalid, zones};
+use super::{Refusal, health_checks, invalid, zones};
 use crate::model::tx::Tx;
-use fogbank_types::route53::HostedZone;
+use fogbank_types::route53::{HealthCheck, HostedZone};
 use fogbank_types::{Scope, Snapshot, Tags};
 
 const TAGS_MAX: usize = 50;
 
-/// Health checks are not offered yet, so none is ever found.
 pub fn of<'a>(
     snapshot: &'a Snapshot,
     scope: &Scope,
@@ -16,7 +15,7 @@ pub fn of<'a>(
 ) -> Result<&'a Tags, Refusal> {
     match kind {
         "hostedzone" => Ok(&zones::find(snapshot, scope, id)?.tags),
-        _ => Err(Refusal::NoSuchHealthCheck(id.to_owned())),
+        _ => Ok(&health_checks::find(snapshot, scope, id)?.tags),
     }
 }
 
@@ -45,7 +44,10 @@ pub fn change(
             "A resource cannot have more than {TAGS_MAX} tags"
         )));
     }
-    tx.update::<HostedZone>(scope, id, |zone| zone.tags = tags);
+    match kind {
+        "hostedzone" => tx.update::<HostedZone>(scope, id, |zone| zone.tags = tags),
+        _ => tx.update::<HealthCheck>(scope, id, |check| check.tags = tags),
+    };
     Ok(())
 }
 
