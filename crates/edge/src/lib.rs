@@ -1,7 +1,9 @@
-//! Tables in, sockets out: the load balancer's data path, the DNS servers, and the doors to AWS's services. Nothing here decides what
+//! Tables in, sockets out: the load balancer's data path, the DNS servers, the doors to AWS's services, and Route 53's
+//! health checkers. Nothing here decides what
 //! the region should look like; each part is given a table (or zones) and serves it until the next one
 //! comes, also while nobody is there to send one. See docs/architecture.md.
 
+pub mod checks;
 mod clients;
 pub mod connect;
 pub mod dns;

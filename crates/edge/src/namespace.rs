@@ -1,13 +1,13 @@
 //! Sockets inside the network namespaces of VPCs, made on one thread of its own: entering a namespace moves
 //! the calling thread, which must never be one that drives tasks. A socket stays where it was made.
 //!
-//! Called by `dns::resolvers` and `services::listeners`. What must stay true: between two requests the thread is in the host's namespace,
+//! Called by `dns::resolvers`, `services::listeners` and `checks`. What must stay true: between two requests the thread is in the host's namespace,
 //! so that it keeps no VPC's alive.
 
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::net::TcpSocket;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
@@ -146,39 +147,29 @@ pub struct Sockets {
     pub identity: Identity,
 }
 
-struct Request {
-    path: PathBuf,
-    addresses: Vec<SocketAddr>,
-    protocols: Protocols,
-    reply: oneshot::Sender<Result<Sockets, NamespaceError>>,
-}
+/// What the thread does, told how to come home.
+type Job = Box<dyn FnOnce(&io::Result<File>) + Send>;
 
 /// The thread that makes sockets. It ends when this is dropped.
 pub struct SocketMaker {
-    requests: mpsc::Sender<Request>,
+    jobs: mpsc::Sender<Job>,
 }
 
 impl SocketMaker {
     /// `name` is the thread's, of at most 15 bytes.
     pub fn start(name: &str) -> Result<Self, NamespaceError> {
-        let (requests, inbox) = mpsc::channel::<Request>();
-        let path = PathBuf::from(OWN);
+        let (jobs, inbox) = mpsc::channel::<Job>();
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 // Of this thread, which is where its maker was.
                 let home = File::open(OWN);
-                while let Ok(request) = inbox.recv() {
-                    let home = home.as_ref().map_err(|source| NamespaceError::Open {
-                        path: path.clone(),
-                        source: io::Error::from(source.kind()),
-                    });
-                    let made = home.and_then(|home| make(home, &request));
-                    let _ = request.reply.send(made);
+                while let Ok(job) = inbox.recv() {
+                    job(&home);
                 }
             })
             .map_err(|source| NamespaceError::Thread { source })?;
-        Ok(Self { requests })
+        Ok(Self { jobs })
     }
 
     /// `NotFound` and `AddrNotAvailable` say that the namespace is not ready yet.
@@ -188,37 +179,66 @@ impl SocketMaker {
         addresses: &[SocketAddr],
         protocols: Protocols,
     ) -> Result<Sockets, NamespaceError> {
+        let addresses = addresses.to_vec();
+        let at = path.to_owned();
+        self.inside(path, move |identity| {
+            bind(&at, &addresses, protocols, identity)
+        })
+        .await
+    }
+
+    /// A TCP socket that will speak from that address; it connects as if it had been made here.
+    pub async fn outgoing(&self, path: &Path, from: IpAddr) -> Result<TcpSocket, NamespaceError> {
+        let at = path.to_owned();
+        let made = self.inside(path, move |_| {
+            outgoing(from).map_err(|source| NamespaceError::Bind {
+                path: at,
+                address: SocketAddr::new(from, 0),
+                source,
+            })
+        });
+        Ok(TcpSocket::from_std_stream(made.await?.into()))
+    }
+
+    async fn inside<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(Identity) -> Result<T, NamespaceError> + Send + 'static,
+    ) -> Result<T, NamespaceError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request {
-            path: path.to_owned(),
-            addresses: addresses.to_vec(),
-            protocols,
-            reply,
-        };
-        self.requests
-            .send(request)
-            .map_err(|_| NamespaceError::Ended)?;
+        let path = path.to_owned();
+        let job: Job = Box::new(move |home| {
+            let home = home.as_ref().map_err(|source| NamespaceError::Open {
+                path: PathBuf::from(OWN),
+                source: io::Error::from(source.kind()),
+            });
+            let _ = reply.send(home.and_then(|home| visit(home, &path, work)));
+        });
+        self.jobs.send(job).map_err(|_| NamespaceError::Ended)?;
         answer.await.map_err(|_| NamespaceError::Ended)?
     }
 }
 
-fn make(home: &File, request: &Request) -> Result<Sockets, NamespaceError> {
-    let path = || request.path.clone();
+fn visit<T>(
+    home: &File,
+    path: &Path,
+    work: impl FnOnce(Identity) -> Result<T, NamespaceError>,
+) -> Result<T, NamespaceError> {
     let open = |source| NamespaceError::Open {
-        path: path(),
+        path: path.to_owned(),
         source,
     };
-    let namespace = File::open(&request.path).map_err(open)?;
+    let namespace = File::open(path).map_err(open)?;
     let metadata = namespace.metadata().map_err(open)?;
     let identity = Identity {
         device: metadata.dev(),
         inode: metadata.ino(),
     };
-    enter(&namespace, &request.path)?;
-    let sockets = bind(request, identity);
+    enter(&namespace, path)?;
+    let done = work(identity);
     // Staying would make the next sockets in the wrong place; without a thread there are none.
     enter(home, Path::new(OWN)).map_err(|_| NamespaceError::Ended)?;
-    sockets
+    done
 }
 
 fn enter(namespace: &File, path: &Path) -> Result<(), NamespaceError> {
@@ -230,19 +250,36 @@ fn enter(namespace: &File, path: &Path) -> Result<(), NamespaceError> {
     )
 }
 
-fn bind(request: &Request, identity: Identity) -> Result<Sockets, NamespaceError> {
+fn outgoing(from: IpAddr) -> io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+    let family = match from {
+        IpAddr::V4(_) => AddressFamily::INET,
+        IpAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddr::new(from, 0))?;
+    Ok(socket)
+}
+
+fn bind(
+    path: &Path,
+    addresses: &[SocketAddr],
+    protocols: Protocols,
+    identity: Identity,
+) -> Result<Sockets, NamespaceError> {
     let mut sockets = Sockets {
         udp: Vec::new(),
         tcp: Vec::new(),
         identity,
     };
-    for &address in &request.addresses {
+    for &address in addresses {
         let failed = |source| NamespaceError::Bind {
-            path: request.path.clone(),
+            path: path.to_owned(),
             address,
             source,
         };
-        if request.protocols == Protocols::UdpAndTcp {
+        if protocols == Protocols::UdpAndTcp {
             let udp = UdpSocket::bind(address).map_err(failed)?;
             udp.set_nonblocking(true).map_err(failed)?;
             sockets.udp.push(udp);

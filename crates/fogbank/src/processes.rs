@@ -88,9 +88,12 @@ pub fn run(process: Process) -> Result<()> {
             crate::logging::start("services");
             let config = read_config(&config)?;
             drive(async {
-                fogbank_edge::services::run(config)
-                    .await
-                    .context("services")
+                // One process for what has to do with the edge's namespace.
+                let checks = fogbank_edge::checks::run(config.clone());
+                tokio::select! {
+                    ended = fogbank_edge::services::run(config) => ended.context("services"),
+                    ended = checks => ended.context("health checks"),
+                }
             })
         }
         Process::Alb { config, eni } => {

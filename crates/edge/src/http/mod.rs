@@ -65,6 +65,7 @@ pub use log::{Home, Logs};
 pub use process::{Config, ProcessError, run, serve, socket_path, table_path};
 pub use table::*;
 pub use tls::TlsFacts;
+pub(crate) use tls::Unverified;
 pub use worker::Worker;
 
 /// A panic while a lock was held leaves plain data behind that is still whole: the node goes on serving.

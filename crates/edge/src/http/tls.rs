@@ -12,7 +12,7 @@ mod target;
 
 pub use listener::{Door, Failure, doors};
 pub use session::Session;
-pub use target::{Alpn, Connector};
+pub use target::{Alpn, Connector, Unverified};
 
 use client::ClientCertificate;
 

@@ -1,8 +1,8 @@
 //! The edge: the namespace between the host, AWS's services and every VPC's gateways.
 //!
 //! It knows public addresses only: one /32 per address of IPv4 and each VPC's blocks of IPv6 towards
-//! its VPC, everything else of the pools a blackhole. AWS's services have their addresses on its
-//! loopback; `fogbank services` listens there. The host reaches it through one veth; nothing of the
+//! its VPC, everything else of the pools a blackhole. AWS's services and Route 53's health checkers
+//! have their addresses on its loopback; `fogbank services` listens there, and speaks from there. The host reaches it through one veth; nothing of the
 //! pools, of a VPC or of a link can reach a real interface, because the host has a blackhole for
 //! the pools under the route to us. With `--internet host` both families leave by the host, which
 //! puts its own address in the place of theirs. IPv6 does so only where the host is a router of it
@@ -326,7 +326,15 @@ fn base_namespace(config: &RegionConfig) -> Namespace {
         edge.neighbours
             .insert((uplink.to_owned(), link.host), names::HOST_MAC);
         edge.routes.insert(main(link.pool, 0), Route::Blackhole);
-        for address in endpoint::services(config, link.family) {
+        let checkers = config.checker_addresses().into_iter();
+        let checkers = checkers.map(|(v4, v6)| match link.family {
+            Family::V4 => IpAddr::from(v4),
+            Family::V6 => IpAddr::from(v6),
+        });
+        for address in endpoint::services(config, link.family)
+            .into_iter()
+            .chain(checkers)
+        {
             edge.addresses.insert(Address {
                 device: "lo".to_owned(),
                 address,
