@@ -20,11 +20,11 @@ fn the_whole_path_from_the_host_to_a_private_task() {
         let live = Live::start(small.region.clone());
         live.serve(&small.front, 80);
         live.serve(&small.back, 8080);
-        let seen = Connection::open(&From::Host, ip("198.18.0.5"), 80, PATIENCE);
+        let seen = Connection::open(&From::Host, ip("198.18.0.50"), 80, PATIENCE);
         let seen = seen.expect("the public address answers");
         assert_eq!(seen.seen_as, ip("198.18.255.254"), "the client is the host");
         assert!(reaches(&live.at(&small.front), small.back.private_ip, 8080));
-        assert!(is_kept_out(&From::Host, ip("198.18.0.5"), 8080));
+        assert!(is_kept_out(&From::Host, ip("198.18.0.50"), 8080));
         assert!(
             is_kept_out(&From::Host, ip("198.18.0.29"), 80),
             "NAT lets nobody in"
@@ -49,7 +49,7 @@ fn revoke_and_authorise(peer: RulePeer, spared: bool) {
     small.region.put(small.web.clone());
     let mut live = Live::start(small.region.clone());
     live.serve(&small.front, 80);
-    let address = ip("198.18.0.5");
+    let address = ip("198.18.0.50");
     let mut open = Connection::open(&From::Host, address, 80, PATIENCE).unwrap();
     live.region.put(closed);
     let steps = live.apply().steps;
@@ -135,7 +135,7 @@ fn a_private_task_leaves_under_the_address_of_its_nat_gateway() {
         let mut live = Live::start(small.region.clone());
         live.serve(&small.front, 80);
         let inside = live.at(&small.back);
-        let mut open = Connection::open(&inside, ip("198.18.0.5"), 80, PATIENCE).unwrap();
+        let mut open = Connection::open(&inside, ip("198.18.0.50"), 80, PATIENCE).unwrap();
         assert_eq!(open.seen_as, ip("198.18.0.29"), "fact IGW-5");
         assert!(open.is_alive(PATIENCE));
         // Deleted: its routes become blackholes and its connections end at once (fact NAT-8).
@@ -143,7 +143,7 @@ fn a_private_task_leaves_under_the_address_of_its_nat_gateway() {
         live.region.put(small.nat.0);
         live.region.remove(&small.nat.1);
         live.apply();
-        assert!(is_kept_out(&inside, ip("198.18.0.5"), 80));
+        assert!(is_kept_out(&inside, ip("198.18.0.50"), 80));
         assert!(!open.is_alive(SILENCE));
         let router = fogbank_net::vpc_namespace(&live.config, &small.vpc.vpc_id);
         let path = router.to_str().unwrap().to_owned();
@@ -160,7 +160,7 @@ fn a_connection_that_nat_has_forgotten_is_reset() {
         let live = Live::start(small.region.clone());
         live.serve(&small.front, 80);
         let inside = live.at(&small.back);
-        let mut open = Connection::open(&inside, ip("198.18.0.5"), 80, PATIENCE).unwrap();
+        let mut open = Connection::open(&inside, ip("198.18.0.50"), 80, PATIENCE).unwrap();
         assert!(open.is_alive(PATIENCE));
         let path = eni_namespace(&live.config, &small.nat.1.eni_id);
         let net = format!("--net={}", path.display());
@@ -311,7 +311,7 @@ fn two_vpcs_with_the_same_block_never_meet() {
             region.routes(&vpc, &subnet, &[("0.0.0.0/0", target)]);
             let all = region.group(&vpc, vec![out_to_all(), (false, Traffic::All, anyone())]);
             let eni = region.eni(&subnet, 10, &[&all]);
-            region.elastic(&eni, &format!("198.18.0.{n}"));
+            region.elastic(&eni, &format!("198.18.0.4{n}"));
             sides.push((vpc, eni, region.eni(&subnet, 20 + n, &[&all])));
         }
         let live = Live::start(region);
@@ -322,8 +322,8 @@ fn two_vpcs_with_the_same_block_never_meet() {
         assert!(ping(&live.at(&sides[0].1), only_here, PATIENCE));
         assert!(!ping(&live.at(&sides[1].1), only_here, SILENCE));
         // Through both gateways they see each other's public addresses.
-        let across = Connection::open(&live.at(&sides[0].1), ip("198.18.0.2"), 80, PATIENCE);
-        assert_eq!(across.unwrap().seen_as, ip("198.18.0.1"));
+        let across = Connection::open(&live.at(&sides[0].1), ip("198.18.0.42"), 80, PATIENCE);
+        assert_eq!(across.unwrap().seen_as, ip("198.18.0.41"));
     });
 }
 
@@ -371,7 +371,7 @@ fn a_public_address_moves_at_once() {
         let mut live = Live::start(small.region.clone());
         live.serve(&small.front, 80);
         live.serve(&other, 80);
-        let address = ip("198.18.0.5");
+        let address = ip("198.18.0.50");
         let mut open = Connection::open(&From::Host, address, 80, PATIENCE).unwrap();
         let mut row = {
             let mut rows = live.region.snapshot.elastic_ips.all();
@@ -404,9 +404,9 @@ fn large_transfers_find_the_gateways_smaller_packets() {
         live.serve(&small.front, 80);
         // 9001 bytes inside, 1500 through the gateway: path MTU discovery must work, also through NAT.
         let inside = live.at(&small.back);
-        let mut through_nat = Connection::open(&inside, ip("198.18.0.5"), 80, PATIENCE).unwrap();
+        let mut through_nat = Connection::open(&inside, ip("198.18.0.50"), 80, PATIENCE).unwrap();
         assert!(through_nat.carries(1 << 20, PATIENCE));
-        let mut from_host = Connection::open(&From::Host, ip("198.18.0.5"), 80, PATIENCE).unwrap();
+        let mut from_host = Connection::open(&From::Host, ip("198.18.0.50"), 80, PATIENCE).unwrap();
         assert!(from_host.carries(1 << 20, PATIENCE));
     });
 }

@@ -41,9 +41,9 @@ fn a_restarted_applier_adopts_everything_and_loses_no_packet() {
         live.serve(&small.front, 80);
         live.serve(&small.back, 8080);
         let host = From::Host;
-        let mut outside = Connection::open(&host, ip("198.18.0.5"), 80, PATIENCE).unwrap();
+        let mut outside = Connection::open(&host, ip("198.18.0.50"), 80, PATIENCE).unwrap();
         let inside = live.at(&small.back);
-        let mut natted = Connection::open(&inside, ip("198.18.0.5"), 80, PATIENCE).unwrap();
+        let mut natted = Connection::open(&inside, ip("198.18.0.50"), 80, PATIENCE).unwrap();
         let marks = || {
             let all = [&small.front, &small.back, &small.nat.1].map(|eni| {
                 let path = eni_namespace(&live.config, &eni.eni_id);
@@ -82,7 +82,7 @@ fn a_restarted_applier_adopts_everything_and_loses_no_packet() {
         assert_eq!(lost.1, 0, "{lost:?}");
         assert!(natted.is_alive(PATIENCE));
         assert_eq!(marks(), before, "no interface was touched");
-        assert!(reaches(&host, ip("198.18.0.5"), 80));
+        assert!(reaches(&host, ip("198.18.0.50"), 80));
     });
 }
 
@@ -112,7 +112,7 @@ fn a_restarted_applier_corrects_what_changed_meanwhile() {
         live.serve(&small.front, 80);
         assert!(!eni_namespace(&live.config, &gone.eni_id).exists());
         assert!(
-            is_kept_out(&From::Host, ip("198.18.0.5"), 80),
+            is_kept_out(&From::Host, ip("198.18.0.50"), 80),
             "its group changed"
         );
         assert!(

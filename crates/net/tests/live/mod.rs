@@ -94,7 +94,7 @@ pub fn small() -> Small {
     let from_web = RulePeer::Group(web.group_id.clone());
     let api = region.group(&vpc, vec![out_to_all(), (false, tcp(8080, 8080), from_web)]);
     let front = region.eni(&public, 10, &[&web]);
-    region.elastic(&front, "198.18.0.5");
+    region.elastic(&front, "198.18.0.50");
     let back = region.eni(&private, 10, &[&api]);
     Small {
         region,
