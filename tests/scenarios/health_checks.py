@@ -20,7 +20,10 @@ class Checks:
         return [o["StatusReport"]["Status"] for o in seen]
 
     def all_say(self, check, text, count=16):
-        wait(f"{count} checkers say {text}", lambda: len(s := self.said(check)) == count and all(text in line for line in s), 30)
+        try:
+            wait(f"{count} checkers say {text}", lambda: len(s := self.said(check)) == count and all(text in line for line in s), 30)
+        except AssertionError as e:
+            raise AssertionError(f"{e}; they say {self.said(check)}") from None
 
 
 def scenario(host):

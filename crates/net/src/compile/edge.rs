@@ -326,14 +326,9 @@ fn base_namespace(config: &RegionConfig) -> Namespace {
         edge.neighbours
             .insert((uplink.to_owned(), link.host), names::HOST_MAC);
         edge.routes.insert(main(link.pool, 0), Route::Blackhole);
-        let checkers = config.checker_addresses().into_iter();
-        let checkers = checkers.map(|(v4, v6)| match link.family {
-            Family::V4 => IpAddr::from(v4),
-            Family::V6 => IpAddr::from(v6),
-        });
         for address in endpoint::services(config, link.family)
             .into_iter()
-            .chain(checkers)
+            .chain(checkers(config, link.family))
         {
             edge.addresses.insert(Address {
                 device: "lo".to_owned(),
@@ -444,5 +439,53 @@ fn table(config: &RegionConfig, link: &Link) -> Table {
         table.chains.insert(name.to_owned(), chain);
     }
     super::firewall::own_errors(&mut table);
+    let checkers = Set::Addresses(checkers(config, link.family).collect());
+    table.sets.insert("checkers".to_owned(), checkers);
+    if let Some(output) = table.chains.get_mut("output") {
+        let last = output.rules.len().saturating_sub(1);
+        output.rules.splice(last..last, probes(config, link));
+    }
     table
+}
+
+/// Where health checkers speak from.
+fn checkers(config: &RegionConfig, family: Family) -> impl Iterator<Item = IpAddr> {
+    let addresses = config.checker_addresses().into_iter();
+    addresses.map(move |(v4, v6)| match family {
+        Family::V4 => v4.into(),
+        Family::V6 => v6.into(),
+    })
+}
+
+/// Health checkers reach VPCs, and the world if the region does; never the host, whose ports are nobody's endpoints.
+fn probes(config: &RegionConfig, link: &Link) -> Vec<Rule> {
+    let by_a_checker = || {
+        [
+            Match::AddressIn {
+                end: End::Source,
+                set: "checkers".to_owned(),
+                member: true,
+            },
+            Match::Protocol {
+                number: 6,
+                equal: true,
+            },
+        ]
+    };
+    let [from, tcp] = by_a_checker();
+    let mut rules = vec![Rule::new(
+        [from, tcp, uplink(Direction::Out, false)],
+        accept(),
+    )];
+    if config.internet == InternetAccess::Host {
+        let [from, tcp] = by_a_checker();
+        let not_the_host = Match::Block {
+            end: End::Destination,
+            block: link.pool,
+            inside: false,
+        };
+        let world = [from, tcp, uplink(Direction::Out, true), not_the_host];
+        rules.push(Rule::new(world, accept()));
+    }
+    rules
 }
