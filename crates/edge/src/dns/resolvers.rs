@@ -158,7 +158,7 @@ impl Resolver {
         loop {
             let sockets = self.sockets().await;
             let identity = sockets.identity;
-            let serving = match self.serve(sockets) {
+            let serving = match self.serve(sockets, Instant::now()) {
                 Ok(serving) => serving,
                 Err(error) => {
                     tracing::warn!(%error, path = %self.path.display(), "a resolver cannot serve");
@@ -196,10 +196,10 @@ impl Resolver {
         }
     }
 
-    /// Ends when the set is dropped.
-    fn serve(&self, sockets: Sockets) -> io::Result<JoinSet<()>> {
+    /// Ends when the set is dropped. Packets are counted from `now` on.
+    fn serve(&self, sockets: Sockets, now: Instant) -> io::Result<JoinSet<()>> {
         let mut serving = JoinSet::new();
-        let limit = RateLimit::new(PACKETS_PER_SECOND, Instant::now());
+        let limit = RateLimit::new(PACKETS_PER_SECOND, now);
         let limit = Arc::new(Mutex::new(limit));
         for socket in sockets.udp {
             let socket = UdpSocket::from_std(socket)?;
@@ -211,5 +211,72 @@ impl Resolver {
             serving.spawn(server::serve_tcp(listener, self.responder.clone()));
         }
         Ok(serving)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::Ordering;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::dns::Kind;
+    use crate::dns::message::write_question;
+    use crate::dns::tests::fixture::{Region, inside, name};
+    use crate::namespace::Identity;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    async fn asker(own: [u8; 4], server: SocketAddr) -> UdpSocket {
+        let socket = UdpSocket::bind((Ipv4Addr::from(own), 0)).await.unwrap();
+        socket.connect(server).await.unwrap();
+        socket
+    }
+
+    async fn hear(socket: &UdpSocket) {
+        let mut buffer = [0; 512];
+        let heard = timeout(20 * SECOND, socket.recv(&mut buffer)).await;
+        heard.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_interface_has_its_packets_and_the_next_one_is_dropped() {
+        let (_keep, tables) = watch::channel(Arc::new(Region::default().tables()));
+        let counters = Arc::new(Counters::default());
+        let resolver = Resolver {
+            path: PathBuf::new(),
+            addresses: Vec::new(),
+            maker: Arc::new(SocketMaker::start("test-sockets").unwrap()),
+            folder: Folder::watch(),
+            responder: Responder::new(tables, inside(1), None, counters.clone()),
+        };
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let server = socket.local_addr().unwrap();
+        let sockets = Sockets {
+            udp: vec![socket],
+            tcp: Vec::new(),
+            identity: Identity::at(Path::new("/proc/self/ns/net")).unwrap(),
+        };
+        // The second begins in an hour only: however slow the machine is, there is no other one.
+        let _serving = resolver
+            .serve(sockets, Instant::now() + 3_600 * SECOND)
+            .unwrap();
+        let busy = asker([127, 0, 0, 2], server).await;
+        let other = asker([127, 0, 0, 3], server).await;
+        let question = write_question(7, &name("localhost"), Kind::A);
+        for _ in 0..1_024 {
+            busy.send(&question).await.unwrap();
+            hear(&busy).await;
+        }
+        assert_eq!(counters.dropped.load(Ordering::Relaxed), 0);
+        busy.send(&question).await.unwrap();
+        // A socket's packets are taken in their order: with this answer the one before has been looked at.
+        other.send(&question).await.unwrap();
+        hear(&other).await;
+        assert_eq!(counters.dropped.load(Ordering::Relaxed), 1);
+        assert_eq!(counters.queries.load(Ordering::Relaxed), 1_025);
     }
 }
