@@ -237,7 +237,7 @@ mod tests {
         let mut text = String::from(
             "# What is served\n\nMade by a test in `crates/control/src/api/mod.rs`; `FOGBANK_BLESS=1 cargo test -p fogbank-control served` writes it anew.\n\
              An operation that is not built answers with AWS's error for an unknown action and is counted in `fogbank status`.\n\
-             What a served operation does not offer yet (network load balancers, routing policies, health checks of containers...) it\n\
+             What a served operation does not offer yet (network load balancers, TLS between services, predictive scaling...) it\n\
              refuses by name.\n",
         );
         for service in Service::ALL {

@@ -1,8 +1,8 @@
 //! May this call be made? From a request to IAM's questions, and from their answers to AWS's refusals (facts IAM-6, IAM-9,
 //! IAM-10; decision 0029, docs/flows/request-to-decision.md).
 //!
-//! `actions.txt` says which action each operation is and what it is about; `model::iam::evaluation` decides. Called by the
-//! endpoint once for each call where the region enforces. What must stay true: an operation that the table does not have
+//! `actions.txt` says which action each operation is and what it is about; `model::iam::evaluation` decides. To be called
+//! by the endpoint once for each call where the region enforces; it cannot yet (issue 7). What must stay true: an operation that the table does not have
 //! is refused to everybody but the root, and a test sees to it that there is none.
 
 mod input;

@@ -1,6 +1,7 @@
 //! Who calls.
 //!
-//! The endpoint asks here for every call and gets a [`Principal`], which it carries to the handler and to IAM's decision.
+//! The endpoint will ask here for every call and get a [`Principal`], which it carries to the handler and to IAM's decision
+//! (issue 7: it cannot enforce yet).
 //! What must stay true: a key that the region made is nobody else's, and where the region enforces, nobody comes in
 //! without one.
 
