@@ -1,6 +1,6 @@
 """Route 53 health checks that really look: from the region's edge at a load balancer, through its security group; failover
 records answer by them; inverted, calculated and string-matching ones; what is left when the checkers are killed."""
-import os, signal, time
+import os, signal, socket, time
 
 from host import equal, error_code, http_get, wait
 
@@ -42,6 +42,9 @@ def scenario(host):
         matching = checks.make(**{**http, "Type": "HTTP_STR_MATCH", "ResourcePath": "/orders"}, SearchString="[")
         missing = checks.make(**{**http, "Type": "HTTP_STR_MATCH"}, SearchString="no such text")
         both = checks.make(Type="CALCULATED", ChildHealthChecks=[plain, tcp, missing], HealthThreshold=2)
+        # The host listens at its end of the region's link; it is nobody's endpoint.
+        own = socket.create_server(("198.18.255.254", 0))
+        host_check = checks.make(Type="TCP", IPAddress="198.18.255.254", Port=own.getsockname()[1], RequestInterval=10, FailureThreshold=3)
         equal("a private endpoint", error_code(checks.make, **{**http, "IPAddress": "10.0.0.1"}), "InvalidInput")
 
         # Records that answer by them.
@@ -55,9 +58,10 @@ def scenario(host):
         answer = lambda label: region.resolve(f"{label}.shop.test")[1]
         becomes = lambda label, value: wait(f"{label} leads to {value}", lambda: answer(label) == [value], 30)
         for check, text in ((plain, "Success: HTTP Status Code 200, OK"), (tcp, "Success"), (matching, "Success: HTTP Status Code 200, OK"),
-                            (missing, "Failure: HTTP Status Code 200, OK")):
+                            (missing, "Failure: HTTP Status Code 200, OK"), (host_check, "Failure")):
             checks.all_say(check, text)
-        checks.all_say(named, f"Success: HTTP Status Code 200, OK. Resolved IP: ", 6)
+        own.close()
+        checks.all_say(named, "Success: HTTP Status Code 200, OK. Resolved IP: ", 6)
         becomes("plain", address), becomes("calculated", address), becomes("inverted", SECONDARY), becomes("missing", SECONDARY)
         equal("who was seen", {o["IPAddress"].rsplit(".", 2)[0] for o in r53.get_health_check_status(HealthCheckId=plain)["HealthCheckObservations"]}, {"198.18"})
 

@@ -133,6 +133,18 @@ pub struct HealthCheck {
     pub tags: Tags,
 }
 
+impl HealthCheck {
+    /// Whether records and calculated checks count it as healthy, `status` being what is known of it. A new check counts
+    /// as healthy until something is, as unhealthy if it is inverted (fact ROUTE-7); a disabled one likewise, for good.
+    /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-creating-values.html>
+    pub fn is_healthy(&self, status: Option<&HealthCheckStatus>) -> bool {
+        match status {
+            Some(status) if !self.config.disabled => status.healthy,
+            _ => !self.config.inverted,
+        }
+    }
+}
+
 /// <https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html>
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheckConfig {

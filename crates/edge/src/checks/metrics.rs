@@ -143,10 +143,7 @@ fn of_others(snapshot: &Snapshot, check: &HealthCheck) -> Vec<MetricDatum> {
             .get(&check.scope, id)
             .is_some_and(|row| {
                 let status = snapshot.health_check_statuses.get(&check.scope, id);
-                match status {
-                    Some(status) if !row.config.disabled => status.healthy,
-                    _ => !row.config.inverted,
-                }
+                row.is_healthy(status.map(|row| &**row))
             })
     };
     let mut data = vec![datum(

@@ -46,18 +46,11 @@ impl Pulses {
     }
 }
 
-/// Fact ROUTE-7: healthy until known, unhealthy if inverted; so is a disabled one for good. A record whose check
-/// is gone counts as healthy (fact ROUTE-6).
-/// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-creating-values.html>
+/// A record whose check is gone counts as healthy (fact ROUTE-6).
 fn is_healthy(snapshot: &Snapshot, id: &str) -> bool {
-    let Some(check) = snapshot.health_checks.all().find(|check| check.id == id) else {
-        return true;
-    };
-    if check.config.disabled {
-        return !check.config.inverted;
-    }
-    match snapshot.health_check_statuses.get(&check.scope, id) {
-        Some(status) => status.healthy,
-        None => !check.config.inverted,
-    }
+    let mut checks = snapshot.health_checks.all();
+    checks.find(|check| check.id == id).is_none_or(|check| {
+        let status = snapshot.health_check_statuses.get(&check.scope, id);
+        check.is_healthy(status.map(|row| &**row))
+    })
 }

@@ -404,16 +404,11 @@ fn table(config: &RegionConfig, link: &Link) -> Table {
         ),
     ];
     if config.internet == InternetAccess::Host {
-        let not_the_host = Match::Block {
-            end: End::Destination,
-            block: link.pool,
-            inside: false,
-        };
         forward.push(Rule::new(
             [
                 uplink(Direction::In, false),
                 uplink(Direction::Out, true),
-                not_the_host,
+                not_the_pool(link),
             ],
             accept(),
         ));
@@ -459,33 +454,31 @@ fn checkers(config: &RegionConfig, family: Family) -> impl Iterator<Item = IpAdd
 
 /// Health checkers reach VPCs, and the world if the region does; never the host, whose ports are nobody's endpoints.
 fn probes(config: &RegionConfig, link: &Link) -> Vec<Rule> {
-    let by_a_checker = || {
-        [
-            Match::AddressIn {
-                end: End::Source,
-                set: "checkers".to_owned(),
-                member: true,
-            },
-            Match::Protocol {
-                number: 6,
-                equal: true,
-            },
-        ]
-    };
-    let [from, tcp] = by_a_checker();
-    let mut rules = vec![Rule::new(
-        [from, tcp, uplink(Direction::Out, false)],
-        accept(),
-    )];
-    if config.internet == InternetAccess::Host {
-        let [from, tcp] = by_a_checker();
-        let not_the_host = Match::Block {
-            end: End::Destination,
-            block: link.pool,
-            inside: false,
+    let to = |places: Vec<Match>| {
+        let by_a_checker = Match::AddressIn {
+            end: End::Source,
+            set: "checkers".to_owned(),
+            member: true,
         };
-        let world = [from, tcp, uplink(Direction::Out, true), not_the_host];
-        rules.push(Rule::new(world, accept()));
+        let tcp = Match::Protocol {
+            number: 6,
+            equal: true,
+        };
+        let matches: Vec<Match> = [by_a_checker, tcp].into_iter().chain(places).collect();
+        Rule::new(matches, accept())
+    };
+    let mut rules = vec![to(vec![uplink(Direction::Out, false)])];
+    if config.internet == InternetAccess::Host {
+        rules.push(to(vec![uplink(Direction::Out, true), not_the_pool(link)]));
     }
     rules
+}
+
+/// Neither the host's address on our link, nor anybody's of the region.
+fn not_the_pool(link: &Link) -> Match {
+    Match::Block {
+        end: End::Destination,
+        block: link.pool,
+        inside: false,
+    }
 }

@@ -114,14 +114,10 @@ pub fn delete(tx: &mut Tx, scope: &Scope, id: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether records and calculated checks count it as healthy now. A new check counts as healthy until something is
-/// known of it, as unhealthy if it is inverted (fact ROUTE-7); a disabled one likewise.
+/// Whether records and calculated checks count it as healthy now.
 pub fn is_healthy(snapshot: &Snapshot, check: &HealthCheck) -> bool {
     let status = snapshot.health_check_statuses.get(&check.scope, &check.id);
-    match status {
-        Some(status) if !check.config.disabled => status.healthy,
-        _ => !check.config.inverted,
-    }
+    check.is_healthy(status.map(|row| &**row))
 }
 
 /// What a calculated check or an alarm's comes to, before inversion; `None` for an endpoint, which is not ours to judge.
