@@ -10,4 +10,5 @@ pub mod dns;
 pub mod http;
 pub mod namespace;
 pub mod outside;
+mod rows;
 pub mod services;

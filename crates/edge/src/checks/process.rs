@@ -21,6 +21,7 @@ use super::metrics;
 use super::probe::Prober;
 use super::watch::watch as watch_check;
 use crate::namespace::NamespaceError;
+use crate::rows;
 
 /// Kinds of rows that are followed.
 const FOLLOWED: [&str; 2] = ["health-check", "status-health-check"];
@@ -67,13 +68,7 @@ pub(super) async fn serve(config: RegionConfig, store: Arc<dyn Store>) -> Result
     let mut snapshot = Snapshot::default();
     loop {
         let batch = follower.next().await;
-        for event in &batch.events {
-            let value = event.value.as_deref();
-            if let Err(error) = snapshot.apply(&event.key, value, batch.revision) {
-                tracing::warn!(%error, "a row is left out");
-            }
-        }
-        snapshot.revision = batch.revision;
+        rows::apply(&mut snapshot, &batch);
         watches.follow(&snapshot);
         snapshots.send_replace(snapshot.clone());
     }

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::board::tests::check;
 use super::process::serve;
-use crate::dns::tests::kernel::{ip, sandbox};
+use crate::dns::tests::kernel::{make, sandbox};
 use crate::namespace::{Protocols, SocketMaker};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,22 +35,11 @@ fn namespace() -> String {
 }
 
 fn make_edge() {
-    let name = namespace();
-    ip(&["netns", "add", &name]);
-    ip(&["-n", &name, "link", "set", "lo", "up"]);
     let checkers = config().checker_addresses();
     let own = checkers.iter().map(|(v4, _)| v4.to_string());
-    for address in own.chain([ENDPOINT.to_owned()]) {
-        ip(&[
-            "-n",
-            &name,
-            "addr",
-            "add",
-            &format!("{address}/32"),
-            "dev",
-            "lo",
-        ]);
-    }
+    let addresses = own.chain([ENDPOINT.to_owned()]);
+    let addresses: Vec<String> = addresses.map(|address| format!("{address}/32")).collect();
+    make(&namespace(), &addresses);
 }
 
 /// Answers with the status; tells who asked.

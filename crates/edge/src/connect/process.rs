@@ -11,7 +11,7 @@ use std::time::Duration;
 use fogbank_types::RegionConfig;
 use fogbank_types::connect::EGRESS_PORT;
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -19,6 +19,7 @@ use super::remote::{Command, Event};
 use super::table::Table;
 use crate::http::Worker;
 use crate::http::control::{Frames, write};
+use crate::http::process::{keep_file, listen, raise_descriptor_limit};
 
 const BACKLOG: u32 = 4096;
 /// Clients of one name that are served at once; more wait.
@@ -31,10 +32,8 @@ const DRAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Error)]
 pub enum ProcessError {
-    #[error("creating the folder of {path}")]
-    Folder { path: String, source: io::Error },
-    #[error("listening on {path}")]
-    Socket { path: String, source: io::Error },
+    #[error(transparent)]
+    Agents(#[from] crate::http::ProcessError),
     #[error("listening for the task's programs")]
     Egress { source: io::Error },
     #[error("waiting for signals")]
@@ -140,18 +139,6 @@ impl Ways {
         }
     }
 
-    /// A failure is told and otherwise without harm: the table is served all the same.
-    fn keep(&self, table: &Table) {
-        let beside = self.kept.with_extension("new");
-        let written = serde_json::to_vec(table)
-            .map_err(io::Error::from)
-            .and_then(|bytes| std::fs::write(&beside, bytes))
-            .and_then(|()| std::fs::rename(&beside, &self.kept));
-        if let Err(error) = written {
-            tracing::warn!(%error, "cannot keep the table");
-        }
-    }
-
     fn applied(&self) -> Option<Event> {
         let state = crate::http::lock(&self.state);
         let unbound = state.workers.values().flat_map(|worker| worker.unbound());
@@ -197,22 +184,6 @@ fn listen_for_programs() -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn listen(path: &Path) -> Result<UnixListener, ProcessError> {
-    let name = || path.display().to_string();
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|source| ProcessError::Folder {
-            path: name(),
-            source,
-        })?;
-    }
-    // Left by a predecessor that was killed.
-    let _ = std::fs::remove_file(path);
-    UnixListener::bind(path).map_err(|source| ProcessError::Socket {
-        path: name(),
-        source,
-    })
-}
-
 /// Takes what the task's programs sent to names, and gives it to who serves the name.
 async fn accept(ways: Arc<Ways>, listener: TcpListener) {
     loop {
@@ -256,7 +227,7 @@ async fn serve(ways: Arc<Ways>, stream: UnixStream) {
             match command {
                 Command::Table(table) => {
                     ways.apply(&table);
-                    ways.keep(&table);
+                    keep_file(&ways.kept, &table);
                     if let Some(applied) = ways.applied() {
                         write(&mut writer, &applied).await?;
                     }
@@ -269,17 +240,5 @@ async fn serve(ways: Arc<Ways>, stream: UnixStream) {
     .await;
     if let Err(error) = served {
         tracing::debug!(%error, "an agent left");
-    }
-}
-
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "cannot raise the limit of file descriptors");
     }
 }

@@ -32,7 +32,7 @@ mod histogram;
 pub mod log;
 mod outlier;
 mod pattern;
-mod process;
+pub(crate) mod process;
 mod pump;
 pub mod remote;
 pub(crate) mod request;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fogbank_types::RegionConfig;
+use serde::Serialize;
 use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -100,7 +101,9 @@ pub async fn serve(config: Config) -> Result<(), ProcessError> {
         signal(SignalKind::terminate()).map_err(|source| ProcessError::Signal { source })?;
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|source| ProcessError::Signal { source })?;
-    let max_connections = config.max_connections.min(raise_descriptor_limit());
+    let max_connections = config
+        .max_connections
+        .min(clients_max(raise_descriptor_limit()));
     let logs = config
         .data_folder
         .clone()
@@ -222,7 +225,8 @@ async fn await_successor(worker: Arc<Worker>, waiting: UnixListener) -> StdUnixS
     }
 }
 
-fn listen(path: &Path) -> Result<UnixListener, ProcessError> {
+/// Where agents come; also for proxies of Service Connect.
+pub(crate) fn listen(path: &Path) -> Result<UnixListener, ProcessError> {
     let name = || path.display().to_string();
     if let Some(folder) = path.parent() {
         // The tables in it hold private keys.
@@ -271,23 +275,27 @@ async fn accept(worker: Arc<Worker>, keeper: Arc<Keeper>, socket: UnixListener) 
     }
 }
 
-/// Takes all the descriptors that the host allows; gives the number of clients that can be served with them.
-fn raise_descriptor_limit() -> usize {
+/// Takes all the descriptors that the host allows; gives how many that are, `None` if there is no limit.
+pub(crate) fn raise_descriptor_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    let count = match setrlimit(Resource::Nofile, raised) {
+    match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
             tracing::warn!(%error, "cannot raise the limit of file descriptors");
             limit.current
         }
-    };
+    }
+}
+
+/// The number of clients that can be served with so many descriptors.
+fn clients_max(descriptors: Option<u64>) -> usize {
     // No limit: the configured number counts alone. A client needs two, and some are for the process itself.
-    let count = count.map_or(usize::MAX, |count| {
+    let count = descriptors.map_or(usize::MAX, |count| {
         usize::try_from(count).unwrap_or(usize::MAX)
     });
     (count.saturating_sub(DESCRIPTORS_KEPT) / 2).max(1)
@@ -327,17 +335,21 @@ impl Keeper {
         }
     }
 
-    /// A failure is told and otherwise without harm: the table is served all the same.
     pub fn keep(&self, table: &Table) {
         *lock(&self.revision) = Some(table.revision);
-        let beside = self.path.with_extension("new");
-        let written = serde_json::to_vec(table)
-            .map_err(io::Error::from)
-            .and_then(|bytes| write_private(&beside, &bytes))
-            .and_then(|()| std::fs::rename(&beside, &self.path));
-        if let Err(error) = written {
-            tracing::warn!(%error, path = %self.path.display(), "cannot keep the table");
-        }
+        keep_file(&self.path, table);
+    }
+}
+
+/// A failure is told and otherwise without harm: the table is served all the same.
+pub(crate) fn keep_file(path: &Path, table: &impl Serialize) {
+    let beside = path.with_extension("new");
+    let written = serde_json::to_vec(table)
+        .map_err(io::Error::from)
+        .and_then(|bytes| write_private(&beside, &bytes))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if let Err(error) = written {
+        tracing::warn!(%error, path = %path.display(), "cannot keep the table");
     }
 }
 

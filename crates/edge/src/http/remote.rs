@@ -1,9 +1,12 @@
-//! The node agent's end of a load balancer process: pushes tables, hears about health. Used by
-//! `fogbank-node`; `control` is the other end.
+//! The node agent's end of a process that serves tables: pushes them, hears what it tells. `Node` is that of a load balancer,
+//! with `control` at the other end; Service Connect's proxies have theirs in `connect::remote`. Used by `fogbank-node`.
 
 use std::io;
+use std::marker::PhantomData;
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -13,24 +16,28 @@ use super::table::Table;
 
 #[derive(Debug, Error)]
 pub enum RemoteError {
-    #[error("connecting to the load balancer process at {path}")]
+    #[error("connecting to the process at {path}")]
     Connect { path: String, source: io::Error },
-    #[error("sending to the load balancer process")]
+    #[error("sending to the process")]
     Send { source: io::Error },
-    #[error("receiving from the load balancer process")]
+    #[error("receiving from the process")]
     Receive { source: io::Error },
-    #[error("the load balancer process has left")]
+    #[error("the process has left")]
     Left,
 }
 
-/// A connection to one load balancer process.
+/// A connection to one process that takes commands `C` and tells events `E`.
 #[derive(Debug)]
-pub struct Node {
+pub struct Remote<C, E> {
     events: Frames<OwnedReadHalf>,
     commands: OwnedWriteHalf,
+    speaks: PhantomData<fn(C) -> E>,
 }
 
-impl Node {
+/// A connection to one load balancer process.
+pub type Node = Remote<Command, Event>;
+
+impl<C: Serialize, E: DeserializeOwned> Remote<C, E> {
     pub async fn connect(path: &Path) -> Result<Self, RemoteError> {
         let stream = UnixStream::connect(path)
             .await
@@ -42,45 +49,42 @@ impl Node {
         Ok(Self {
             events: Frames::new(reader),
             commands,
+            speaks: PhantomData,
         })
     }
 
+    pub(crate) async fn send(&mut self, command: &C) -> Result<(), RemoteError> {
+        let sent = write(&mut self.commands, command).await;
+        sent.map_err(|source| RemoteError::Send { source })
+    }
+
+    /// Safe to drop and call again (in `select!`).
+    pub async fn next_event(&mut self) -> Result<E, RemoteError> {
+        let event = self.events.next().await;
+        event
+            .map_err(|source| RemoteError::Receive { source })?
+            .ok_or(RemoteError::Left)
+    }
+}
+
+impl Node {
     /// The process answers with `Event::Applied` when it serves the table.
     pub async fn push(&mut self, table: &Table) -> Result<(), RemoteError> {
-        let command = Command::Table(Box::new(table.clone()));
-        write(&mut self.commands, &command)
-            .await
-            .map_err(|source| RemoteError::Send { source })
+        self.send(&Command::Table(Box::new(table.clone()))).await
     }
 
     /// The process answers with `Event::Counts`.
     pub async fn ask_counts(&mut self) -> Result<(), RemoteError> {
-        write(&mut self.commands, &Command::Count)
-            .await
-            .map_err(|source| RemoteError::Send { source })
+        self.send(&Command::Count).await
     }
 
-    /// The process answers with `Event::Report`.
+    /// The process answers with `Event::Counts` and `Event::Report`.
     pub async fn ask_report(&mut self) -> Result<(), RemoteError> {
-        write(&mut self.commands, &Command::Report)
-            .await
-            .map_err(|source| RemoteError::Send { source })
+        self.send(&Command::Report).await
     }
 
     /// What the last `Event::Report` told is stored.
     pub async fn reported(&mut self) -> Result<(), RemoteError> {
-        write(&mut self.commands, &Command::Reported)
-            .await
-            .map_err(|source| RemoteError::Send { source })
-    }
-
-    /// Safe to drop and call again (in `select!`).
-    pub async fn next_event(&mut self) -> Result<Event, RemoteError> {
-        let event = self
-            .events
-            .next()
-            .await
-            .map_err(|source| RemoteError::Receive { source })?;
-        event.ok_or(RemoteError::Left)
+        self.send(&Command::Reported).await
     }
 }

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::leaves::{LeafError, Leaves};
 use super::listeners::{Counters, Listeners, Shared};
 use crate::namespace::NamespaceError;
+use crate::rows;
 
 /// Kinds of rows that doors come from.
 const FOLLOWED: [&str; 2] = ["vpc-endpoint", "eni"];
@@ -68,13 +69,7 @@ async fn serve_counted(
     let mut follower = Follower::with_prefixes(store, prefixes.into());
     loop {
         let batch = follower.next().await;
-        for event in &batch.events {
-            let value = event.value.as_deref();
-            if let Err(error) = snapshot.apply(&event.key, value, batch.revision) {
-                tracing::warn!(%error, "a row is left out");
-            }
-        }
-        snapshot.revision = batch.revision;
+        rows::apply(&mut snapshot, &batch);
         listeners.follow(&snapshot);
     }
 }

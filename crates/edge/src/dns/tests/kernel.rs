@@ -59,22 +59,20 @@ fn path() -> PathBuf {
     PathBuf::from("/run/netns").join(namespace())
 }
 
+/// A namespace with these addresses on its loopback.
+pub fn make(name: &str, addresses: &[impl AsRef<str>]) {
+    ip(&["netns", "add", name]);
+    ip(&["-n", name, "link", "set", "lo", "up"]);
+    for address in addresses {
+        let address = address.as_ref();
+        ip(&["-n", name, "addr", "add", address, "dev", "lo", "nodad"]);
+    }
+}
+
 /// As the node does it.
 fn make_namespace() {
-    let name = namespace();
-    ip(&["netns", "add", &name]);
-    ip(&["-n", &name, "link", "set", "lo", "up"]);
-    for address in [RESOLVER, LINK_LOCAL] {
-        ip(&[
-            "-n",
-            &name,
-            "addr",
-            "add",
-            &format!("{address}/32"),
-            "dev",
-            "lo",
-        ]);
-    }
+    let addresses = [RESOLVER, LINK_LOCAL].map(|address| format!("{address}/32"));
+    make(&namespace(), &addresses);
 }
 
 /// A client in the namespace; a new one each time, as the namespace may be another.

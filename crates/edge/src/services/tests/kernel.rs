@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, setns};
 
 use super::bed::{Api, PATIENCE, local};
 use crate::dns::tests::fixture::{Region, eni, scope, vpc_id};
-use crate::dns::tests::kernel::{ip, sandbox};
+use crate::dns::tests::kernel::{ip, make, sandbox};
 use crate::services::serve;
 
 const OWN: &str = "10.0.0.5";
@@ -51,14 +51,6 @@ fn rows() -> Vec<Op> {
         tags: Tags::new(),
     });
     region.ops()
-}
-
-fn make(name: &str, addresses: &[&str]) {
-    ip(&["netns", "add", name]);
-    ip(&["-n", name, "link", "set", "lo", "up"]);
-    for address in addresses {
-        ip(&["-n", name, "addr", "add", address, "dev", "lo", "nodad"]);
-    }
 }
 
 /// Runs that on a thread of its own in that namespace.
