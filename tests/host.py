@@ -284,7 +284,7 @@ class Load:
             if status == 200:
                 self.answers += 1
             else:
-                self.failures.append((status, body, round(time.monotonic() - started, 3)))
+                self.failures.append((status, body, round(time.monotonic() - started, 3), f"at {time.time():.2f}"))
 
     def __enter__(self):
         self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(4)]
@@ -340,7 +340,7 @@ class Host:
             if entry.isdigit():
                 with contextlib.suppress(OSError):
                     words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0")
-                    if b"fogbank" in words[0] and any(self.instance.encode() in w for w in words[1:]):
+                    if b"fogbank" in words[0] and any(self.instance.encode() in w or self.folder.encode() in w for w in words[1:]):
                         processes.append(b" ".join(words).decode(errors="replace"))
         # The kernel gives every device of the host an IPv6 address of its own a moment after it is up.
         routes = [line for line in sh("ip", "route", "show", "table", "all").splitlines() if "fe80:" not in line and "ff00:" not in line]
@@ -383,6 +383,17 @@ class Host:
                     if words[0].decode(errors="replace").endswith(program) and self.ours(entry):
                         found[int(entry)] = words
         return set(found)
+
+    def subcommands(self, name):
+        """Processes of this host's regions by their subcommand: control, node, dns, alb, shim."""
+        found = set()
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with contextlib.suppress(OSError, IndexError):
+                    words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0")
+                    if b"fogbank" in words[0] and words[1] == name.encode() and any(f"/{self.instance}/".encode() in w or self.folder.encode() in w for w in words[2:]):
+                        found.add(int(entry))
+        return found
 
     def ours(self, pid):
         """Whether a process lives in a cgroup of this host's region: other scenarios run at the same time."""

@@ -8,6 +8,7 @@ network and mount namespace, so scenarios cannot meet each other or the machine;
 output when it ends; the last line is 'N passed, N failed'.
 """
 import argparse, concurrent.futures, os, pathlib, subprocess, sys, time
+import debian
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -36,6 +37,9 @@ def main():
         sys.exit("scenarios need root")
     names = args.names or sorted(p.stem for p in (HERE / "scenarios").glob("*.py"))
     fogbank = os.path.abspath(args.fogbank)
+    # Scenarios have no way to the internet.
+    if "packages" in names and (wrong := debian.fetch()):
+        print(f"note: {wrong}\nscenario packages goes without Debian's packages", flush=True)
     failed = []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         runs = [pool.submit(run, name, fogbank, os.path.abspath(args.api), number, args.limit) for number, name in enumerate(names)]

@@ -175,6 +175,7 @@ impl Agent {
         let hierarchies = Hierarchies::detect()?;
         let abilities = Abilities::detect(&config.data_dir, &hierarchies);
         let proxies = Proxies::new(Arc::clone(&config));
+        let balancers = Balancers::new(Arc::clone(&config), Arc::clone(&store), meters);
         let host = Host {
             proxies: proxies.ready(),
             sessions: sessions.clone(),
@@ -190,6 +191,7 @@ impl Agent {
             abilities,
             hierarchies: hierarchies.clone(),
             network,
+            delivery: balancers.delivery(),
             asker,
             pulls: Default::default(),
         };
@@ -199,7 +201,7 @@ impl Agent {
         Ok(Self {
             task_meters,
             proxies,
-            balancers: Balancers::new(Arc::clone(&config), store, meters),
+            balancers,
             tasks: Tasks::new(host),
             flow_logs: FlowLogs::new(Arc::clone(&config)),
             endpoint: Endpoint::start(Arc::clone(&config), hierarchies, sessions),
@@ -271,8 +273,9 @@ impl Agent {
         }
         if touched.rows || first {
             self.proxies.update(&self.snapshot);
-            self.tasks.update(&self.snapshot);
+            // First who sends requests, then who ends: see `delivery`.
             self.balancers.update(&self.snapshot);
+            self.tasks.update(&self.snapshot);
             self.analyse();
         }
         // After the network: what the kernel said until now is of interfaces as they were.

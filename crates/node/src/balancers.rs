@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::delivery::Delivery;
 use crate::meters::Meters;
 use crate::pid_file::{Living, PidFile, started_with};
 
@@ -65,6 +66,7 @@ pub struct Balancers {
     store: Arc<dyn Store>,
     meters: Meters,
     keepers: HashMap<EniId, Keeper>,
+    delivery: Delivery,
 }
 
 struct Keeper {
@@ -82,7 +84,13 @@ impl Balancers {
             store,
             meters,
             keepers: HashMap::new(),
+            delivery: Delivery::default(),
         }
+    }
+
+    /// What tells whether the processes have the last tables.
+    pub fn delivery(&self) -> Delivery {
+        self.delivery.clone()
     }
 
     /// Starts, feeds and ends processes so that they are those of the snapshot. Returns at once; must be called within
@@ -117,12 +125,14 @@ impl Balancers {
                 }
             }
         }
+        self.delivery.only(|id| wanted.contains_key(id));
         for (id, (eni, table)) in wanted {
             match self.keepers.get(&id) {
                 Some(keeper) => {
                     keeper.tables.send_if_modified(|old| {
                         let changed = !same_but_revision(old, &table);
                         if changed {
+                            self.delivery.begun(&id);
                             *old = table;
                         }
                         changed
@@ -131,16 +141,19 @@ impl Balancers {
                 None => self.begin(eni, table),
             }
         }
+        self.delivery.know();
         self.forget_stale_rows(snapshot);
     }
 
     fn begin(&mut self, eni: Arc<Eni>, table: Table) {
+        self.delivery.begun(&eni.eni_id);
         let (tables, receiver) = watch::channel(table);
         let one = One {
             config: self.config.clone(),
             config_path: self.config_path.clone(),
             store: self.store.clone(),
             meters: self.meters.clone(),
+            delivery: self.delivery.clone(),
             eni: eni.clone(),
             child: None,
             predecessor: None,
@@ -366,6 +379,7 @@ struct One {
     config_path: PathBuf,
     store: Arc<dyn Store>,
     meters: Meters,
+    delivery: Delivery,
     eni: Arc<Eni>,
     /// If this agent started it: to be reaped.
     child: Option<Child>,
@@ -403,20 +417,31 @@ impl One {
         let mut node = self.connect().await?;
         let (mut asked, mut stored) = (self.meters.asked(), self.meters.stored());
         let (mut period, mut unanswered) = (*asked.borrow(), 0);
+        // Questions and answers come in order: who answered the question after a table has that table.
+        let mut open = 0_u32;
         let mut pings = tokio::time::interval(PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.push(&mut node, tables).await?;
+        let mut pushed = self.push(&mut node, tables).await?;
+        open += 1;
         loop {
             tokio::select! {
                 changed = tables.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    self.push(&mut node, tables).await?;
+                    pushed = self.push(&mut node, tables).await?;
+                    open += 1;
                 }
                 event = node.next_event() => {
                     unanswered = 0;
-                    self.take(event?, period).await;
+                    let event = event?;
+                    if matches!(event, Event::Counts(_)) {
+                        open = open.saturating_sub(1);
+                        if open == 0 {
+                            self.delivery.done(&self.eni.eni_id, pushed);
+                        }
+                    }
+                    self.take(event, period).await;
                 }
                 Ok(()) = asked.changed() => {
                     period = *asked.borrow_and_update();
@@ -433,23 +458,31 @@ impl One {
                         return Err(BalancerError::Stuck { eni: self.eni.eni_id.clone() });
                     }
                     unanswered += 1;
+                    open += 1;
                     node.ask_counts().await?;
                 }
             }
         }
     }
 
+    /// Gives the number of the table, by which its delivery is known.
     async fn push(
         &self,
         node: &mut Node,
         tables: &mut watch::Receiver<Table>,
-    ) -> Result<(), BalancerError> {
+    ) -> Result<u64, BalancerError> {
+        // Before the table is looked at: it is this one or a newer one.
+        let number = self.delivery.number(&self.eni.eni_id);
         let table = tables.borrow_and_update().clone();
         self.meters
             .serves(&self.eni.eni_id, &self.eni.scope, &table);
         // A process that is stopped takes nothing in; the socket's buffer is smaller than a table may be.
-        match tokio::time::timeout(PING * PINGS_UNANSWERED_MAX, node.push(&table)).await {
-            Ok(pushed) => Ok(pushed?),
+        let push = async {
+            node.push(&table).await?;
+            node.ask_counts().await
+        };
+        match tokio::time::timeout(PING * PINGS_UNANSWERED_MAX, push).await {
+            Ok(pushed) => Ok(pushed.map(|()| number)?),
             Err(_) => Err(BalancerError::Stuck {
                 eni: self.eni.eni_id.clone(),
             }),

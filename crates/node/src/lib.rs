@@ -6,6 +6,7 @@
 mod abilities;
 mod agent;
 pub mod balancers;
+mod delivery;
 mod endpoint;
 pub mod exec;
 mod flow_logs;

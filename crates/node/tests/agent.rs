@@ -390,6 +390,7 @@ async fn drive() {
     a_task_runs_to_its_end(&mut world).await;
     a_task_that_cannot_start_says_why(&mut world).await;
     tasks_survive_the_agent_and_are_adopted(&mut world).await;
+    what_was_written_down_and_not_told_is_told_by_the_next_agent(&mut world).await;
     an_end_without_the_agent_is_noticed(&mut world).await;
     a_killed_shim_is_a_task_exit(&mut world).await;
     what_the_host_lost_is_reported(&mut world).await;
@@ -498,6 +499,20 @@ async fn tasks_survive_the_agent_and_are_adopted(world: &mut World) {
     // Only the very process that was adopted can have heard the signal.
     assert_eq!(status.containers[0].exit_code, Some(4));
     assert_eq!((status.stop_code, alive(pid)), (None, false));
+}
+
+/// An agent that is killed while the store is away takes with it what it had to say.
+async fn what_was_written_down_and_not_told_is_told_by_the_next_agent(world: &mut World) {
+    let task = world.run(POLITE).await;
+    let mut status = world.status(&task, TaskPhase::Running).await;
+    world.kill_node();
+    status.phase = TaskPhase::Pending;
+    let row = (status.key(), serde_json::to_vec(&status).unwrap());
+    world.put(vec![row]).await;
+    world.start_node();
+    world.status(&task, TaskPhase::Running).await;
+    world.stop(&task).await;
+    world.status(&task, TaskPhase::Stopped).await;
 }
 
 async fn an_end_without_the_agent_is_noticed(world: &mut World) {

@@ -186,7 +186,8 @@ impl Machine {
     pub fn deadline_ms(&self) -> Option<u64> {
         let stops = (0..self.members.len()).filter_map(|index| self.kill_at_ms(index));
         let checks = self.members.iter().filter_map(|member| match member.check {
-            Check::Due(at) | Check::Running(at) if self.phase < Phase::Stopping => Some(at),
+            Check::Due(at) if self.phase < Phase::Stopping => Some(at),
+            Check::Running(at) => Some(at),
             _ => None,
         });
         let waits = (0..self.members.len())
@@ -335,7 +336,7 @@ impl Machine {
             }
         }
         if self.phase >= Phase::Stopping {
-            self.end_checks(actions);
+            self.end_checks(now_ms, actions);
             self.end_members(now_ms, actions);
         }
     }
@@ -462,10 +463,15 @@ impl Machine {
         }
     }
 
-    fn end_checks(&mut self, actions: &mut Vec<Action>) {
+    /// No check begins any more. One that runs goes on until its timeout or its container's end, as Docker's does: killed, it
+    /// would leave killed children to the container's first process, and PostgreSQL takes such a one for a server process that
+    /// crashed.
+    fn end_checks(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         for (index, member) in self.members.iter_mut().enumerate() {
-            if matches!(member.check, Check::Running(_)) {
-                actions.push(Action::EndCheck(index));
+            match member.check {
+                Check::Running(until) if until > now_ms => continue,
+                Check::Running(_) => actions.push(Action::EndCheck(index)),
+                Check::Due(_) | Check::Off => {}
             }
             member.check = Check::Off;
         }

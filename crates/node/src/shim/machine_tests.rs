@@ -178,6 +178,19 @@ fn a_task_goes_on_without_what_is_not_essential() {
     assert!(machine.member(1).error.is_some());
 }
 
+/// Killed with children, it would leave killed children to the first process, which PostgreSQL takes for a crash of its own.
+#[test]
+fn a_check_that_runs_is_not_killed_by_the_stop() {
+    let (mut bench, _) = Bench::new(&[checked(container("db"))]);
+    assert_eq!(bench.at(30_000, Event::Elapsed), [Action::Check(0)]);
+    assert_eq!(bench.at(31_000, Event::StopOrdered), [Action::Signal(0)]);
+    assert_eq!(bench.machine.deadline_ms(), Some(35_000));
+    assert_eq!(bench.at(35_000, Event::Elapsed), [Action::EndCheck(0)]);
+    assert_eq!(bench.machine.deadline_ms(), Some(61_000));
+    assert_eq!(bench.at(40_000, exited(0, 0)), []);
+    assert_eq!(bench.machine.deadline_ms(), None);
+}
+
 #[test]
 fn a_start_timeout_is_counted_from_the_dependencys_start() {
     let mut slow = side("init");

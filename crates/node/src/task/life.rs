@@ -148,7 +148,7 @@ pub async fn adopted(
         None
     });
     match (record, row) {
-        (Some(record), _) if record.launched => {
+        (Some(record), row) if record.launched => {
             let mut life = Life {
                 host,
                 id,
@@ -157,6 +157,12 @@ pub async fn adopted(
                 orders,
                 storage: None,
             };
+            // What the earlier agent wrote down it may not have told: it was killed, or the store was away until then.
+            let told =
+                row.and_then(|task| snapshot.task_statuses.get(&task.scope, &task.id).cloned());
+            if told.as_deref() != Some(&life.record.status) {
+                life.report();
+            }
             life.follow(SHIM_ADOPT).await;
         }
         // Nothing was started yet: from the beginning.
@@ -468,6 +474,7 @@ impl Life {
                 let order = if want >= Want::Lose {
                     Order::Kill
                 } else {
+                    self.host.delivery.wait().await;
                     Order::Stop
                 };
                 // If it is gone already, the other direction says so.

@@ -42,6 +42,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::abilities::Abilities;
+use crate::delivery::Delivery;
 use crate::ledger::Ledger;
 use crate::oci::LayerStore;
 use crate::reach::Asker;
@@ -64,6 +65,8 @@ pub struct Host {
     pub network: watch::Receiver<Vec<String>>,
     /// Tasks whose proxies of Service Connect serve.
     pub proxies: crate::proxies::Ready,
+    /// Whether load balancers know who is out.
+    pub delivery: Delivery,
     /// What tasks' roles sign with.
     pub sessions: Sessions,
     /// Whether the network lets a task reach what it needs.
