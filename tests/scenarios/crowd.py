@@ -68,7 +68,7 @@ def scenario(host):
             # Two thirds by a service, one third by RunTask, ten a call, as AWS allows.
             ecs.create_service(cluster="probes", serviceName="crowd", taskDefinition=definition, desiredCount=COUNT - SINGLE, launchType="FARGATE", networkConfiguration=network)
             def ten(_):
-                answer = region.client("ecs").run_task(cluster="probes", taskDefinition=definition, launchType="FARGATE", count=10, networkConfiguration=network)
+                answer = ecs.run_task(cluster="probes", taskDefinition=definition, launchType="FARGATE", count=10, networkConfiguration=network)
                 equal("failures of RunTask", answer["failures"], [])
             with ThreadPoolExecutor(5) as pool:
                 list(pool.map(ten, range(SINGLE // 10)))
@@ -106,7 +106,7 @@ def scenario(host):
         began = time.monotonic()
         ecs.update_service(cluster="probes", service="crowd", desiredCount=0)
         ecs.delete_service(cluster="probes", service="crowd", force=True)
-        stop = lambda t: region.client("ecs").stop_task(cluster="probes", task=t["taskArn"])
+        stop = lambda t: ecs.stop_task(cluster="probes", task=t["taskArn"])
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(stop, (t for t in found if not t.get("startedBy", "").startswith("ecs-svc"))))
         print(f"told to stop after {time.monotonic() - began:.1f} s", flush=True)
