@@ -23,10 +23,11 @@ elif service == "registry":
     except OSError as e:
         print(type(e).__name__)
 else:
+    given = options.pop("with_", {})
     client = boto3.Session("test", "secret", region_name=options.pop("region", "us-east-1")).client(
         service, verify=options.pop("ca"), config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}), **options)
     try:
-        getattr(client, call)()
+        getattr(client, call)(**given)
         print("ok")
     except ClientError as e:
         print(e.response["Error"]["Code"])
@@ -101,7 +102,8 @@ def scenario(host):
         by_nat = Inside(host, region, tasks, 0)
         equal("logs by NAT", by_nat.resolve("logs.us-east-1.amazonaws.com"), "198.18.0.8")
         for service, operation in (("ec2", "describe_vpcs"), ("logs", "describe_log_groups"), ("ecs", "list_clusters"), ("sts", "get_caller_identity"),
-                                   ("ecr", "describe_repositories"), ("elbv2", "describe_load_balancers"), ("iam", "list_roles")):
+                                   ("ecr", "describe_repositories"), ("elbv2", "describe_load_balancers"), ("iam", "list_roles"),
+                                   ("ssm", "describe_parameters"), ("secretsmanager", "list_secrets"), ("servicediscovery", "list_namespaces")):
             equal(f"{service} by NAT", by_nat.call(service, operation), "ok")
         equal("ecs in another region", by_nat.call("ecs", "list_clusters", region="eu-west-1"), "ok")
         equal("by plain HTTP", by_nat.call("ec2", "describe_vpcs", endpoint_url="http://ec2.us-east-1.amazonaws.com"), "ok")
@@ -142,7 +144,7 @@ def scenario(host):
             return wait(f"the endpoint of {service}", available)
 
         inside = {"VpcEndpointType": "Interface", "SubnetIds": [lonely], "SecurityGroupIds": [door], "PrivateDnsEnabled": True}
-        made = {service: endpoint(service, **inside) for service in ("ecr.api", "ecr.dkr", "logs")}
+        made = {service: endpoint(service, **inside) for service in ("ecr.api", "ecr.dkr", "logs", "ssm", "secretsmanager", "servicediscovery", "data-servicediscovery")}
         made["s3"] = endpoint("s3", VpcEndpointType="Gateway", RouteTableIds=[tables[lonely]])
         by_endpoint = Inside(host, region, tasks, 1)
         own = ec2.describe_network_interfaces(NetworkInterfaceIds=made["logs"]["NetworkInterfaceIds"])["NetworkInterfaces"][0]["PrivateIpAddress"]
@@ -151,6 +153,10 @@ def scenario(host):
             equal("logs by its endpoint", where.call("logs", "describe_log_groups"), "ok")
             equal("the registry by its endpoint", where.python("registry", f"https://{registry}/v2/", json.dumps({"ca": where.ca})), signed)
         equal("ecr by its endpoint", by_endpoint.call("ecr", "describe_repositories"), "ok")
+        for service, operation in (("ssm", "describe_parameters"), ("secretsmanager", "list_secrets"), ("servicediscovery", "list_namespaces")):
+            equal(f"{service} by its endpoint", by_endpoint.call(service, operation), "ok")
+        equal("another operation than the endpoint's service has", by_endpoint.call("ssm", "describe_parameters", endpoint_url="https://secretsmanager.us-east-1.amazonaws.com"), "UnknownOperationException")
+        equal("instances by their own endpoint", by_endpoint.call("servicediscovery", "discover_instances", with_={"NamespaceName": "none", "ServiceName": "none"}), "NamespaceNotFound")
         equal("s3 by its gateway endpoint", by_endpoint.call("s3", "list_buckets"), "MethodNotAllowed")
         for service, operation in (("ec2", "describe_vpcs"), ("ecs", "list_clusters"), ("dynamodb", "list_tables")):
             equal(f"{service} without an endpoint", by_endpoint.call(service, operation), "ConnectTimeoutError")

@@ -14,6 +14,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Never returns while the engine lives.
 pub async fn run(engine: Arc<Engine>) {
     let mut snapshots = engine.subscribe();
+    let worker = engine.clone();
+    let all = move || collector::collect_all(worker.config(), || worker.snapshot());
+    if let Err(error) = tokio::task::spawn_blocking(all).await {
+        tracing::error!(%error, "collecting blobs panicked");
+    }
     loop {
         let due_at = expiry::due_at(&snapshots.borrow_and_update(), engine.config());
         let wait = due_at.map(|at| {

@@ -25,7 +25,7 @@ use crate::endpoint::Endpoint;
 use crate::flow_logs::FlowLogs;
 use crate::ledger::{Ledger, LedgerError};
 use crate::meters::{Meters, TaskMeters};
-use crate::oci::{LayerError, LayerStore, Limits};
+use crate::oci::{ImageCache, LayerError, LayerStore, Limits};
 use crate::proxies::{self, Proxies};
 use crate::reach::{self, Ask};
 use crate::report::Reporter;
@@ -184,7 +184,7 @@ impl Agent {
             reporter: reporter.clone(),
             ledger: Ledger::open(&config.data_dir)?,
             blobs: BlobStore::open(&config.data_dir)?,
-            layers,
+            cache: Arc::new(ImageCache::open(&config.data_dir, layers)?),
             spares: abilities
                 .storage_limits
                 .then(|| Spares::start(task::storage_templates(&config.data_dir))),
@@ -256,8 +256,7 @@ impl Agent {
             self.balancers.take_over(&self.snapshot).await;
             self.proxies.take_over(&self.snapshot);
             let (host, snapshot) = (Arc::clone(self.tasks.host()), self.snapshot.clone());
-            let _ =
-                tokio::task::spawn_blocking(move || Tasks::collect_layers(&host, &snapshot)).await;
+            let _ = tokio::task::spawn_blocking(move || task::collect(&host, &snapshot)).await;
             self.tasks.adopt(&self.snapshot);
         }
         self.endpoint.update(&self.snapshot);

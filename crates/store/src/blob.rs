@@ -167,6 +167,28 @@ impl BlobStore {
         }
     }
 
+    /// The blob's size, or `None` if it isn't here; its time of change becomes now.
+    pub fn touch(&self, digest: &Digest) -> Result<Option<u64>> {
+        let Some((file, size)) = self.file(digest)? else {
+            return Ok(None);
+        };
+        let path = self.path(digest);
+        file.set_modified(SystemTime::now())
+            .map_err(io_error("touch blob", &path))?;
+        Ok(Some(size))
+    }
+
+    /// The blob's size and when it was written or touched last, or `None` if it isn't here.
+    pub fn touched(&self, digest: &Digest) -> Result<Option<(u64, SystemTime)>> {
+        let path = self.path(digest);
+        let found = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found.map_err(io_error("look at blob", &path))?,
+        };
+        let time = found.modified().map_err(io_error("look at blob", &path))?;
+        Ok(Some((found.len(), time)))
+    }
+
     /// The open blob and its size, or `None` if it isn't here.
     pub fn file(&self, digest: &Digest) -> Result<Option<(File, u64)>> {
         let path = self.path(digest);
@@ -443,6 +465,26 @@ mod tests {
             Err(BlobError::TooLarge { size: 100, .. })
         ));
         assert_eq!(store.read(&Digest::of(b"none"), 99).unwrap(), None);
+    }
+
+    #[test]
+    fn a_touched_blob_is_as_young_as_its_touch() {
+        let (_data, store) = store();
+        let digest = store.put(b"x").unwrap();
+        let file = File::open(store.path(&digest)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(
+            store.touched(&digest).unwrap(),
+            Some((1, SystemTime::UNIX_EPOCH))
+        );
+        let before = SystemTime::now();
+        assert_eq!(store.touch(&digest).unwrap(), Some(1));
+        assert!(store.touched(&digest).unwrap().unwrap().1 >= before);
+        let none = Digest::of(b"none");
+        assert_eq!(
+            (store.touch(&none).unwrap(), store.touched(&none).unwrap()),
+            (None, None)
+        );
     }
 
     #[test]

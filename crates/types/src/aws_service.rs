@@ -33,6 +33,9 @@ const fn interface(endpoint: &'static str, host: &'static str) -> AwsService {
 /// `s3` holds image layers only (fact PEER-2); nobody answers at `dynamodb`'s address.
 pub const AWS_SERVICES: &[AwsService] = &[
     interface("acm", "acm"),
+    interface("application-autoscaling", "application-autoscaling"),
+    // DiscoverInstances is asked at a host of its own.
+    interface("data-servicediscovery", "data-servicediscovery"),
     interface("ec2", "ec2"),
     interface("ecr.api", "api.ecr"),
     interface("ecr.dkr", "*.dkr.ecr"),
@@ -40,6 +43,9 @@ pub const AWS_SERVICES: &[AwsService] = &[
     interface("elasticloadbalancing", "elasticloadbalancing"),
     interface("logs", "logs"),
     interface("monitoring", "monitoring"),
+    interface("secretsmanager", "secretsmanager"),
+    interface("servicediscovery", "servicediscovery"),
+    interface("ssm", "ssm"),
     interface("sts", "sts"),
     AwsService {
         endpoint: "s3",
@@ -188,6 +194,7 @@ mod tests {
         assert_eq!(found, Some(service));
         for host in [
             "dkr.ecr.us-east-1.amazonaws.com",
+            "ssm.secretsmanager.us-east-1.amazonaws.com",
             "logs.eu-west-1.amazonaws.com",
             "x.com",
         ] {

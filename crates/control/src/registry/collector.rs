@@ -12,6 +12,23 @@ pub fn keep() -> RwLockReadGuard<'static, ()> {
     COLLECTING.read().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Removes every blob that no row names, and what uploads of an earlier life left: a crash between a row's end and its
+/// bytes' leaves them, and older versions kept pulled images here. Blocks.
+pub fn collect_all(config: &RegionConfig, newest: impl FnOnce() -> Snapshot) {
+    let Ok(blobs) = BlobStore::open(&config.data_dir) else {
+        return;
+    };
+    let swept = blobs.sweep(super::uploads::IDLE);
+    let candidates: Vec<String> = match (swept, blobs.digests()) {
+        (Ok(_), Ok(digests)) => digests.iter().map(ToString::to_string).collect(),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(%error, "blobs cannot be looked through");
+            return;
+        }
+    };
+    collect(config, newest, &candidates);
+}
+
 /// Removes those of these blobs that no repository has in the newest snapshot. Blocks.
 pub fn collect(config: &RegionConfig, newest: impl FnOnce() -> Snapshot, candidates: &[String]) {
     let _alone = COLLECTING.write().unwrap_or_else(PoisonError::into_inner);

@@ -381,3 +381,40 @@ async fn many_pushes_at_once_all_arrive() {
     }
     assert_eq!(registry.engine.snapshot().layers.len(), 8);
 }
+
+#[tokio::test]
+async fn blobs_that_no_row_names_go_and_those_of_uploads_under_way_stay() {
+    let registry = registry("MUTABLE").await;
+    let manifest = registry.manifest(b"layer").await;
+    let headers = [("content-type", OCI)];
+    let put = registry
+        .call("PUT", "/v2/api/manifests/1", &headers, &manifest)
+        .await;
+    assert_eq!(put.status, 201);
+    let begun = registry
+        .call("POST", "/v2/api/blobs/uploads/", &[], b"")
+        .await;
+    let place = begun.header("location").to_owned();
+    assert_eq!(
+        registry.call("PATCH", &place, &[], b"half").await.status,
+        202
+    );
+    let blobs = fogbank_store::blob::BlobStore::open(&registry.engine.config().data_dir).unwrap();
+    let orphan = blobs.put(b"pulled by an older version").unwrap();
+    let engine = registry.engine.clone();
+    tokio::task::spawn_blocking(move || {
+        collector::collect_all(engine.config(), || engine.snapshot())
+    })
+    .await
+    .unwrap();
+    assert_eq!(blobs.size(&orphan).unwrap(), None);
+    for bytes in [b"{}", b"layer" as &[u8], &manifest] {
+        assert!(blobs.size(&Digest::of(bytes)).unwrap().is_some());
+    }
+    let whole = Digest::of(b"half and half");
+    let place = format!("{place}?digest={}", whole.to_string().replace(':', "%3A"));
+    assert_eq!(
+        registry.call("PUT", &place, &[], b" and half").await.status,
+        201
+    );
+}

@@ -10,7 +10,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A client that is silent for so long has gone.
-const IDLE: Duration = Duration::from_secs(3600);
+pub const IDLE: Duration = Duration::from_secs(3600);
 /// Open uploads; more are refused.
 const OPEN_MAX: usize = 1000;
 /// A layer is at most this large (ECR: 52,000 MiB).

@@ -59,6 +59,7 @@ fn admit_one(service: &AwsService, region: &str, request: &Request<'_, '_>) -> R
 fn signing_name(service: &AwsService) -> &'static str {
     match service.endpoint {
         "ecr.api" => "ecr",
+        "data-servicediscovery" => "servicediscovery",
         other => other,
     }
 }

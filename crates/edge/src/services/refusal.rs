@@ -110,7 +110,15 @@ fn form(door: &Door) -> Form {
             "ec2" => Form::Ec2,
             "s3" => Form::Storage,
             "ecr.dkr" => Form::Registry,
-            "ecr.api" | "ecs" | "logs" => Form::Json,
+            "acm"
+            | "application-autoscaling"
+            | "data-servicediscovery"
+            | "ecr.api"
+            | "ecs"
+            | "logs"
+            | "secretsmanager"
+            | "servicediscovery"
+            | "ssm" => Form::Json,
             _ => Form::Query,
         },
     }

@@ -108,6 +108,15 @@ impl Image {
     }
 }
 
+impl Image {
+    /// Manifest, configuration and layers.
+    pub fn blobs(&self) -> impl Iterator<Item = &Digest> {
+        let own = [&self.manifest, &self.config_digest];
+        own.into_iter()
+            .chain(self.layers.iter().map(|layer| &layer.blob))
+    }
+}
+
 fn find(
     blobs: &BlobStore,
     digest: &Digest,

@@ -127,11 +127,13 @@ impl LayerStore {
         self.root.join(diff_id.hex())
     }
 
-    /// Removes what unpacking left when the process was killed. Only for the store's one owner, at its start.
+    /// Removes what unpacking and removing left when the process was killed. Only for the store's one owner, at its start.
     pub fn sweep(&self) -> Result<()> {
         for entry in fs::read_dir(&self.root).map_err(failed("list", &self.root))? {
             let entry = entry.map_err(failed("list", &self.root))?;
-            if entry.file_name().as_bytes().starts_with(b".partial-") {
+            let name = entry.file_name();
+            let name = name.as_bytes();
+            if name.starts_with(b".partial-") || name.starts_with(b".removed-") {
                 fs::remove_dir_all(entry.path()).map_err(failed("remove", &entry.path()))?;
             }
         }
@@ -196,19 +198,32 @@ impl LayerStore {
         result
     }
 
-    /// Removes every layer but these, and gives how many that were. Only while no task is being started.
-    pub fn retain(&self, kept: &HashSet<Digest>) -> Result<usize> {
-        let mut removed = 0;
+    /// Takes every layer but these out of the store, at once; they go with [`Self::remove`]. Only while nobody begins to
+    /// use a layer that isn't among these.
+    pub fn set_aside(&self, kept: &HashSet<Digest>) -> Result<Vec<PathBuf>> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mut aside = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(failed("list", &self.root))? {
             let entry = entry.map_err(failed("list", &self.root))?;
-            let digest =
-                format!("sha256:{}", entry.file_name().to_string_lossy()).parse::<Digest>();
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let digest = format!("sha256:{name}").parse::<Digest>();
             if digest.is_ok_and(|digest| !kept.contains(&digest)) {
-                fs::remove_dir_all(entry.path()).map_err(failed("remove", &entry.path()))?;
-                removed += 1;
+                let number = NEXT.fetch_add(1, Ordering::Relaxed);
+                let target = self.root.join(format!(".removed-{name}-{number}"));
+                fs::rename(entry.path(), &target).map_err(failed("rename", &entry.path()))?;
+                aside.push(target);
             }
         }
-        Ok(removed)
+        Ok(aside)
+    }
+
+    /// Removes what was set aside.
+    pub fn remove(&self, aside: Vec<PathBuf>) -> Result<()> {
+        for path in aside {
+            fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+        }
+        Ok(())
     }
 }
 

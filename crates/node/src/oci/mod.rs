@@ -5,6 +5,7 @@
 //! unpacking never touches a path outside the layer's own folder.
 
 pub mod archive;
+pub mod cache;
 pub mod config;
 pub mod image;
 pub mod layer;
@@ -15,6 +16,7 @@ mod tar;
 mod zstd;
 
 pub use archive::{Loaded, load};
+pub use cache::ImageCache;
 pub use config::ImageConfig;
 pub use image::{Image, ImageError};
 pub use layer::{LayerError, LayerStore, Limits};

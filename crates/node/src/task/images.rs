@@ -42,25 +42,36 @@ impl Pulls {
     }
 }
 
-/// The digest of each container's image, in order, if none is to be pulled.
-pub fn here(plan: &Plan) -> Option<Vec<Digest>> {
+/// An image all of whose blobs are here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brought {
+    /// In the region's own registry.
+    Here(Digest),
+    /// In the host's cache.
+    Pulled(Digest),
+}
+
+/// Each container's image, in order, if none is to be pulled.
+pub fn here(plan: &Plan) -> Option<Vec<Brought>> {
     let digest = |container: &Planned| match container.image {
-        Source::Here(digest) => Some(digest),
+        Source::Here(digest) => Some(Brought::Here(digest)),
         Source::Remote(_) => None,
     };
     plan.containers.iter().map(digest).collect()
 }
 
-/// The digest of each container's image, in order, all of whose blobs are here; the error is the reason that ECS gives.
-pub async fn bring(host: &Arc<Host>, plan: &Plan) -> Result<Vec<Digest>, String> {
-    let mut digests = Vec::with_capacity(plan.containers.len());
+/// Each container's image, in order; the error is the reason that ECS gives. Under a `Use` of the cache.
+pub async fn bring(host: &Arc<Host>, plan: &Plan) -> Result<Vec<Brought>, String> {
+    let mut brought = Vec::with_capacity(plan.containers.len());
     for container in &plan.containers {
-        digests.push(match &container.image {
-            Source::Here(digest) => *digest,
-            Source::Remote(image) => bring_one(host, plan, image, container.login.as_ref()).await?,
+        brought.push(match &container.image {
+            Source::Here(digest) => Brought::Here(*digest),
+            Source::Remote(image) => {
+                Brought::Pulled(bring_one(host, plan, image, container.login.as_ref()).await?)
+            }
         });
     }
-    Ok(digests)
+    Ok(brought)
 }
 
 async fn bring_one(
@@ -102,7 +113,7 @@ async fn pull_once(
     let place = Place {
         netns: plan.netns.clone(),
         data_folder: host.config.data_dir.clone(),
-        blobs: host.blobs.clone(),
+        cache: Arc::clone(&host.cache),
         platform: Platform::host(),
     };
     let progress = Arc::new(Progress::default());

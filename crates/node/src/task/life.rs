@@ -21,12 +21,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use super::images;
+use super::images::{self, Brought};
 use super::plan::{self, Plan, Ready};
 use super::secrets;
 use super::status;
 use super::{Host, Want};
 use crate::ledger::{Ledger, Record};
+use crate::oci::cache::Use;
 use crate::oci::{Image, Platform};
 use crate::reach::{Blocked, Need};
 use crate::sandbox::{Group, Hierarchies};
@@ -220,6 +221,8 @@ impl Life {
         self.save()?;
         self.report();
         let plan = plan::plan(snapshot, task, &self.host.config)?;
+        // Until the bundle is written, which says itself what the task needs.
+        let in_use = Arc::new(self.host.cache.begin());
         self.await_interface(&plan).await?;
         let time = status::now();
         self.record.status.connectivity_at = Some(time);
@@ -237,7 +240,7 @@ impl Life {
         // What is here is unpacked while the network is asked; what is pulled needs its answer first.
         let here = async {
             match images::here(&plan) {
-                Some(digests) => Some(unpacked(&self.host, digests).await),
+                Some(brought) => Some(unpacked(&self.host, &in_use, brought).await),
                 None => None,
             }
         };
@@ -247,8 +250,8 @@ impl Life {
         let images = match here {
             Some(images) => images?,
             None => {
-                let digests = images::bring(&self.host, &plan).await?;
-                unpacked(&self.host, digests).await?
+                let brought = images::bring(&self.host, &plan).await?;
+                unpacked(&self.host, &in_use, brought).await?
             }
         };
         for (container, image) in self.record.status.containers.iter_mut().zip(&images) {
@@ -273,6 +276,7 @@ impl Life {
         self.write_files(&plan, &spec).map_err(|error| {
             format!("ResourceInitializationError: write the task's bundle: {error}")
         })?;
+        drop(in_use);
         self.await_proxy(&plan).await
     }
 
@@ -548,39 +552,51 @@ pub fn end_group(group: &Group) {
     }
 }
 
-async fn unpacked(host: &Arc<Host>, digests: Vec<Digest>) -> Result<Vec<Arc<Ready>>, String> {
-    let host = Arc::clone(host);
-    tokio::task::spawn_blocking(move || ready(&host, &digests))
+async fn unpacked(
+    host: &Arc<Host>,
+    in_use: &Arc<Use>,
+    brought: Vec<Brought>,
+) -> Result<Vec<Arc<Ready>>, String> {
+    let (host, in_use) = (Arc::clone(host), Arc::clone(in_use));
+    tokio::task::spawn_blocking(move || ready(&host, &in_use, &brought))
         .await
         .map_err(|_| "CannotPullContainerError: unpacking was given up".to_owned())?
 }
 
 /// Reads the images and unpacks what is missing, in order; blocks.
-fn ready(host: &Host, digests: &[Digest]) -> Result<Vec<Arc<Ready>>, String> {
+fn ready(host: &Host, in_use: &Use, brought: &[Brought]) -> Result<Vec<Arc<Ready>>, String> {
     let refused =
         |error: &dyn std::error::Error| format!("CannotPullContainerError: {}", chain(error));
-    let mut known: Vec<(Digest, Arc<Ready>)> = Vec::new();
-    for digest in digests {
-        if known.iter().any(|(have, _)| have == digest) {
+    let mut known: Vec<(Brought, Arc<Ready>)> = Vec::new();
+    for one in brought {
+        if known.iter().any(|(have, _)| have == one) {
             continue;
         }
-        let image =
-            Image::open(&host.blobs, digest, &Platform::host()).map_err(|error| refused(&error))?;
+        let (blobs, image) = match one {
+            Brought::Here(digest) => (
+                &host.blobs,
+                Image::open(&host.blobs, digest, &Platform::host()),
+            ),
+            Brought::Pulled(digest) => (host.cache.blobs(), host.cache.image(digest)),
+        };
+        let image = image.map_err(|error| refused(&error))?;
+        in_use.hold(&image);
         let layers = image.layers.iter().map(|layer| {
-            host.layers
-                .ensure(&host.blobs, layer)
+            host.cache
+                .layers()
+                .ensure(blobs, layer)
                 .map_err(|error| refused(&error))
         });
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
-        known.push((*digest, Arc::new(Ready { image, layers })));
+        known.push((*one, Arc::new(Ready { image, layers })));
     }
-    let find = |digest| {
+    let find = |one| {
         known
             .iter()
-            .find(|(have, _)| have == digest)
+            .find(|(have, _)| have == one)
             .map(|(_, ready)| Arc::clone(ready))
     };
-    Ok(digests.iter().filter_map(find).collect())
+    Ok(brought.iter().filter_map(find).collect())
 }
 
 /// The layers that the containers of a bundle stand on.

@@ -8,6 +8,7 @@
 //! - A task whose zone has failed is killed at once and reported as lost: the control plane replaces it elsewhere.
 //! - `Stopped` is reported when no process of the task is left, and stands in the store before the bundle goes.
 
+mod collection;
 pub mod images;
 mod life;
 mod log_options;
@@ -19,6 +20,7 @@ mod spares;
 mod status;
 mod volumes;
 
+pub use collection::collect;
 pub use plan::STORAGE_GIB;
 pub(crate) use plan::definition as plan_definition;
 pub use spares::Spares;
@@ -41,10 +43,11 @@ use fogbank_types::{RegionConfig, Row as _, Snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::collection::Collection;
 use crate::abilities::Abilities;
 use crate::delivery::Delivery;
 use crate::ledger::Ledger;
-use crate::oci::LayerStore;
+use crate::oci::ImageCache;
 use crate::reach::Asker;
 use crate::report::Reporter;
 use crate::sandbox::Hierarchies;
@@ -56,7 +59,7 @@ pub struct Host {
     pub reporter: Reporter,
     pub ledger: Ledger,
     pub blobs: BlobStore,
-    pub layers: LayerStore,
+    pub cache: Arc<ImageCache>,
     pub hierarchies: Hierarchies,
     pub abilities: Abilities,
     /// `None`: this host can't hold tasks to an amount of storage.
@@ -129,37 +132,15 @@ struct Actor {
 pub struct Tasks {
     host: Arc<Host>,
     actors: HashMap<String, Actor>,
+    collection: Collection,
 }
 
 impl Tasks {
     pub fn new(host: Arc<Host>) -> Self {
         Self {
+            collection: Collection::start(Arc::clone(&host)),
             host,
             actors: HashMap::new(),
-        }
-    }
-
-    /// Removes unpacked layers that no image and no task that was begun names. Called before anything is adopted or begun;
-    /// blocks.
-    pub fn collect_layers(host: &Host, snapshot: &Snapshot) {
-        let platform = crate::oci::Platform::host();
-        let digests = snapshot
-            .images
-            .all()
-            .filter_map(|image| image.digest.parse().ok());
-        let images = digests
-            .filter_map(|digest| crate::oci::Image::open(&host.blobs, &digest, &platform).ok());
-        let mut kept: HashSet<_> = images
-            .flat_map(|image| image.layers)
-            .map(|layer| layer.diff_id)
-            .collect();
-        for id in host.ledger.tasks().unwrap_or_default() {
-            kept.extend(life::layers_in_use(&host.ledger.bundle(&id)));
-        }
-        match host.layers.retain(&kept) {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "layers that nothing names are removed"),
-            Err(error) => tracing::warn!(%error, "unused layers are left"),
         }
     }
 
@@ -240,6 +221,7 @@ impl Tasks {
 
     /// Starts and stops tasks so that they are those of the snapshot. The network holds their interfaces already.
     pub fn update(&mut self, snapshot: &Snapshot) {
+        self.collection.see(snapshot);
         let rows: Vec<(String, Arc<Task>)> = self
             .local(snapshot)
             .map(|task| (task.key(), Arc::clone(task)))

@@ -17,10 +17,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fogbank_store::blob::{BlobError, BlobStore, Digest};
+use fogbank_store::blob::{BlobError, Digest};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::os::fd::AsFd as _;
 
+use super::ImageCache;
 use super::manifest::{ManifestError, Platform};
 use connection::Way;
 pub use name::{Parts, Reference, RemoteImage};
@@ -93,7 +94,7 @@ pub struct Place {
     pub netns: PathBuf,
     /// The region's own authority is trusted beside the system's.
     pub data_folder: PathBuf,
-    pub blobs: BlobStore,
+    pub cache: Arc<ImageCache>,
     pub platform: Platform,
 }
 
@@ -111,7 +112,7 @@ impl Progress {
     }
 }
 
-/// Brings the image's manifest, configuration and layers for the platform into the blob store, and gives the digest that
+/// Brings the image's manifest, configuration and layers for the platform into the cache, under a [`super::cache::Use`], and gives the digest that
 /// the name stands for. Blobs that are here already are not fetched. Blocks.
 pub fn pull(
     place: &Place,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fogbank_store::blob::{BlobStore, BlobWriter, Digest};
+use fogbank_store::blob::{BlobWriter, Digest};
 use http::header::{ACCEPT, AUTHORIZATION, HOST, LOCATION, RANGE, USER_AGENT, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::challenge::Challenge;
 use super::connection::{ANSWER_TIMEOUT, Way};
 use super::{Credentials, Place, Progress, PullError, Reference, RemoteImage};
+use crate::oci::ImageCache;
 use crate::oci::manifest::{
     DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Document, MANIFEST_LIMIT_BYTES, Manifest, OCI_INDEX,
     OCI_MANIFEST,
@@ -84,7 +85,8 @@ impl Registry {
         reference: &Reference,
     ) -> Result<(Digest, Document), PullError> {
         if let Reference::Digest(digest) = reference
-            && let Some(bytes) = place.blobs.read(digest, MANIFEST_LIMIT_BYTES)?
+            && place.cache.touch(digest)?.is_some()
+            && let Some(bytes) = place.cache.blobs().read(digest, MANIFEST_LIMIT_BYTES)?
             && Digest::of(&bytes) == *digest
         {
             return Ok((*digest, Document::parse(&bytes)?));
@@ -96,7 +98,8 @@ impl Registry {
             return Err(self.malformed("the manifest has another digest"));
         }
         let document = Document::parse(&bytes)?;
-        place.blobs.put(&bytes)?;
+        place.cache.blobs().put(&bytes)?;
+        place.cache.touch(&digest)?;
         Ok((digest, document))
     }
 
@@ -113,10 +116,10 @@ impl Registry {
         let mut fetches = JoinSet::new();
         for blob in all() {
             let (registry, slots, blob) = (Rc::clone(self), Rc::clone(&slots), blob.clone());
-            let (blobs, progress) = (place.blobs.clone(), Arc::clone(progress));
+            let (cache, progress) = (Arc::clone(&place.cache), Arc::clone(progress));
             fetches.spawn_local(async move {
                 let _slot = slots.acquire().await;
-                registry.blob(&blobs, &blob, &progress).await
+                registry.blob(&cache, &blob, &progress).await
             });
         }
         // The first that fails ends the rest.
@@ -132,15 +135,15 @@ impl Registry {
     /// One blob, gone on with where it broke off.
     async fn blob(
         &self,
-        blobs: &BlobStore,
+        cache: &ImageCache,
         blob: &Descriptor,
         progress: &Progress,
     ) -> Result<(), PullError> {
-        if blobs.size(&blob.digest)? == Some(blob.size) {
+        if cache.touch(&blob.digest)? == Some(blob.size) {
             progress.add(blob.size);
             return Ok(());
         }
-        let mut writer = blobs.writer()?;
+        let mut writer = cache.blobs().writer()?;
         let mut tries = 0;
         while let Err(error) = self.rest_of(blob, &mut writer, progress).await {
             tries += 1;
@@ -151,6 +154,8 @@ impl Registry {
             tokio::time::sleep(BLOB_PAUSE * tries).await;
         }
         writer.commit(Some(&blob.digest))?;
+        // Another pull may have brought it before, and then the writer has left it as it was.
+        cache.touch(&blob.digest)?;
         Ok(())
     }
 
