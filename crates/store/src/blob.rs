@@ -152,6 +152,11 @@ impl BlobStore {
         Ok(Self { root })
     }
 
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the blob of this digest is, or would be.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.root.join("sha256").join(digest.hex())

@@ -5,8 +5,10 @@
 //! for a blob until its bundle is written. What must stay true: nothing that somebody touched under a living [`Use`], or
 //! names by it, is removed. A blob's time of change is when it was last needed; so that is known after a restart too.
 //!
-//! As the agent of ECS cleans up: images unused for an hour, looked for each half hour.
+//! As the agent of ECS cleans up: images unused for an hour, looked for each half hour; and as Kubernetes' does: those
+//! unused for longest sooner, when the disk is nearly full. Decision 0028.
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/automated_image_cleanup.html>
+//! <https://kubernetes.io/docs/concepts/architecture/garbage-collection/#containers-images>
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -17,6 +19,9 @@ use fogbank_store::blob::{BlobError, BlobStore, Digest};
 
 use super::manifest::{Document, MANIFEST_LIMIT_BYTES};
 use super::{Image, LayerError, LayerStore, Platform};
+
+/// A file's time of change comes from the kernel's coarse clock, which is some milliseconds behind.
+const CLOCK_MARGIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct ImageCache {
@@ -48,6 +53,49 @@ pub struct Collected {
     pub blobs: usize,
     pub bytes: u64,
     pub layers: usize,
+}
+
+/// What is to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Blobs that nobody needed for so long go.
+    pub idle: Duration,
+    /// If so many bytes are wanted, even those that nobody needed for so short a time, the longest unused first.
+    pub grace: Duration,
+    pub wanted_bytes: u64,
+}
+
+/// A pulled blob, with the time when it was needed last.
+#[derive(Clone, Debug)]
+struct Found {
+    digest: Digest,
+    bytes: u64,
+    touched: SystemTime,
+}
+
+/// The blobs that are to go by the rule, the longest unused first.
+fn choose(mut found: Vec<Found>, rule: &Rule, now: SystemTime) -> Vec<Found> {
+    let ago = |time: Duration| now.checked_sub(time).unwrap_or(SystemTime::UNIX_EPOCH);
+    let (idle_since, grace_since) = (ago(rule.idle), ago(rule.grace));
+    found.sort_by_key(|one| (one.touched, one.digest));
+    let mut bytes = 0;
+    found.retain(|one| {
+        let short = bytes < rule.wanted_bytes && one.touched < grace_since;
+        let goes = one.touched < idle_since || short;
+        bytes += if goes { one.bytes } else { 0 };
+        goes
+    });
+    found
+}
+
+/// How many bytes are to be freed: none while 15 % of the disk are, else until 20 % are.
+fn wanted_bytes(used_bytes: u64, available_bytes: u64) -> u64 {
+    // As df reckons: what only root may fill is no part of the disk.
+    let all_bytes = used_bytes.saturating_add(available_bytes);
+    if available_bytes >= all_bytes / 100 * 15 {
+        return 0;
+    }
+    (all_bytes / 5).saturating_sub(available_bytes)
 }
 
 /// Why nothing, or not everything, could be collected.
@@ -118,12 +166,24 @@ impl ImageCache {
         Ok(image)
     }
 
-    /// Removes pulled blobs that nobody needed for so long, then layers that neither an image that stays, nor `named`
-    /// (those of the registry's images), nor a bundle, nor a preparation has. `bundles` gives pulled images and layers of
-    /// tasks that were begun; it is asked when no preparation can end meanwhile. Blocks.
+    /// How many bytes are wanted on the disk, by its filling.
+    pub fn wanted_bytes(&self) -> u64 {
+        let Ok(disk) = rustix::fs::statvfs(self.blobs.root()) else {
+            return 0;
+        };
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        wanted_bytes(
+            bytes(disk.f_blocks.saturating_sub(disk.f_bfree)),
+            bytes(disk.f_bavail),
+        )
+    }
+
+    /// Removes pulled blobs by the rule, then layers that neither an image that stays, nor `named` (those of the registry's
+    /// images), nor a bundle, nor a preparation has. `bundles` gives pulled images and layers of tasks that were begun; it
+    /// is asked when no preparation can end meanwhile. Blocks.
     pub fn collect(
         &self,
-        idle: Duration,
+        rule: &Rule,
         mut named: HashSet<Digest>,
         bundles: impl Fn() -> (Vec<Digest>, Vec<Digest>),
     ) -> Result<Collected, CollectError> {
@@ -131,7 +191,7 @@ impl ImageCache {
             // An image of the region's registry is not among the pulled ones.
             let _ = self.image(&manifest);
         }
-        let mut collected = self.collect_blobs(idle)?;
+        let mut collected = self.collect_blobs(rule)?;
         for digest in self.blobs.digests()? {
             if self.is_manifest(&digest)?
                 && let Ok(image) = Image::open(&self.blobs, &digest, &Platform::host())
@@ -152,23 +212,28 @@ impl ImageCache {
         Ok(collected)
     }
 
-    fn collect_blobs(&self, idle: Duration) -> Result<Collected, BlobError> {
-        let mut collected = Collected::default();
+    fn collect_blobs(&self, rule: &Rule) -> Result<Collected, BlobError> {
+        let mut found = Vec::new();
         for digest in self.blobs.digests()? {
+            if let Some((bytes, touched)) = self.blobs.touched(&digest)? {
+                found.push(Found {
+                    digest,
+                    bytes,
+                    touched,
+                });
+            }
+        }
+        let mut collected = Collected::default();
+        for one in choose(found, rule, SystemTime::now()) {
             // For each blob anew: whoever begins or touches meanwhile waits for one removal at most.
             let uses = self.uses();
             let oldest = uses.living.values().map(|held| held.since).min();
-            let idle_since = SystemTime::now()
-                .checked_sub(idle)
-                .unwrap_or(SystemTime::UNIX_EPOCH);
-            let horizon = oldest.map_or(idle_since, |oldest| oldest.min(idle_since));
-            let Some((size, touched)) = self.blobs.touched(&digest)? else {
-                continue;
-            };
-            if touched < horizon {
-                self.blobs.remove(&digest)?;
+            let needed = oldest.is_some_and(|oldest| one.touched + CLOCK_MARGIN >= oldest);
+            let newest = self.blobs.touched(&one.digest)?;
+            if !needed && newest == Some((one.bytes, one.touched)) {
+                self.blobs.remove(&one.digest)?;
                 collected.blobs += 1;
-                collected.bytes += size;
+                collected.bytes += one.bytes;
             }
         }
         Ok(collected)

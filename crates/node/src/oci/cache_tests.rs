@@ -6,6 +6,16 @@ use crate::oci::{Limits, layer};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const HOUR: Duration = Duration::from_secs(3600);
+const RULE: Rule = Rule {
+    idle: HOUR,
+    grace: HOUR,
+    wanted_bytes: 0,
+};
+const EVERYTHING: Rule = Rule {
+    idle: Duration::ZERO,
+    grace: Duration::ZERO,
+    wanted_bytes: 0,
+};
 
 struct Fixture {
     data: tempfile::TempDir,
@@ -74,7 +84,9 @@ impl Fixture {
 
     fn collect(&self, named: &[Digest], bundles: (Vec<Digest>, Vec<Digest>)) -> Collected {
         let named = named.iter().copied().collect();
-        self.cache.collect(HOUR, named, || bundles.clone()).unwrap()
+        self.cache
+            .collect(&RULE, named, || bundles.clone())
+            .unwrap()
     }
 
     fn counts(&self) -> (usize, usize) {
@@ -176,6 +188,99 @@ fn what_a_pull_of_an_earlier_life_left_goes_at_the_start() {
     assert_eq!(std::fs::read_dir(partial).unwrap().count(), 0);
 }
 
+#[test]
+fn at_low_disk_the_longest_unused_image_goes_and_the_next_stays() {
+    let f = fixture();
+    let old = f.pull(0);
+    f.age(HOUR / 2);
+    let young = f.pull(1);
+    let rule = Rule {
+        grace: Duration::from_secs(60),
+        wanted_bytes: 1024 + 1,
+        ..RULE
+    };
+    f.cache
+        .collect(&rule, HashSet::new(), Default::default)
+        .unwrap();
+    assert!(f.cache.image(&old).is_err());
+    assert!(f.cache.image(&young).is_ok());
+}
+
+/// The agent may be killed between any two removals.
+#[test]
+fn a_collection_that_was_cut_off_is_made_good() {
+    let f = fixture();
+    let image = f.cache.image(&f.pull(0)).unwrap();
+    f.unpack(&image).unwrap();
+    for blob in [image.layers[0].blob, image.config_digest] {
+        f.cache.blobs().remove(&blob).unwrap();
+        assert!(f.cache.image(&image.manifest).is_err(), "not half an image");
+        f.pull(0);
+        assert!(f.cache.image(&image.manifest).is_ok());
+    }
+    f.cache.layers().set_aside(&HashSet::new()).unwrap();
+    f.cache.layers().sweep().unwrap();
+    assert_eq!(f.counts(), (3, 0));
+    assert!(f.unpack(&image).unwrap().is_dir());
+}
+
+#[test]
+fn bytes_are_wanted_below_fifteen_percent_and_until_twenty() {
+    let gib = |count: u64| count << 30;
+    assert_eq!(wanted_bytes(gib(85), gib(15)), 0);
+    assert_eq!(wanted_bytes(gib(86), gib(14)), gib(6));
+    assert_eq!(wanted_bytes(0, 0), 0);
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_goes_is_old_enough_and_no_more_than_is_wanted(
+        ages in proptest::collection::vec((0..200u64, 1..1000u64), 0..40),
+        idle in 0..200u64,
+        grace in 0..200u64,
+        wanted_bytes in 0..10_000u64,
+    ) {
+        let now = SystemTime::UNIX_EPOCH + HOUR;
+        let rule = Rule {
+            idle: Duration::from_secs(idle),
+            grace: Duration::from_secs(grace.min(idle)),
+            wanted_bytes,
+        };
+        let found: Vec<_> = ages
+            .iter()
+            .enumerate()
+            .map(|(index, (age, bytes))| Found {
+                digest: Digest::of(&index.to_le_bytes()),
+                bytes: *bytes,
+                touched: now - Duration::from_secs(*age),
+            })
+            .collect();
+        let gone = choose(found.clone(), &rule, now);
+        let is_gone = |one: &Found| gone.iter().any(|other| other.digest == one.digest);
+        let age = |one: &Found| now.duration_since(one.touched).unwrap();
+        for one in &found {
+            if age(one) > rule.idle {
+                proptest::prop_assert!(is_gone(one), "idle, but stays");
+            } else if age(one) <= rule.grace {
+                proptest::prop_assert!(!is_gone(one), "within its grace, but goes");
+            }
+        }
+        let oldest_left = found.iter().filter(|one| !is_gone(one)).map(age).max();
+        let youngest_gone = gone.iter().map(age).min();
+        if let (Some(left), Some(gone)) = (oldest_left, youngest_gone) {
+            proptest::prop_assert!(left <= gone, "not the longest unused first");
+        }
+        let bytes: u64 = gone.iter().map(|one| one.bytes).sum();
+        let early = gone.last().filter(|one| age(one) <= rule.idle);
+        if let Some(last) = early {
+            proptest::prop_assert!(bytes - last.bytes < wanted_bytes, "more than is wanted");
+        } else if bytes < wanted_bytes {
+            let left = found.iter().filter(|one| !is_gone(one));
+            proptest::prop_assert!(left.into_iter().all(|one| age(one) <= rule.grace));
+        }
+    }
+}
+
 /// Four tasks after another pull two images, while everything old enough goes again and again: no task misses anything.
 #[test]
 fn pulls_under_way_lose_nothing_to_a_collection() {
@@ -202,7 +307,7 @@ fn pulls_under_way_lose_nothing_to_a_collection() {
             while !over.load(Ordering::Relaxed) {
                 let found = f
                     .cache
-                    .collect(Duration::ZERO, HashSet::new(), Default::default)
+                    .collect(&EVERYTHING, HashSet::new(), Default::default)
                     .unwrap();
                 collections.fetch_add(usize::from(found.blobs > 0), Ordering::Relaxed);
             }
@@ -212,7 +317,7 @@ fn pulls_under_way_lose_nothing_to_a_collection() {
         assert!(results.iter().all(Result::is_ok));
     });
     f.cache
-        .collect(Duration::ZERO, HashSet::new(), Default::default)
+        .collect(&EVERYTHING, HashSet::new(), Default::default)
         .unwrap();
     assert_eq!(f.counts(), (0, 0));
 }

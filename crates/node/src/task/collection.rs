@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fogbank_store::blob::Digest;
 use fogbank_types::Snapshot;
@@ -13,12 +13,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Host, life};
+use crate::oci::cache::Rule;
 use crate::oci::{Image, Platform};
 
 /// `ECS_IMAGE_CLEANUP_INTERVAL` and `ECS_IMAGE_MINIMUM_CLEANUP_AGE`, by their defaults.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html>
 const INTERVAL_MS: u64 = 30 * 60_000;
 const IDLE_MS: u64 = 60 * 60_000;
+/// How often the disk is looked at, and how long an image that nobody needs stays at least if it is nearly full.
+const LOW_DISK_INTERVAL: Duration = Duration::from_secs(60);
+const LOW_DISK_GRACE: Duration = Duration::from_secs(60);
 /// However fast the region's time is, the disk's is not.
 const LEAST: Duration = Duration::from_secs(2);
 
@@ -51,8 +55,13 @@ impl Drop for Collection {
 
 async fn work(host: Arc<Host>, newest: watch::Receiver<Option<Snapshot>>) {
     let interval = Duration::from_millis(host.config.scaled_ms(INTERVAL_MS)).max(LEAST);
+    let mut due = Instant::now() + interval;
     loop {
-        tokio::time::sleep(interval).await;
+        tokio::time::sleep(interval.min(LOW_DISK_INTERVAL)).await;
+        if Instant::now() < due && host.cache.wanted_bytes() == 0 {
+            continue;
+        }
+        due = Instant::now() + interval;
         let snapshot = newest.borrow().clone();
         if let Some(snapshot) = snapshot {
             let host = Arc::clone(&host);
@@ -75,7 +84,12 @@ pub fn collect(host: &Host, snapshot: &Snapshot) {
         .map(|layer| layer.diff_id)
         .collect();
     let idle = Duration::from_millis(host.config.scaled_ms(IDLE_MS)).max(LEAST);
-    match host.cache.collect(idle, named, || begun(host)) {
+    let rule = Rule {
+        idle,
+        grace: idle.min(LOW_DISK_GRACE),
+        wanted_bytes: host.cache.wanted_bytes(),
+    };
+    match host.cache.collect(&rule, named, || begun(host)) {
         Ok(found) if found == Default::default() => {}
         Ok(found) => tracing::info!(
             blobs = found.blobs,

@@ -112,14 +112,16 @@ impl Progress {
     }
 }
 
-/// Brings the image's manifest, configuration and layers for the platform into the cache, under a [`super::cache::Use`], and gives the digest that
-/// the name stands for. Blobs that are here already are not fetched. Blocks.
+/// Brings the image's manifest, configuration and layers for the platform into the cache and gives the
+/// digest that the name stands for. The blobs stay as long as a [`super::cache::Use`] of the caller's does. Blobs that are here already are not fetched. Blocks.
 pub fn pull(
     place: &Place,
     image: &RemoteImage,
     credentials: Option<&Credentials>,
     progress: &Arc<Progress>,
 ) -> Result<Digest, PullError> {
+    // The caller's may end while this goes on.
+    let _in_use = place.cache.begin();
     // The namespace is the thread's, so the thread is the pull's alone and ends with it.
     let pulled = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
