@@ -39,11 +39,23 @@ pub struct DiscoveryService {
     pub dns: Option<ServiceDns>,
     /// Whether callers say how instances are.
     pub custom_health: bool,
+    /// How Route 53 looks at each instance, if it does.
+    #[serde(default)]
+    pub health_check: Option<ServiceHealthCheck>,
     /// Rises with each change of its instances.
     pub revision: u64,
     pub attributes: BTreeMap<String, String>,
     pub created_at: Timestamp,
     pub tags: Tags,
+}
+
+/// A health check of Route 53 that each instance has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceHealthCheck {
+    pub protocol: route53::CheckProtocol,
+    pub path: Option<String>,
+    /// Consecutive results that change its mind: 1 to 10.
+    pub threshold: u32,
 }
 
 /// The records that its instances have.
@@ -67,8 +79,11 @@ pub struct Instance {
     pub id: String,
     pub attributes: BTreeMap<String, String>,
     pub creator_request_id: Option<String>,
-    /// `None`: nobody looks.
+    /// As callers said; `None`: they don't.
     pub healthy: Option<bool>,
+    /// Of Route 53, made for it and gone with it.
+    #[serde(default)]
+    pub health_check_id: Option<String>,
     pub created_at: Timestamp,
 }
 

@@ -30,6 +30,7 @@ fn world() -> World {
         description: None,
         creator_request_id: None,
         dns: None,
+        health_check: None,
         custom_health: true,
         tags: Tags::new(),
     };

@@ -2,7 +2,8 @@
 
 use super::page;
 use crate::api::{ApiError, Context};
-use crate::model::discovery::{instances as model, services};
+use crate::model::discovery::{health, instances as model, services};
+use fogbank_types::Snapshot;
 use fogbank_types::discovery::Instance;
 use fogbank_wire::servicediscovery as wire;
 
@@ -78,8 +79,8 @@ pub fn list(
     })
 }
 
-pub fn health_text(row: &Instance) -> String {
-    let text = match row.healthy {
+pub fn health_text(snapshot: &Snapshot, row: &Instance) -> String {
+    let text = match health::known(snapshot, row) {
         Some(true) => "HEALTHY",
         Some(false) => "UNHEALTHY",
         None => "UNKNOWN",
@@ -103,7 +104,7 @@ pub fn health(
     let (rows, next_token) = page(rows, input.next_token.as_deref(), input.max_results)?;
     let status = rows
         .iter()
-        .map(|row| (row.id.clone(), health_text(row)))
+        .map(|row| (row.id.clone(), health_text(&snapshot, row)))
         .collect();
     Ok(wire::GetInstancesHealthStatusResponse {
         next_token,

@@ -30,7 +30,7 @@ pub fn discover(
         .take(most)
         .map(|row| wire::HttpInstanceSummary {
             attributes: Some(row.attributes.clone()),
-            health_status: Some(health_text(&row)),
+            health_status: Some(health_text(&snapshot, &row)),
             instance_id: Some(row.id.clone()),
             namespace_name: Some(namespace.name.clone()),
             service_name: Some(service.name.clone()),

@@ -6,7 +6,10 @@ use crate::api::{ApiError, Context};
 use crate::model::discovery::services::{self as model, NewService};
 use crate::model::discovery::{bare, instances, invalid, namespaces};
 use fogbank_types::Snapshot;
-use fogbank_types::discovery::{DiscoveryService, NamespaceKind, ServiceDns, ServiceRouting};
+use fogbank_types::discovery::{
+    DiscoveryService, NamespaceKind, ServiceDns, ServiceHealthCheck, ServiceRouting,
+};
+use fogbank_types::route53::CheckProtocol;
 use fogbank_wire::servicediscovery as wire;
 use std::collections::BTreeMap;
 
@@ -21,9 +24,7 @@ pub fn create(
     context: &Context,
     input: wire::CreateServiceRequest,
 ) -> Result<wire::CreateServiceResponse, ApiError> {
-    if input.health_check_config.is_some() {
-        return Err(invalid("HealthCheckConfig is not offered by this region yet").into());
-    }
+    let health_check = input.health_check_config.map(health_check).transpose()?;
     let (dns_namespace, dns) = match input.dns_config {
         None => (None, None),
         Some(config) => {
@@ -43,6 +44,7 @@ pub fn create(
         creator_request_id: input.creator_request_id,
         dns: dns.filter(|_| input.r#type.as_deref() != Some("HTTP")),
         custom_health: input.health_check_custom_config.is_some(),
+        health_check,
         tags: tags(input.tags),
     };
     let scope = context.scope();
@@ -50,6 +52,39 @@ pub fn create(
     Ok(wire::CreateServiceResponse {
         service: Some(show(&context.snapshot(), &row)),
     })
+}
+
+fn health_check(given: wire::HealthCheckConfig) -> Result<ServiceHealthCheck, ApiError> {
+    let protocol = match given.r#type.as_str() {
+        "HTTP" => CheckProtocol::Http,
+        "HTTPS" => CheckProtocol::Https,
+        "TCP" => CheckProtocol::Tcp,
+        _ => return Err(invalid("The type of HealthCheckConfig is not valid.").into()),
+    };
+    let path = given.resource_path.filter(|path| !path.is_empty());
+    Ok(ServiceHealthCheck {
+        protocol,
+        path,
+        threshold: u32::try_from(given.failure_threshold.unwrap_or(1)).unwrap_or(0),
+    })
+}
+
+fn show_check(check: &ServiceHealthCheck) -> wire::HealthCheckConfig {
+    let kind = match check.protocol {
+        CheckProtocol::Http => "HTTP",
+        CheckProtocol::Https => "HTTPS",
+        CheckProtocol::Tcp => "TCP",
+    };
+    // A path that wasn't given is shown as the one that is asked for.
+    let path = match check.protocol {
+        CheckProtocol::Tcp => None,
+        _ => Some(check.path.clone().unwrap_or_else(|| "/".to_owned())),
+    };
+    wire::HealthCheckConfig {
+        failure_threshold: i32::try_from(check.threshold).ok(),
+        resource_path: path,
+        r#type: kind.to_owned(),
+    }
 }
 
 fn dns_config(row: &DiscoveryService) -> Option<wire::DnsConfig> {
@@ -94,6 +129,7 @@ fn show(snapshot: &Snapshot, row: &DiscoveryService) -> wire::Service {
         creator_request_id: row.creator_request_id.clone(),
         description: row.description.clone(),
         dns_config: dns_config(row),
+        health_check_config: row.health_check.as_ref().map(show_check),
         health_check_custom_config: custom_health(row),
         id: Some(row.id.clone()),
         instance_count: Some(instances::of(snapshot, row).count() as i32),
@@ -138,6 +174,7 @@ pub fn list(
         created_by_account: Some(row.scope.account.clone()),
         description: row.description.clone(),
         dns_config: dns_config(row),
+        health_check_config: row.health_check.as_ref().map(show_check),
         health_check_custom_config: custom_health(row),
         id: Some(row.id.clone()),
         instance_count: Some(instances::of(&snapshot, row).count() as i32),
@@ -163,9 +200,7 @@ pub fn update(
     input: wire::UpdateServiceRequest,
 ) -> Result<wire::UpdateServiceResponse, ApiError> {
     let change = input.service;
-    if change.health_check_config.is_some() {
-        return Err(invalid("HealthCheckConfig is not offered by this region yet").into());
-    }
+    let check = change.health_check_config.map(health_check).transpose()?;
     let (description, records) = (
         change.description,
         change.dns_config.map(|config| records(config.dns_records)),
@@ -178,6 +213,7 @@ pub fn update(
             &input.id,
             description.clone(),
             records.clone(),
+            check.clone(),
         )?)
     })?;
     Ok(wire::UpdateServiceResponse {

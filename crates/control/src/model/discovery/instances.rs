@@ -1,7 +1,7 @@
 //! Instances and their records.
 //! <https://docs.aws.amazon.com/cloud-map/latest/api/API_RegisterInstance.html>
 
-use super::{Refusal, invalid, namespaces, operations, services};
+use super::{Refusal, health, invalid, namespaces, operations, services};
 use crate::model::Tx;
 use crate::model::route53::{changes, names};
 use fogbank_types::discovery::{DiscoveryService, Instance, ServiceRouting};
@@ -125,15 +125,17 @@ pub fn register(
             .get(INIT_HEALTH)
             .is_none_or(|status| status == "HEALTHY"),
     });
-    let row = Instance {
+    let mut row = Instance {
         scope: scope.clone(),
         service_id: service.id.clone(),
         id: id.to_owned(),
         attributes,
         creator_request_id,
         healthy,
+        health_check_id: old.as_ref().and_then(|old| old.health_check_id.clone()),
         created_at: old.map_or(tx.now(), |old| old.created_at),
     };
+    health::bind(tx, &service, &mut row)?;
     tx.put(row.clone());
     put_records(tx, &service, &row)?;
     touch(tx, scope, &service.id);
@@ -160,6 +162,7 @@ pub fn deregister(
 ) -> Result<String, Refusal> {
     let row = find(tx.snapshot(), scope, service_id, id)?.clone();
     remove_records(tx, scope, &row);
+    health::unbind(tx, &row);
     tx.delete::<Instance>(scope, row.id());
     touch(tx, scope, &row.service_id);
     let targets = [("INSTANCE", id), ("SERVICE", row.service_id.as_str())];
@@ -234,7 +237,10 @@ pub(super) fn put_records(
         values: vec![value],
         alias: None,
         routing: routing.clone(),
-        health_check_id: None,
+        health_check_id: row
+            .health_check_id
+            .clone()
+            .filter(|_| *routing != Routing::Simple),
     };
     let value = |key: &str| row.attributes.get(key).cloned();
     let mut records = Vec::new();

@@ -1,7 +1,7 @@
 //! DiscoverInstances.
 //! <https://docs.aws.amazon.com/cloud-map/latest/api/API_DiscoverInstances.html>
 
-use super::{Refusal, instances};
+use super::{Refusal, health, instances};
 use fogbank_types::discovery::{DiscoveryService, Instance, Namespace};
 use fogbank_types::{Scope, Snapshot};
 use std::collections::BTreeMap;
@@ -62,10 +62,10 @@ pub fn discover(
         found.retain(|row| has(row, &query.optional));
     }
     // Without a check, all are as good.
-    if !service.custom_health {
+    if !service.custom_health && service.health_check.is_none() {
         return found;
     }
-    let is_healthy = |row: &Arc<Instance>| row.healthy != Some(false);
+    let is_healthy = |row: &Arc<Instance>| health::known(snapshot, row) != Some(false);
     match query.health.as_deref().unwrap_or("HEALTHY_OR_ELSE_ALL") {
         "HEALTHY" => found.retain(is_healthy),
         "UNHEALTHY" => found.retain(|row| !is_healthy(row)),

@@ -4,6 +4,7 @@
 //! zone, and nobody else changes it; each instance of a service with DNS has its records, and no other records are there.
 //! <https://docs.aws.amazon.com/cloud-map/latest/dg/what-is-cloud-map.html>
 
+pub mod health;
 pub mod instances;
 pub mod lookups;
 pub mod namespaces;

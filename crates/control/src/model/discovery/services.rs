@@ -1,9 +1,9 @@
 //! Services of a namespace.
 
-use super::{Refusal, bare, instances, invalid, letters, namespaces, operations};
+use super::{Refusal, bare, health, instances, invalid, letters, namespaces, operations};
 use crate::model::Tx;
 use fogbank_types::discovery::{
-    DiscoveryService, Instance, NamespaceKind, ServiceDns, ServiceRouting,
+    DiscoveryService, Instance, NamespaceKind, ServiceDns, ServiceHealthCheck, ServiceRouting,
 };
 use fogbank_types::{Scope, Snapshot, Tags};
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ pub struct NewService {
     pub creator_request_id: Option<String>,
     pub dns: Option<ServiceDns>,
     pub custom_health: bool,
+    pub health_check: Option<ServiceHealthCheck>,
     pub tags: Tags,
 }
 
@@ -59,6 +60,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewService) -> Result<DiscoverySe
     if let Some(dns) = &new.dns {
         check_dns(dns)?;
     }
+    if let Some(check) = &new.health_check {
+        health::check(namespace.kind, new.dns.as_ref(), new.custom_health, check)?;
+    }
     super::tags::check(&new.name, &new.tags)?;
     let of_name = |row: &&Arc<DiscoveryService>| {
         row.namespace_id == namespace.id && row.name.eq_ignore_ascii_case(&new.name)
@@ -85,6 +89,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewService) -> Result<DiscoverySe
         creator_request_id: new.creator_request_id,
         dns: new.dns,
         custom_health: new.custom_health,
+        health_check: new.health_check,
         revision: 1,
         attributes: BTreeMap::new(),
         created_at: tx.now(),
@@ -94,17 +99,24 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewService) -> Result<DiscoverySe
     Ok(row)
 }
 
-/// `records`: all that its instances have from now on.
+/// `records`: all that its instances have from now on. A health check that is not named is no more.
+/// <https://docs.aws.amazon.com/cloud-map/latest/api/API_UpdateService.html>
 pub fn update(
     tx: &mut Tx,
     scope: &Scope,
     id: &str,
     description: Option<String>,
     records: Option<Vec<(String, u32)>>,
+    health_check: Option<ServiceHealthCheck>,
 ) -> Result<String, Refusal> {
     let mut row = DiscoveryService::clone(find(tx.snapshot(), scope, id)?);
     let all: Vec<Arc<Instance>> = instances::of(tx.snapshot(), &row).cloned().collect();
     row.description = description.or(row.description);
+    if let Some(check) = &health_check {
+        let namespace = namespaces::find(tx.snapshot(), scope, &row.namespace_id)?.kind;
+        health::check(namespace, row.dns.as_ref(), row.custom_health, check)?;
+    }
+    row.health_check = health_check;
     if let Some(records) = records {
         let Some(dns) = &mut row.dns else {
             return Err(invalid("The service has no DNS configuration to change."));
@@ -116,8 +128,11 @@ pub fn update(
         }
     }
     tx.put(row.clone());
-    for instance in &all {
-        instances::put_records(tx, &row, instance)?;
+    for instance in all {
+        let mut instance = Arc::unwrap_or_clone(instance);
+        health::bind(tx, &row, &mut instance)?;
+        tx.put(instance.clone());
+        instances::put_records(tx, &row, &instance)?;
     }
     Ok(operations::record(
         tx,

@@ -4,8 +4,10 @@ use super::services::NewService;
 use super::*;
 use crate::model::Refused;
 use crate::model::route53::zones;
-use fogbank_types::discovery::{DiscoveryService, NamespaceKind, ServiceDns, ServiceRouting};
-use fogbank_types::route53::Routing;
+use fogbank_types::discovery::{
+    DiscoveryService, NamespaceKind, ServiceDns, ServiceHealthCheck, ServiceRouting,
+};
+use fogbank_types::route53::{CheckProtocol, HealthCheckStatus, HealthCheckTarget, Routing};
 use fogbank_types::{Scope, Tags};
 use std::collections::BTreeMap;
 
@@ -42,6 +44,7 @@ fn service(tx: &mut Tx, records: &[&str]) -> DiscoveryService {
                 .collect(),
         }),
         custom_health: true,
+        health_check: None,
         tags: Tags::new(),
     };
     services::create(tx, &scope(), new).unwrap()
@@ -176,8 +179,127 @@ fn new_records_of_a_service_are_its_instances_too() {
     let service = service(&mut tx, &["A"]);
     register(&mut tx, &service, "i1").unwrap();
     let srv = vec![("SRV".to_owned(), 60)];
-    services::update(&mut tx, &scope(), &service.id, None, Some(srv)).unwrap();
+    services::update(&mut tx, &scope(), &service.id, None, Some(srv), None).unwrap();
     let kinds: Vec<_> = records(&tx).into_iter().map(|row| (row.0, row.1)).collect();
     assert_eq!(kinds.len(), 2);
     assert!(kinds.contains(&("web.corp.test.".to_owned(), "SRV".to_owned())));
+}
+
+fn checked(threshold: u32) -> ServiceHealthCheck {
+    ServiceHealthCheck {
+        protocol: CheckProtocol::Http,
+        path: None,
+        threshold,
+    }
+}
+
+#[test]
+fn an_instance_of_a_checked_service_has_a_health_check_as_long_as_it_lives() {
+    let mut tx = Tx::for_test();
+    let service = service(&mut tx, &["A"]);
+    tx.update::<DiscoveryService>(&scope(), &service.id, |row| {
+        row.custom_health = false;
+        row.health_check = Some(checked(2));
+    });
+    register(&mut tx, &service, "i-1").unwrap();
+    let check = tx.snapshot().health_checks.all().next().unwrap().clone();
+    let HealthCheckTarget::Endpoint(target) = &check.config.target else {
+        panic!("{check:?}");
+    };
+    assert_eq!((target.port, target.threshold), (80, 2));
+    assert_eq!(target.path.as_deref(), Some("/"));
+    let record = |tx: &Tx| {
+        let mut all = tx.snapshot().record_sets.all();
+        let found = all.find(|record| record.set_identifier.as_deref() == Some("i-1"));
+        found.unwrap().clone()
+    };
+    assert_eq!(record(&tx).health_check_id.as_ref(), Some(&check.id));
+    let known = |tx: &Tx| {
+        let row = instances::find(tx.snapshot(), &scope(), &service.id, "i-1");
+        health::known(tx.snapshot(), row.unwrap())
+    };
+    assert_eq!(known(&tx), None, "nobody has looked yet");
+    tx.put(HealthCheckStatus {
+        scope: check.scope.clone(),
+        health_check_id: check.id.clone(),
+        version: check.version,
+        healthy: false,
+        observations: Vec::new(),
+    });
+    assert_eq!(known(&tx), Some(false));
+    let healthy = Query {
+        health: Some("HEALTHY".to_owned()),
+        ..Query::default()
+    };
+    let found = |tx: &Tx| {
+        let row = services::find(tx.snapshot(), &scope(), &service.id).unwrap();
+        lookups::discover(tx.snapshot(), row, &healthy).len()
+    };
+    assert_eq!(found(&tx), 0);
+    // Changed with its service, and the same one when its instance is registered again.
+    let change = |tx: &mut Tx, check| {
+        services::update(tx, &scope(), &service.id, None, None, check).unwrap();
+    };
+    change(&mut tx, Some(checked(5)));
+    register(&mut tx, &service, "i-1").unwrap();
+    let changed = tx.snapshot().health_checks.all().next().unwrap().clone();
+    assert_eq!((&changed.id, changed.version), (&check.id, 2));
+    assert_eq!(tx.snapshot().health_checks.all().count(), 1);
+    change(&mut tx, None);
+    assert_eq!(tx.snapshot().health_checks.all().count(), 0);
+    assert_eq!(record(&tx).health_check_id, None);
+    assert_eq!(found(&tx), 1, "without a check, all are as good");
+    change(&mut tx, Some(checked(1)));
+    assert_eq!(tx.snapshot().health_checks.all().count(), 1);
+    instances::deregister(&mut tx, &scope(), &service.id, "i-1").unwrap();
+    assert_eq!(tx.snapshot().health_checks.all().count(), 0);
+}
+
+#[test]
+fn what_has_no_health_check_of_route_53_is_refused() {
+    let multivalue = |kind: &str| ServiceDns {
+        routing: ServiceRouting::Multivalue,
+        records: vec![(kind.to_owned(), 10)],
+    };
+    let refused = |kind, dns: Option<&ServiceDns>, custom, check: &ServiceHealthCheck| {
+        health::check(kind, dns, custom, check).is_err()
+    };
+    let (a, cname) = (multivalue("A"), multivalue("CNAME"));
+    assert!(!refused(
+        NamespaceKind::DnsPublic,
+        Some(&a),
+        false,
+        &checked(1)
+    ));
+    assert!(!refused(NamespaceKind::Http, None, false, &checked(10)));
+    assert!(refused(
+        NamespaceKind::DnsPrivate,
+        Some(&a),
+        false,
+        &checked(1)
+    ));
+    assert!(refused(
+        NamespaceKind::DnsPublic,
+        Some(&cname),
+        false,
+        &checked(1)
+    ));
+    assert!(refused(
+        NamespaceKind::DnsPublic,
+        Some(&a),
+        true,
+        &checked(1)
+    ));
+    assert!(refused(
+        NamespaceKind::DnsPublic,
+        Some(&a),
+        false,
+        &checked(11)
+    ));
+    let tcp = ServiceHealthCheck {
+        protocol: CheckProtocol::Tcp,
+        path: Some("/".to_owned()),
+        threshold: 1,
+    };
+    assert!(refused(NamespaceKind::DnsPublic, Some(&a), false, &tcp));
 }
