@@ -353,6 +353,7 @@ fn ensure_registry(
         description: None,
         creator_request_id: Some(service.arn.clone()),
         dns: None,
+        health_check: None,
         custom_health: true,
         tags: managed(),
     };
