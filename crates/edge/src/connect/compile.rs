@@ -265,6 +265,7 @@ mod tests {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             creator_request_id: None,
+            health_check_id: None,
             healthy,
             created_at: Timestamp(0),
         }
