@@ -137,7 +137,6 @@ fn show(snapshot: &Snapshot, row: &DiscoveryService) -> wire::Service {
         namespace_id: Some(row.namespace_id.clone()),
         resource_owner: Some(row.scope.account.clone()),
         r#type: Some(kind(snapshot, row)),
-        ..wire::Service::default()
     }
 }
 
@@ -181,7 +180,6 @@ pub fn list(
         name: Some(row.name.clone()),
         resource_owner: Some(row.scope.account.clone()),
         r#type: Some(kind(&snapshot, row)),
-        ..wire::ServiceSummary::default()
     };
     let rows = snapshot.discovery_services.in_scope(&context.scope());
     let found = rows
