@@ -120,6 +120,7 @@ async fn main() -> Result<(), Error> {
         speed: 1.0,
         metrics: None,
         geography: None,
+        auth: fogbank_types::AuthMode::Off,
         ephemeral: true,
     };
     Ok(fogbank_edge::dns::serve(config, store).await?)

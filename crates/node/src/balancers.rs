@@ -689,6 +689,7 @@ mod tests {
             speed: 1.0,
             metrics: None,
             geography: None,
+            auth: fogbank_types::AuthMode::Off,
             ephemeral: true,
         };
         std::fs::create_dir(folder(&config)).unwrap();

@@ -38,7 +38,7 @@ pub enum SessionError {
 }
 
 /// Who a token stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
     pub account: String,
     /// `AROA...`, and the role's name without its path; both empty for a session of the account's root.
@@ -48,6 +48,12 @@ pub struct Session {
     pub name: String,
     pub issued_at_ms: i64,
     pub expires_at_ms: i64,
+    /// `AIDA...` of the user that it is of, if it is no role's.
+    pub user_id: String,
+    /// JSON texts or ARNs: it may do only what one of them allows too, if there are any.
+    pub policies: Vec<String>,
+    /// Of the session alone.
+    pub tags: Vec<(String, String)>,
 }
 
 impl Session {
@@ -62,30 +68,53 @@ impl Session {
         )
     }
 
-    fn fields(&self) -> [String; 6] {
-        [
+    /// Six lines, and one more for each thing that not every session has.
+    fn content(&self) -> String {
+        let plain = [
             self.account.clone(),
             self.role_id.clone(),
             self.role.clone(),
             self.name.clone(),
             self.issued_at_ms.to_string(),
             self.expires_at_ms.to_string(),
-        ]
+        ];
+        // No field can hold a line's end: they are names of AWS's and numbers.
+        let mut lines: Vec<String> = plain.map(|field| field.replace('\n', " ")).to_vec();
+        if !self.user_id.is_empty() {
+            lines.push(format!("user {}", self.user_id));
+        }
+        let policies = self.policies.iter();
+        lines.extend(policies.map(|text| format!("policy {}", STANDARD.encode(text))));
+        lines.extend(self.tags.iter().map(|(key, value)| {
+            format!("tag {} {}", STANDARD.encode(key), STANDARD.encode(value))
+        }));
+        lines.join("\n")
     }
 
     fn parse(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.split('\n').collect();
-        let [account, role_id, role, name, issued, expires] = fields.as_slice() else {
+        let [account, role_id, role, name, issued, expires, more @ ..] = fields.as_slice() else {
             return None;
         };
-        Some(Self {
+        let mut session = Self {
             account: (*account).to_owned(),
             role_id: (*role_id).to_owned(),
             role: (*role).to_owned(),
             name: (*name).to_owned(),
             issued_at_ms: issued.parse().ok()?,
             expires_at_ms: expires.parse().ok()?,
-        })
+            ..Self::default()
+        };
+        let decoded = |text: &str| String::from_utf8(STANDARD.decode(text).ok()?).ok();
+        for line in more {
+            match line.split(' ').collect::<Vec<_>>().as_slice() {
+                ["user", id] => session.user_id = (*id).to_owned(),
+                ["policy", text] => session.policies.push(decoded(text)?),
+                ["tag", key, value] => session.tags.push((decoded(key)?, decoded(value)?)),
+                _ => return None,
+            }
+        }
+        Some(session)
     }
 }
 
@@ -172,23 +201,26 @@ impl Sessions {
 
     /// The credentials of a session: the same for the same session.
     pub fn credentials(&self, session: &Session) -> Credentials {
-        // No field can hold a line's end: they are names of AWS's and numbers.
-        let content = session.fields().map(|field| field.replace('\n', " "));
-        let content = content.join("\n");
+        let content = session.content();
         let tag = self.sign("access key", content.as_bytes());
         let letters = tag[..16]
             .iter()
             .map(|byte| char::from(LETTERS[usize::from(byte & 31)]));
         let access_key_id = format!("ASIA{}", letters.collect::<String>());
-        let secret = self.sign("secret", access_key_id.as_bytes());
         let mut token = MARK.to_vec();
         token.extend(self.sign("token", &signed(&access_key_id, &content)));
         token.extend(content.as_bytes());
         Credentials {
-            secret_access_key: STANDARD.encode(&secret[..30]),
+            secret_access_key: self.secret(&access_key_id),
             token: STANDARD.encode(token),
             access_key_id,
         }
+    }
+
+    /// What an access key of temporary credentials signs with. Only with a token that was read is it anybody's.
+    pub fn secret(&self, access_key_id: &str) -> String {
+        let secret = self.sign("secret", access_key_id.as_bytes());
+        STANDARD.encode(&secret[..30])
     }
 
     /// Reads a token back. An expired session is a session: the caller has the clock.
@@ -281,7 +313,24 @@ mod tests {
             name: "0123".into(),
             issued_at_ms: 1,
             expires_at_ms: 2,
+            ..Session::default()
         }
+    }
+
+    #[test]
+    fn what_a_session_is_limited_to_is_in_its_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = Sessions::open(folder.path()).unwrap();
+        let limited = Session {
+            user_id: "AIDA1".into(),
+            policies: vec!["{\n\"Version\": \"2012-10-17\"}".into(), "arn:aws:iam::aws:policy/ReadOnlyAccess".into()],
+            tags: vec![("team".into(), String::new()), ("a b".into(), "c\nd".into())],
+            ..session()
+        };
+        let given = sessions.credentials(&limited);
+        let read = sessions.read(&given.access_key_id, &given.token);
+        assert_eq!(read, Token::Session(limited));
+        assert_eq!(sessions.secret(&given.access_key_id), given.secret_access_key);
     }
 
     #[test]

@@ -17,6 +17,18 @@ pub enum InternetAccess {
     Host,
 }
 
+/// Whether callers must prove who they are.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Signatures are read, not checked: any credentials are the root of the account in them. On loopback only.
+    Off,
+    /// Whoever has no key of the region is refused, and IAM decides what the others may do. A configuration that does
+    /// not say is of this kind.
+    #[default]
+    Enforce,
+}
+
 /// Settings of one region on this host. No secrets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegionConfig {
@@ -28,8 +40,10 @@ pub struct RegionConfig {
     pub data_dir: PathBuf,
     /// Sockets, pid files, tables; gone after a reboot.
     pub run_dir: PathBuf,
-    /// The API endpoint, loopback only until authentication is enforced.
+    /// The API endpoint; on loopback unless `auth` is enforced.
     pub endpoint: SocketAddr,
+    #[serde(default)]
+    pub auth: AuthMode,
     /// Where public zones are answered, UDP and TCP.
     pub dns: SocketAddr,
     /// Account of callers whose access key is not twelve digits.
@@ -168,6 +182,11 @@ impl RegionConfig {
         } else {
             ((duration_ms as f64 / self.speed) as u64).max(1)
         }
+    }
+
+    /// The API without proof of who calls, for the host's root: `control` serves it, the command line and the node call.
+    pub fn operator_socket(&self) -> PathBuf {
+        self.run_dir.join("operator.sock")
     }
 
     /// The store's socket, served by `control`.

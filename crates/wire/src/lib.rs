@@ -22,6 +22,7 @@ mod route;
 mod scalar;
 pub mod schema;
 mod signature;
+pub mod sigv4;
 mod time;
 mod validation;
 mod value;
@@ -33,9 +34,11 @@ pub use reply::{
     Detail, ServiceError, encode, encode_error, encode_error_in, encode_output, encode_output_in,
 };
 pub use route::{
-    Call, DEFAULT_REGION, Destination, Reason, Refused, destination, route, unknown_operation,
+    Call, DEFAULT_REGION, Destination, Reason, Refused, destination, route, route_for,
+    unknown_operation,
 };
 pub use schema::{ErrorSchema, Operation, Protocol, Schema, Service, TypedOperation};
+pub use signature::{Authorization, Credential, Place};
 pub use time::{iso8601, parse_iso8601};
 pub use validation::{Violation, ViolationKind};
 pub use value::{Fields, Mismatch, Shape, Value};

@@ -15,7 +15,7 @@ use crate::malformed::shorten;
 use crate::reply::{ServiceError, encode_error_as};
 use crate::rest;
 use crate::schema::{Operation, Protocol, Service};
-use crate::signature::{self, SignatureError};
+use crate::signature::{self, Authorization, SignatureError};
 use crate::validation::{self, Violation};
 use crate::value::{Mismatch, Shape, Value};
 use crate::{Malformed, cbor, gzip, json, query};
@@ -112,6 +112,9 @@ pub enum Reason {
     Malformed(#[from] Malformed),
     #[error("{} of the model's constraints are broken", .0.len())]
     Invalid(Vec<Violation>),
+    /// By whoever was asked who calls.
+    #[error("{0}")]
+    Unauthentic(ServiceError),
 }
 
 impl Refused {
@@ -151,6 +154,7 @@ impl Refused {
                 let message = validation::message(service, violations);
                 ServiceError::new(validation::code(service, violations), 400, message)
             }
+            (Reason::Unauthentic(error), _) => error.clone(),
         }
     }
 
@@ -198,6 +202,17 @@ pub fn unknown_operation(service: Option<Service>, protocol: Protocol, name: &st
 
 /// Reads a request whose destination is [`Destination::Api`].
 pub fn route(parts: &Parts, body: &[u8]) -> Result<Call, Refused> {
+    let (call, ()) = route_for(parts, body, |_, _, _| Ok(()))?;
+    Ok(call)
+}
+
+/// The same, with an answer to the question who calls. It is asked before anything else of the request is looked at
+/// (fact SIG-1), whose body it finds as it was sent.
+pub fn route_for<T>(
+    parts: &Parts,
+    body: &[u8],
+    identify: impl FnOnce(&Authorization, Service, Protocol) -> Result<T, ServiceError>,
+) -> Result<(Call, T), Refused> {
     let mut refused = Refused {
         service: None,
         protocol: spoken(parts),
@@ -205,14 +220,7 @@ pub fn route(parts: &Parts, body: &[u8]) -> Result<Call, Refused> {
         request_id: request_id(),
         reason: Reason::MissingAuthentication,
     };
-    let mut read_all = || {
-        let body = gzip::content(parts, body)?;
-        read(parts, &body, &mut refused)
-    };
-    match read_all() {
-        Ok(call) => Ok(call),
-        Err(reason) => Err(Refused { reason, ..refused }),
-    }
+    read(parts, body, &mut refused, identify).map_err(|reason| Refused { reason, ..refused })
 }
 
 /// How a request speaks, by its form alone.
@@ -239,13 +247,18 @@ fn rpc_operation(parts: &Parts) -> Option<(&str, &str)> {
 }
 
 /// The call. What becomes known on the way is left in `refused`, so that the refusal fits.
-fn read(parts: &Parts, body: &[u8], refused: &mut Refused) -> Result<Call, Reason> {
+fn read<T>(
+    parts: &Parts,
+    body: &[u8],
+    refused: &mut Refused,
+    identify: impl FnOnce(&Authorization, Service, Protocol) -> Result<T, ServiceError>,
+) -> Result<(Call, T), Reason> {
     let query = query::parse_form(parts.uri.query().unwrap_or("").as_bytes())?;
-    let credential = signature::credential(parts, &query);
-    let signed_for = credential
+    let authorization = signature::authorization(parts, &query);
+    let signed_for = authorization
         .as_ref()
         .ok()
-        .map(|credential| credential.service.clone());
+        .map(|authorization| authorization.credential.service.clone());
     let service = match &signed_for {
         Some(name) => by_signing_name(name),
         None => by_address(parts, &query, body),
@@ -254,13 +267,17 @@ fn read(parts: &Parts, body: &[u8], refused: &mut Refused) -> Result<Call, Reaso
         refused.service = Some(service);
         refused.protocol = service.protocol_for(refused.protocol);
     }
-    let credential = credential.map_err(|error| match error {
+    let authorization = authorization.map_err(|error| match error {
         SignatureError::Missing => Reason::MissingAuthentication,
         SignatureError::Incomplete(message) => Reason::IncompleteSignature(message),
     })?;
     let Some(service) = service else {
-        return Err(Reason::UnknownService(credential.service));
+        return Err(Reason::UnknownService(authorization.credential.service));
     };
+    let identity =
+        identify(&authorization, service, refused.protocol).map_err(Reason::Unauthentic)?;
+    let credential = authorization.credential;
+    let body = &gzip::content(parts, body)?;
     let request = Request {
         parts,
         query: &query,
@@ -275,7 +292,7 @@ fn read(parts: &Parts, body: &[u8], refused: &mut Refused) -> Result<Call, Reaso
     if !violations.is_empty() {
         return Err(Reason::Invalid(violations));
     }
-    Ok(Call {
+    let call = Call {
         operation,
         protocol: refused.protocol,
         region: region(service, credential.region),
@@ -283,7 +300,8 @@ fn read(parts: &Parts, body: &[u8], refused: &mut Refused) -> Result<Call, Reaso
         session_token: credential.session_token,
         request_id: refused.request_id.clone(),
         input,
-    })
+    };
+    Ok((call, identity))
 }
 
 fn region(service: Service, scope: String) -> String {

@@ -1,12 +1,31 @@
 //! SigV4: what a request says about who signed it, for which service and region.
 //!
-//! Parsed, not verified: at this stage any credentials are the root of the account they name.
+//! Read here; [`crate::sigv4`] says whether it is true. `control` decides whether that is asked.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use crate::query;
+pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// How a request is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorization {
+    pub credential: Credential,
+    /// In lower case, as given.
+    pub signed_headers: Vec<String>,
+    /// As given: 64 hexadecimal digits if it is one.
+    pub signature: String,
+    pub place: Place,
+}
+
+/// Where the signature stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Header,
+    /// Presigned.
+    Query,
+}
 
 /// A credential scope and what stands around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,49 +48,81 @@ pub enum SignatureError {
     Incomplete(String),
 }
 
-/// The credential of a request: from its Authorization header, or presigned in its query.
-pub fn credential(parts: &Parts, query: &[(String, String)]) -> Result<Credential, SignatureError> {
-    if let Some(header) = parts.headers.get(AUTHORIZATION) {
-        let header = header
-            .to_str()
-            .map_err(|_| incomplete("Authorization header is not text"))?;
-        let token = parts.headers.get("x-amz-security-token");
-        let token = token
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        return parse_header(header).map(|credential| Credential {
-            session_token: token,
-            ..credential
-        });
+/// The signature of a request: from its Authorization header, or presigned in its query.
+pub fn authorization(
+    parts: &Parts,
+    query: &[(String, String)],
+) -> Result<Authorization, SignatureError> {
+    if let Some(header) = single(parts, AUTHORIZATION.as_str())? {
+        let token = single(parts, "x-amz-security-token")?;
+        let mut authorization = parse_header(header)?;
+        authorization.credential.session_token = token.map(str::to_owned);
+        return Ok(authorization);
     }
-    if let Some(scope) = query::find(query, "X-Amz-Credential") {
-        for name in [
-            "X-Amz-Algorithm",
-            "X-Amz-Date",
-            "X-Amz-SignedHeaders",
-            "X-Amz-Signature",
-        ] {
-            if query::find(query, name).is_none_or(str::is_empty) {
-                return Err(incomplete(&format!(
-                    "AWS query-string parameters must include '{name}'"
-                )));
-            }
-        }
-        let token = query::find(query, "X-Amz-Security-Token").map(str::to_owned);
-        return parse_scope(scope).map(|credential| Credential {
-            session_token: token,
-            ..credential
-        });
+    let Some(scope) = presigned(query, "X-Amz-Credential")? else {
+        return Err(SignatureError::Missing);
+    };
+    let required = |name| match presigned(query, name)? {
+        Some(value) if !value.is_empty() => Ok(value),
+        _ => Err(incomplete(&format!(
+            "AWS query-string parameters must include '{name}'"
+        ))),
+    };
+    let algorithm = required("X-Amz-Algorithm")?;
+    required("X-Amz-Date")?;
+    let signed_headers = required("X-Amz-SignedHeaders")?;
+    let signature = required("X-Amz-Signature")?;
+    if algorithm != ALGORITHM {
+        return Err(incomplete(&format!(
+            "AWS query-string parameters require the algorithm '{ALGORITHM}'"
+        )));
     }
-    Err(SignatureError::Missing)
+    let mut credential = parse_scope(scope)?;
+    credential.session_token = presigned(query, "X-Amz-Security-Token")?.map(str::to_owned);
+    Ok(Authorization {
+        credential,
+        signed_headers: names(signed_headers),
+        signature: signature.to_owned(),
+        place: Place::Query,
+    })
+}
+
+/// The value of a header that stands at most once: of two, one might be signed and the other be believed.
+pub(crate) fn single<'a>(parts: &'a Parts, name: &str) -> Result<Option<&'a str>, SignatureError> {
+    let mut values = parts.headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(incomplete(&format!("the header '{name}' stands twice")));
+    }
+    first
+        .map(|value| value.to_str())
+        .transpose()
+        .map_err(|_| incomplete(&format!("the header '{name}' is not text")))
+}
+
+/// The same of a parameter of the query.
+pub(crate) fn presigned<'a>(
+    query: &'a [(String, String)],
+    name: &str,
+) -> Result<Option<&'a str>, SignatureError> {
+    let mut values = query.iter().filter(|(key, _)| key == name);
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(incomplete(&format!("the parameter '{name}' stands twice")));
+    }
+    Ok(first.map(|(_, value)| value.as_str()))
 }
 
 fn incomplete(message: &str) -> SignatureError {
     SignatureError::Incomplete(message.to_owned())
 }
 
-fn parse_header(header: &str) -> Result<Credential, SignatureError> {
-    let Some(("AWS4-HMAC-SHA256", rest)) = header.trim().split_once(' ') else {
+fn names(list: &str) -> Vec<String> {
+    list.split(';').map(str::to_owned).collect()
+}
+
+fn parse_header(header: &str) -> Result<Authorization, SignatureError> {
+    let Some((ALGORITHM, rest)) = header.trim().split_once(' ') else {
         return Err(incomplete(
             "Authorization header requires the algorithm 'AWS4-HMAC-SHA256'",
         ));
@@ -108,8 +159,13 @@ fn parse_header(header: &str) -> Result<Credential, SignatureError> {
             ));
         }
     }
-    match scope {
-        Some(scope) if missing.is_empty() => parse_scope(scope),
+    match (scope, signed_headers, signature) {
+        (Some(scope), Some(headers), Some(signature)) if missing.is_empty() => Ok(Authorization {
+            credential: parse_scope(scope)?,
+            signed_headers: names(headers),
+            signature: signature.to_owned(),
+            place: Place::Header,
+        }),
         _ => Err(SignatureError::Incomplete(missing.trim_end().to_owned())),
     }
 }
@@ -163,7 +219,7 @@ mod tests {
         let header = format!(
             "AWS4-HMAC-SHA256 Credential=AKIA/20260101/eu-west-1/ec2/aws4_request, {SIGNED}"
         );
-        let credential = parse_header(&header).unwrap();
+        let credential = parse_header(&header).unwrap().credential;
         assert_eq!(credential.access_key, "AKIA");
         assert_eq!(credential.region, "eu-west-1");
         assert_eq!(credential.service, "ec2");

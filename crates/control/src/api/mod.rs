@@ -1,6 +1,7 @@
 //! From shapes to commands and back. One folder a service, one file a resource; no rule of AWS's lives here.
 
 use crate::engine::Engine;
+use crate::identity::Principal;
 use crate::model::vpc::default_vpc;
 use crate::model::{Refused, Tx};
 use fogbank_pki::Session;
@@ -41,27 +42,32 @@ pub struct Caller {
 /// What a handler may use.
 pub struct Context {
     pub caller: Caller,
-    session: Option<Session>,
+    principal: Principal,
     engine: Arc<Engine>,
 }
 
 impl Context {
+    /// For the root of the caller's account.
     pub fn new(caller: Caller, engine: Arc<Engine>) -> Self {
         Self {
+            principal: Principal::root(&caller.account, &caller.access_key),
             caller,
-            session: None,
             engine,
         }
     }
 
-    /// For a caller with temporary credentials of this region.
-    pub fn with_session(self, session: Option<Session>) -> Self {
-        Self { session, ..self }
+    pub fn with_principal(self, principal: Principal) -> Self {
+        Self { principal, ..self }
     }
 
-    /// Whose temporary credentials the caller has; `None`: it is the root of its account.
+    /// Who calls.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The temporary credentials that the caller has, if they are of this region.
     pub fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
+        self.principal.session.as_ref()
     }
 
     /// The caller's account and the region called.

@@ -5,7 +5,16 @@
 //! What must stay true: a key that the region made is nobody else's, and where the region enforces, nobody comes in
 //! without one.
 
+mod denial;
+#[cfg(test)]
+mod tests;
+mod verification;
+
+pub use denial::Denial;
+pub use verification::{Entrance, Known};
+
 use crate::model::iam::evaluation::{Party, PartyKind};
+use crate::model::iam::policies;
 use fogbank_pki::Session;
 use fogbank_types::iam::AccessKey;
 use fogbank_types::{Scope, Snapshot, Tags, Timestamp};
@@ -65,34 +74,65 @@ impl Principal {
         })
     }
 
-    /// Whoever temporary credentials are of. `None`: the role is not there any more.
+    /// Whoever temporary credentials are of. `None`: the user or the role is not there any more.
     pub fn of_session(snapshot: &Snapshot, access_key: &str, session: &Session) -> Option<Self> {
         let root = Self {
             session: Some(session.clone()),
             ..Self::root(&session.account, access_key)
         };
+        let scope = Scope::new(&session.account, "global");
+        if !session.user_id.is_empty() {
+            // By its id: its name may have changed since.
+            let mut users = snapshot.users.in_scope(&scope);
+            let user = users.find(|user| user.user_id == session.user_id)?;
+            let party = Party {
+                kind: PartyKind::User {
+                    name: user.name.clone(),
+                },
+                arn: user.arn.clone(),
+                unique_id: user.user_id.clone(),
+                tags: user.tags.clone(),
+                ..root.party
+            };
+            return Some(Self { party, ..root });
+        }
         if session.role.is_empty() {
             return Some(root);
         }
-        let scope = Scope::new(&session.account, "global");
         let role = snapshot.roles.get(&scope, &session.role)?;
         // One that was deleted and made again is another.
         if role.role_id != session.role_id {
             return None;
         }
-        Some(Self {
-            party: Party {
-                kind: PartyKind::Session {
-                    role: role.name.clone(),
-                    role_arn: role.arn.clone(),
-                    policies: None,
-                },
-                arn: session.arn(),
-                unique_id: format!("{}:{}", session.role_id, session.name),
-                tags: role.tags.clone(),
-                ..root.party
+        let mut tags = role.tags.clone();
+        tags.extend(session.tags.iter().cloned());
+        let party = Party {
+            kind: PartyKind::Session {
+                role: role.name.clone(),
+                role_arn: role.arn.clone(),
+                policies: limits(snapshot, session),
             },
-            ..root
-        })
+            arn: session.arn(),
+            unique_id: format!("{}:{}", session.role_id, session.name),
+            tags,
+            ..root.party
+        };
+        Some(Self { party, ..root })
     }
 }
+
+/// The texts of the policies that a session was made with. One that is gone allows nothing.
+fn limits(snapshot: &Snapshot, session: &Session) -> Option<Vec<String>> {
+    let text = |given: &String| {
+        if !given.starts_with("arn:") {
+            return given.clone();
+        }
+        let scope = Scope::new(&session.account, "global");
+        policies::text(snapshot, &scope, given).unwrap_or_else(|| NOTHING.to_owned())
+    };
+    let all = session.policies.iter().map(text).collect();
+    (!session.policies.is_empty()).then_some(all)
+}
+
+/// A policy that allows nothing.
+const NOTHING: &str = r#"{"Version":"2012-10-17","Statement":[]}"#;

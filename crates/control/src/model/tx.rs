@@ -200,6 +200,7 @@ pub fn test_config() -> RegionConfig {
         speed: 1.0,
         metrics: None,
         geography: None,
+        auth: fogbank_types::AuthMode::Off,
         ephemeral: true,
     }
 }

@@ -632,6 +632,7 @@ mod tests {
             speed: 1.0,
             metrics: None,
             geography: None,
+            auth: fogbank_types::AuthMode::Off,
             ephemeral: true,
         }
     }

@@ -27,6 +27,7 @@ pub fn config(instance: &str) -> RegionConfig {
         speed: 1.0,
         metrics: None,
         geography: None,
+        auth: fogbank_types::AuthMode::Off,
         ephemeral: true,
     }
 }

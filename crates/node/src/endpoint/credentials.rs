@@ -77,6 +77,7 @@ pub fn document(
         name: task.id.clone(),
         issued_at_ms: issued.0,
         expires_at_ms: issued.plus_ms(life).0,
+        ..Session::default()
     };
     let credentials = sessions.credentials(&session);
     json!({

@@ -14,7 +14,8 @@ mod tags;
 mod users;
 
 use super::{ApiError, Context};
-use crate::model::iam::{Refusal, access_keys as keys};
+use crate::model::iam::Refusal;
+use crate::model::iam::evaluation::PartyKind;
 use fogbank_types::{Scope, Tags};
 use fogbank_wire::iam as wire;
 
@@ -117,11 +118,10 @@ fn scope(context: &Context) -> Scope {
 
 /// The user whose key the call is made with; `None`: the root user, or a session.
 fn caller_name(context: &Context) -> Option<String> {
-    if context.session().is_some() {
-        return None;
+    match &context.principal().party.kind {
+        PartyKind::User { name } => Some(name.clone()),
+        _ => None,
     }
-    let (snapshot, key) = (context.snapshot(), &context.caller.access_key);
-    keys::holder(&snapshot, &scope(context), key).map(|user| user.name.clone())
 }
 
 fn read_tags(tags: Option<Vec<wire::Tag>>) -> Result<Tags, ApiError> {

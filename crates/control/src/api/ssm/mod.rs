@@ -37,8 +37,5 @@ fn page<T>(
 
 /// ARN of who calls.
 fn caller(context: &Context) -> String {
-    match context.session() {
-        Some(session) if !session.role.is_empty() => session.arn(),
-        _ => context.scope().global().arn("iam", "root"),
-    }
+    context.principal().party.arn.clone()
 }

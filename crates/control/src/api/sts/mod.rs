@@ -1,10 +1,10 @@
 //! STS: who is calling, and credentials for a while.
 //!
-//! Every caller is the root of the account that its access key names, the user whose active key it is, or the session
-//! that its token says, until authentication is enforced.
+//! Credentials are made from the region's key (`fogbank_pki::session`), which reads them back: there is no list of them.
 
 use super::{ApiError, Context};
-use crate::model::iam::{access_keys, documents, roles};
+use crate::model::iam::evaluation::PartyKind;
+use crate::model::iam::{documents, roles};
 use fogbank_pki::{Session, Sessions};
 use fogbank_types::{Scope, Timestamp};
 use fogbank_wire::sts as wire;
@@ -21,32 +21,18 @@ const ROLE_SECONDS: i32 = 3600;
 /// Seconds that a session token of the root user lasts at most, and unless told otherwise.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html>
 const ROOT_SECONDS: i32 = 3600;
+/// The same of a user, unless told otherwise.
+const USER_SECONDS: i32 = 43_200;
 
 fn caller_identity(
     context: &Context,
     _request: wire::GetCallerIdentityRequest,
 ) -> Result<wire::GetCallerIdentityResponse, ApiError> {
-    let account = context.caller.account.clone();
-    if let Some(session) = context.session().filter(|s| !s.role.is_empty()) {
-        return Ok(wire::GetCallerIdentityResponse {
-            arn: Some(session.arn()),
-            user_id: Some(format!("{}:{}", session.role_id, session.name)),
-            account: Some(account),
-        });
-    }
-    let (snapshot, scope) = (context.snapshot(), context.scope().global());
-    let user = access_keys::holder(&snapshot, &scope, &context.caller.access_key);
-    if let Some(user) = user.filter(|_| context.session().is_none()) {
-        return Ok(wire::GetCallerIdentityResponse {
-            arn: Some(user.arn.clone()),
-            user_id: Some(user.user_id.clone()),
-            account: Some(account),
-        });
-    }
+    let party = &context.principal().party;
     Ok(wire::GetCallerIdentityResponse {
-        arn: Some(context.scope().global().arn("iam", "root")),
-        user_id: Some(account.clone()),
-        account: Some(account),
+        arn: Some(party.arn.clone()),
+        user_id: Some(party.unique_id.clone()),
+        account: Some(party.account.clone()),
     })
 }
 
@@ -72,7 +58,7 @@ fn assume_role(
     let denied = || {
         let text = format!(
             "User: {} is not authorized to perform: sts:AssumeRole on resource: {}",
-            context.scope().global().arn("iam", "root"),
+            context.principal().party.arn,
             request.role_arn
         );
         ApiError::new("AccessDenied", text).with_status(403)
@@ -113,6 +99,9 @@ fn assume_role(
             name: request.role_session_name.clone(),
             issued_at_ms: context.now().0,
             expires_at_ms: expiration.0,
+            user_id: String::new(),
+            policies: session_policies(&request),
+            tags: session_tags(&request),
         },
     )?;
     let session = format!("assumed-role/{name}/{}", request.role_session_name);
@@ -129,24 +118,47 @@ fn assume_role(
     })
 }
 
+/// What the session is limited to: a policy of its own, and managed ones.
+fn session_policies(request: &wire::AssumeRoleRequest) -> Vec<String> {
+    let arns = request.policy_arns.iter().flatten();
+    let arns = arns.filter_map(|given| given.arn.clone());
+    request.policy.iter().cloned().chain(arns).collect()
+}
+
+fn session_tags(request: &wire::AssumeRoleRequest) -> Vec<(String, String)> {
+    let tags = request.tags.iter().flatten();
+    tags.map(|tag| (tag.key.clone(), tag.value.clone()))
+        .collect()
+}
+
 fn session_token(
     context: &Context,
     request: wire::GetSessionTokenRequest,
 ) -> Result<wire::GetSessionTokenResponse, ApiError> {
-    let seconds = request
-        .duration_seconds
-        .unwrap_or(ROOT_SECONDS)
-        .min(ROOT_SECONDS);
+    let party = &context.principal().party;
+    let (user_id, seconds) = match &party.kind {
+        PartyKind::User { .. } => (
+            party.unique_id.clone(),
+            request.duration_seconds.unwrap_or(USER_SECONDS),
+        ),
+        _ => {
+            let asked = request.duration_seconds.unwrap_or(ROOT_SECONDS);
+            (String::new(), asked.min(ROOT_SECONDS))
+        }
+    };
+    if context.session().is_some() {
+        let text = "Cannot call GetSessionToken with session credentials";
+        return Err(ApiError::new("AccessDenied", text).with_status(403));
+    }
     let expiration = context.now().plus_ms(i64::from(seconds) * 1000);
     let credentials = credentials(
         context,
         &Session {
             account: context.caller.account.clone(),
-            role_id: String::new(),
-            role: String::new(),
-            name: String::new(),
             issued_at_ms: context.now().0,
             expires_at_ms: expiration.0,
+            user_id,
+            ..Session::default()
         },
     )?;
     Ok(wire::GetSessionTokenResponse {

@@ -36,6 +36,15 @@ pub fn find<'a>(
     entities::find(snapshot, scope, arn)
 }
 
+/// The text of a managed policy in its default version, the account's own or AWS's.
+pub fn text(snapshot: &Snapshot, scope: &Scope, arn: &str) -> Option<String> {
+    if let Some(policy) = snapshot.policies.get(scope, arn) {
+        let version = version(policy, &policy.default_version).ok()?;
+        return Some(version.document.clone());
+    }
+    managed::find(arn).map(|managed| managed.document)
+}
+
 /// The account's own or AWS's.
 pub fn require(snapshot: &Snapshot, scope: &Scope, arn: &str) -> Result<(), Refusal> {
     if snapshot.policies.contains(scope, arn) || managed::find(arn).is_some() {

@@ -34,6 +34,7 @@ pub fn config(dns: SocketAddr) -> RegionConfig {
         speed: 1.0,
         metrics: None,
         geography: None,
+        auth: fogbank_types::AuthMode::Off,
         ephemeral: true,
     }
 }
