@@ -8,7 +8,7 @@ use crate::metrics;
 use crate::model::tx::{Changed, Tx};
 use fogbank_store::series::SeriesStore;
 use fogbank_store::{Compare, Op, Store, StoreError, Txn, TxnOutcome};
-use fogbank_types::{RegionConfig, Revision, Snapshot, Timestamp};
+use fogbank_types::{AuthMode, RegionConfig, Revision, Row, Scope, Snapshot, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -250,11 +250,18 @@ impl Engine {
         if let Err(error) = self.metrics.clear() {
             tracing::error!(%error, "the metrics could not be forgotten");
         }
-        let keys: Vec<_> = self
-            .snapshot()
+        let snapshot = self.snapshot();
+        // Where nobody comes in without a key, the root's are not lost.
+        let roots = snapshot
+            .access_keys
+            .in_scope(&Scope::new(&self.config.account, "global"));
+        let roots = roots.filter(|key| key.user.is_none() && self.config.auth == AuthMode::Enforce);
+        let kept: Vec<String> = roots.map(|key| key.key()).collect();
+        let keys: Vec<_> = snapshot
             .keys()
             .into_iter()
             .filter(|k| !k.starts_with("status-host/") && !k.starts_with("status-dns/"))
+            .filter(|k| !kept.contains(k))
             .collect();
         // A transaction that changes nothing has no revision of its own that a host could report.
         if keys.is_empty() {

@@ -20,6 +20,7 @@ pub mod reconcile;
 pub mod registry;
 pub mod schedule;
 pub mod server;
+mod tls;
 mod zones;
 
 pub use engine::Engine;

@@ -3,20 +3,22 @@
 //! Everything that a caller sends is bounded: connections, header size and time, body size and time.
 
 use crate::api::{ApiError, Caller, Context, Handlers};
+use crate::authorization::{self, Origin, Question};
 use crate::engine::{CommitError, Engine};
 use crate::exec;
+use crate::identity::{Entrance, Known, Principal};
 use crate::model::vpc::default_vpc;
 use crate::operator;
 use crate::reconcile::driver;
 use crate::registry;
+use crate::tls::{Tls, TlsError};
 use crate::zones;
 use crate::{image_expiry, issuance, public_keys};
 use bytes::Bytes;
-use fogbank_pki::{Session, SessionError, Sessions, Token};
+use fogbank_pki::{SessionError, Sessions};
 use fogbank_store::remote::Server;
 use fogbank_store::{Store, StoreError};
-use fogbank_types::iam::AccessKey;
-use fogbank_types::{RegionConfig, Scope, Timestamp};
+use fogbank_types::{RegionConfig, Scope, Snapshot};
 use fogbank_wire::{Call, Destination, Reason, ServiceError};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -25,11 +27,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::fs::{DirBuilder, Permissions};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio_rustls::server::TlsStream;
 
 /// Open connections; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 2048;
@@ -56,8 +64,46 @@ pub enum ServerError {
     StoreSocket(StoreError),
     #[error("cannot read the key of sessions: {0}")]
     Sessions(#[from] SessionError),
+    #[error("cannot make a socket in the run folder: {0}")]
+    Socket(std::io::Error),
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] TlsError),
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),
+}
+
+/// How a connection came in.
+#[derive(Clone, Debug)]
+struct Way {
+    entrance: Entrance,
+    address: Option<IpAddr>,
+    is_tls: bool,
+}
+
+impl Way {
+    fn endpoint(address: IpAddr) -> Self {
+        Self {
+            entrance: Entrance::Public,
+            address: Some(address),
+            is_tls: false,
+        }
+    }
+
+    fn door() -> Self {
+        Self {
+            entrance: Entrance::Public,
+            address: None,
+            is_tls: false,
+        }
+    }
+
+    fn operator() -> Self {
+        Self {
+            entrance: Entrance::Operator,
+            address: None,
+            is_tls: false,
+        }
+    }
 }
 
 struct Shared {
@@ -66,6 +112,19 @@ struct Shared {
     connections: Arc<Semaphore>,
     sessions: Sessions,
     channels: Arc<exec::Channels>,
+}
+
+impl Shared {
+    /// What is known of callers now.
+    fn known<'a>(&'a self, way: &Way, snapshot: &'a Snapshot) -> Known<'a> {
+        Known {
+            snapshot,
+            sessions: &self.sessions,
+            config: self.engine.config(),
+            entrance: way.entrance,
+            now: self.engine.now(),
+        }
+    }
 }
 
 /// Serves until SIGTERM.
@@ -78,6 +137,9 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
                 address: config.endpoint,
                 source,
             })?;
+    let tls = Tls::open(&config)?.map(Arc::new);
+    let operator = bind(&config.operator_socket()).map_err(ServerError::Socket)?;
+    let doors = bind(&config.door_socket()).map_err(ServerError::Socket)?;
     let socket =
         Server::bind(&config.store_socket(), store.clone()).map_err(ServerError::StoreSocket)?;
     let sessions = Sessions::open(&config.data_dir)?;
@@ -105,7 +167,9 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
     let mut expiry = tokio::spawn(image_expiry::run(engine.clone()));
     let mut metrics = tokio::spawn(crate::metrics::run(engine.clone()));
     tokio::select! {
-        () = accept(listener, shared) => {}
+        () = accept(listener, tls, shared.clone()) => {}
+        () = accept_doors(doors, shared.clone()) => {}
+        () = accept_operator(operator, shared) => {}
         _ = &mut store_server => tracing::error!("the store's socket closed"),
         _ = &mut reconcilers => tracing::error!("the reconcilers ended"),
         _ = &mut issuer => tracing::error!("certificates are no longer issued"),
@@ -133,32 +197,96 @@ fn settle(engine: &Engine) {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, shared: Arc<Shared>) {
     loop {
         let Ok(permit) = shared.connections.clone().acquire_owned().await else {
             return;
         };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let shared = shared.clone();
+            Ok((stream, client)) => {
+                // Answers are small and written at once.
+                let _ = stream.set_nodelay(true);
+                let way = Way {
+                    is_tls: tls.is_some(),
+                    ..Way::endpoint(client.ip().to_canonical())
+                };
+                let (shared, tls) = (shared.clone(), tls.clone());
                 tokio::spawn(async move {
-                    serve_connection(stream, shared).await;
+                    match tls {
+                        None => serve_connection(stream, shared, way).await,
+                        Some(tls) => match shake_hands(stream, &tls).await {
+                            Ok(stream) => serve_connection(stream, shared, way).await,
+                            Err(error) => tracing::debug!(%error, %client, "no TLS"),
+                        },
+                    }
                     drop(permit);
                 });
             }
-            Err(error) => {
-                // Out of file descriptors, most likely: give connections time to end.
-                tracing::warn!(%error, "cannot accept");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            Err(error) => refrain(&error).await,
         }
     }
 }
 
-async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Answers are small and written at once.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(shared.clone(), request));
+async fn shake_hands(stream: TcpStream, tls: &Tls) -> std::io::Result<TlsStream<TcpStream>> {
+    let address = stream.local_addr()?.ip().to_canonical();
+    let acceptor = tls.acceptor(address).map_err(std::io::Error::other)?;
+    tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await?
+}
+
+/// The doors inside the network, which are as public as the endpoint, and speak TLS themselves.
+async fn accept_doors(listener: UnixListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve_connection(stream, shared.clone(), Way::door()));
+            }
+            Err(error) => refrain(&error).await,
+        }
+    }
+}
+
+/// The host's root: whoever can open the socket.
+async fn accept_operator(listener: UnixListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let shared = shared.clone();
+                tokio::spawn(serve_connection(stream, shared, Way::operator()));
+            }
+            Err(error) => refrain(&error).await,
+        }
+    }
+}
+
+/// Out of file descriptors, most likely: gives connections time to end.
+async fn refrain(error: &std::io::Error) {
+    tracing::warn!(%error, "cannot accept");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+/// The socket is its owner's alone from its first moment: nobody else may write to it.
+fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    // Of an earlier run. Another region is kept away by the lock on its run folder.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let folder = path.with_extension("new");
+    let _ = std::fs::remove_dir_all(&folder);
+    DirBuilder::new().mode(0o700).create(&folder)?;
+    let staging = folder.join("socket");
+    let listener = UnixListener::bind(&staging)?;
+    std::fs::set_permissions(&staging, Permissions::from_mode(0o600))?;
+    std::fs::rename(&staging, path)?;
+    std::fs::remove_dir(&folder)?;
+    Ok(listener)
+}
+
+async fn serve_connection<S>(stream: S, shared: Arc<Shared>, way: Way)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| answer(shared.clone(), way.clone(), request));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -186,6 +314,7 @@ fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 
 async fn answer(
     shared: Arc<Shared>,
+    way: Way,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     if request.uri().path().starts_with(exec::PATH) {
@@ -201,7 +330,15 @@ async fn answer(
     }
     let destination = fogbank_wire::destination(&parts);
     if destination == Destination::Registry {
-        return Ok(registry::handle(shared.engine.clone(), Request::from_parts(parts, body)).await);
+        return Ok(to_registry(&shared, &way, parts, body).await);
+    }
+    if destination == Destination::Internal
+        && shared.known(&way, &shared.engine.snapshot()).enforces()
+    {
+        return Ok(plain(
+            StatusCode::FORBIDDEN,
+            "this is for the host's root, at operator.sock in the region's run folder\n",
+        ));
     }
     let body = match read_body(body).await {
         Ok(body) => body,
@@ -215,15 +352,34 @@ async fn answer(
             .trim_matches('/');
         return Ok(internal(&shared, &parts.method, path, &body).await);
     }
-    match fogbank_wire::route(&parts, &body) {
-        Ok(call) => {
-            let host = parts
-                .headers
-                .get(http::header::HOST)
-                .and_then(|h| h.to_str().ok());
-            Ok(full(
-                execute(shared, call, host.unwrap_or_default().to_owned()).await,
-            ))
+    let (routed, enforces) = {
+        let snapshot = shared.engine.snapshot();
+        let known = shared.known(&way, &snapshot);
+        let routed = fogbank_wire::route_for(&parts, &body, |authorization, service, protocol| {
+            known
+                .identify(&parts, &body, authorization, service)
+                .map_err(|denial| denial.error(service, protocol))
+        });
+        (routed, known.enforces())
+    };
+    match routed {
+        Ok((call, principal)) => {
+            let text = |name| {
+                let value = parts
+                    .headers
+                    .get(name)
+                    .and_then(|value| value.to_str().ok());
+                value.map(str::to_owned)
+            };
+            let enforced = enforces.then(|| Origin {
+                address: way.address,
+                is_tls: way.is_tls,
+                user_agent: text(http::header::USER_AGENT),
+                endpoint: None,
+                token_issued_at: principal.token_issued_at(),
+            });
+            let host = text(http::header::HOST).unwrap_or_default();
+            Ok(full(execute(shared, call, principal, enforced, host).await))
         }
         Err(refused) => {
             if let Reason::UnknownOperation(name) | Reason::UnknownService(name) = &refused.reason {
@@ -236,6 +392,25 @@ async fn answer(
             Ok(full(refused.response()))
         }
     }
+}
+
+/// A registry's clients have a password instead of a signature.
+async fn to_registry(
+    shared: &Shared,
+    way: &Way,
+    parts: http::request::Parts,
+    body: Incoming,
+) -> Response<Body> {
+    let caller = {
+        let snapshot = shared.engine.snapshot();
+        registry::Caller::of(&shared.known(way, &snapshot), &parts.headers)
+    };
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal,
+    };
+    let request = Request::from_parts(parts, body);
+    registry::handle(shared.engine.clone(), caller, request).await
 }
 
 async fn public_key(shared: &Shared, parts: http::request::Parts) -> Response<Body> {
@@ -265,30 +440,54 @@ async fn read_body(body: Incoming) -> Result<Bytes, Response<Body>> {
     }
 }
 
-/// Runs the handler and encodes what it says. The operation is in the model; it may still not be built.
-async fn execute(shared: Arc<Shared>, call: Call, host: String) -> Response<Bytes> {
+/// Runs the handler, if the caller may, and encodes what it says. The operation is in the model; it may still not be
+/// built. `enforced`: how the call came in, where permissions count.
+async fn execute(
+    shared: Arc<Shared>,
+    call: Call,
+    principal: Principal,
+    enforced: Option<Origin>,
+    host: String,
+) -> Response<Bytes> {
     let (operation, protocol) = (call.operation, call.protocol);
     let request_id = call.request_id.clone();
+    let refuse = |error: &ServiceError| {
+        fogbank_wire::encode_error_in(protocol, operation.service, error, &request_id)
+    };
     let Some(handler) = shared.handlers.get(operation.service, operation.name) else {
         shared
             .engine
             .count_unbuilt(format!("{}:{}", operation.service.name(), operation.name));
         let error =
             fogbank_wire::unknown_operation(Some(operation.service), protocol, operation.name);
-        return fogbank_wire::encode_error_in(protocol, operation.service, &error, &request_id);
+        return refuse(&error);
     };
-    let session = match session(&call, &shared.sessions, shared.engine.now()) {
-        Ok(session) => session,
-        Err(refusal) => {
-            let (service, request_id) = (operation.service, &request_id);
-            return fogbank_wire::encode_error_in(protocol, service, &refusal, request_id);
+    if let Some(origin) = &enforced {
+        let question = Question {
+            operation,
+            input: &call.input,
+            region: &call.region,
+            party: &principal.party,
+            origin,
+            now: shared.engine.now(),
+        };
+        let decision = authorization::decide(&shared.engine.snapshot(), &question);
+        if let Some(decision) = decision.filter(|decision| !decision.is_allowed()) {
+            let arn = &principal.party.arn;
+            let service = operation.service;
+            return refuse(&authorization::refusal(
+                service, protocol, &decision, arn, None,
+            ));
         }
-    };
-    let mut caller = caller(&call, host, &shared.engine);
-    if let Some(session) = &session {
-        caller.account.clone_from(&session.account);
     }
-    let context = Context::new(caller, shared.engine.clone()).with_session(session);
+    let caller = Caller {
+        account: principal.account().to_owned(),
+        region: call.region.clone(),
+        access_key: call.access_key.clone(),
+        request_id: call.request_id.clone(),
+        host,
+    };
+    let context = Context::new(caller, shared.engine.clone()).with_principal(principal);
     let (run, input) = (handler.run, call.input);
     let is_settled = context.is_settled(operation.service);
     let result = if handler.blocking || !is_settled {
@@ -321,53 +520,6 @@ fn internal_error() -> ServiceError {
         500,
         "The region failed while it handled the request.",
     )
-}
-
-/// Whose temporary credentials a call is made with, if they are ours. Those of another origin are like any key.
-fn session(
-    call: &Call,
-    sessions: &Sessions,
-    now: Timestamp,
-) -> Result<Option<Session>, ServiceError> {
-    let Some(token) = &call.session_token else {
-        return Ok(None);
-    };
-    match sessions.read(&call.access_key, token) {
-        Token::Session(session) if session.expires_at_ms > now.0 => Ok(Some(session)),
-        Token::Session(_) => Err(ServiceError::new(
-            "ExpiredTokenException",
-            403,
-            "The security token included in the request is expired",
-        )),
-        Token::Forged => Err(ServiceError::new(
-            "UnrecognizedClientException",
-            403,
-            "The security token included in the request is invalid.",
-        )),
-        Token::Foreign => Ok(None),
-    }
-}
-
-/// Any key is the root of the account that it names; one that is not twelve digits means the default account. A key that
-/// CreateAccessKey gave says its account itself.
-fn caller(call: &Call, host: String, engine: &Engine) -> Caller {
-    let access_key = call.access_key.clone();
-    let is_account = access_key.len() == 12 && access_key.bytes().all(|b| b.is_ascii_digit());
-    let account = if is_account {
-        Some(access_key.clone())
-    } else {
-        AccessKey::account_of(&access_key).filter(|account| {
-            let scope = Scope::new(account, "").global();
-            engine.snapshot().access_keys.contains(&scope, &access_key)
-        })
-    };
-    Caller {
-        account: account.unwrap_or_else(|| engine.config().account.clone()),
-        region: call.region.clone(),
-        access_key,
-        request_id: call.request_id.clone(),
-        host,
-    }
 }
 
 /// Our own paths: for the command line and for test suites.

@@ -121,6 +121,7 @@ async fn main() -> Result<(), Error> {
         metrics: None,
         geography: None,
         auth: fogbank_types::AuthMode::Off,
+        tls: None,
         ephemeral: true,
     };
     Ok(fogbank_edge::dns::serve(config, store).await?)

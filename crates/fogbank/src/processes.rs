@@ -128,7 +128,7 @@ fn control(config: RegionConfig) -> Result<()> {
             Arc::new(Memory::new())
         } else {
             Arc::new(
-                Embedded::open(&config.data_dir.join("store.redb"))
+                Embedded::open_sealed(&config.data_dir.join("store.redb"), &config.store_key())
                     .context("cannot open the store")?,
             )
         };

@@ -690,6 +690,7 @@ mod tests {
             metrics: None,
             geography: None,
             auth: fogbank_types::AuthMode::Off,
+            tls: None,
             ephemeral: true,
         };
         std::fs::create_dir(folder(&config)).unwrap();

@@ -323,14 +323,23 @@ mod tests {
         let sessions = Sessions::open(folder.path()).unwrap();
         let limited = Session {
             user_id: "AIDA1".into(),
-            policies: vec!["{\n\"Version\": \"2012-10-17\"}".into(), "arn:aws:iam::aws:policy/ReadOnlyAccess".into()],
-            tags: vec![("team".into(), String::new()), ("a b".into(), "c\nd".into())],
+            policies: vec![
+                "{\n\"Version\": \"2012-10-17\"}".into(),
+                "arn:aws:iam::aws:policy/ReadOnlyAccess".into(),
+            ],
+            tags: vec![
+                ("team".into(), String::new()),
+                ("a b".into(), "c\nd".into()),
+            ],
             ..session()
         };
         let given = sessions.credentials(&limited);
         let read = sessions.read(&given.access_key_id, &given.token);
         assert_eq!(read, Token::Session(limited));
-        assert_eq!(sessions.secret(&given.access_key_id), given.secret_access_key);
+        assert_eq!(
+            sessions.secret(&given.access_key_id),
+            given.secret_access_key
+        );
     }
 
     #[test]

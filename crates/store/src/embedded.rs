@@ -3,7 +3,7 @@
 //! One thread commits. While it waits for the disk, the transactions that come in gather, and the next commit takes
 //! all of them: many writers share one sync. What must stay true: an answered transaction survives `kill -9`; a
 //! transaction that failed has changed neither the rows in memory nor, once the file can be written again, the file.
-//! Why redb, and what a commit costs: `docs/decisions/0002-store-redb.md`.
+//! The file's rows are sealed ([`crate::seal`]). Why redb, and what a commit costs: `docs/decisions/0002-store-redb.md`.
 
 use std::fs::Permissions;
 use std::io;
@@ -21,6 +21,7 @@ use crate::Store;
 use crate::core::{Command, Core, HistoryLimits, Log, Row, Rows, Write};
 use crate::error::{Result, StoreError};
 use crate::row::{Entry, LeaseId, Revision, Txn, TxnOutcome};
+use crate::seal::Seal;
 use crate::watch::Watch;
 
 /// key -> (revision of the last write, value)
@@ -32,6 +33,8 @@ const FORMAT: u64 = 1;
 /// write to the disk, and must not make them come back.
 const CEILING_KEY: &str = "revision_ceiling";
 const CEILING_STEP: u64 = 1 << 20;
+/// Tells which key the rows are sealed with; a file without it holds them as they are.
+const SEAL_KEY: &str = "seal";
 
 /// Mode of the file: rows hold private keys.
 const OWNERS_ONLY: u32 = 0o600;
@@ -56,24 +59,63 @@ struct Pending {
 }
 
 impl Embedded {
-    /// Opens the file, or makes it. Reads all of it. Fails with `Locked` if another process has it open, with
-    /// `Corrupt` if it is damaged or not ours.
+    /// Opens the file, or makes it. Reads all of it. The rows are not sealed. Fails with `Locked` if another process has
+    /// it open, with `Corrupt` if it is damaged or not ours.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_limited(path, HistoryLimits::default())
     }
 
+    /// The same with rows that are sealed by the key in that file, which is made with the store. Rows of an older store
+    /// are sealed first. Fails with `Key` if it is not the key that they are sealed with.
+    pub fn open_sealed(path: &Path, key: &Path) -> Result<Self> {
+        let mut seal = Seal::read(key)?;
+        if path.exists() {
+            protect(path)?;
+            let sealed_with = sealed_with(path)?;
+            match (&seal, sealed_with) {
+                (None, Some(_)) => {
+                    let text = "it is gone, and the region's rows cannot be read without it; put it back where it was";
+                    return Err(StoreError::key(key, text));
+                }
+                (Some(seal), Some(check)) if seal.check() != check => {
+                    let text = "it is not the one that the region's rows are sealed with";
+                    return Err(StoreError::key(key, text));
+                }
+                (_, Some(_)) => {}
+                (_, None) => {
+                    let own = match seal.take() {
+                        Some(own) => own,
+                        None => Seal::make(key)?,
+                    };
+                    seal_all(path, &own)?;
+                    seal = Some(own);
+                }
+            }
+        } else {
+            let own = match seal.take() {
+                Some(own) => own,
+                None => Seal::make(key)?,
+            };
+            create(path, Some(&own))?;
+            seal = Some(own);
+        }
+        Self::start(path, Box::new(open_file), seal, HistoryLimits::default())
+    }
+
     pub(crate) fn open_limited(path: &Path, limits: HistoryLimits) -> Result<Self> {
         if !path.exists() {
-            create(path)?;
+            create(path, None)?;
         }
-        // One that an earlier version made may be open to others.
-        std::fs::set_permissions(path, Permissions::from_mode(OWNERS_ONLY))
-            .map_err(|source| StoreError::io("protect", path, source))?;
+        protect(path)?;
         Self::open_with(path, Box::new(open_file), limits)
     }
 
     pub(crate) fn open_with(path: &Path, open: Opener, limits: HistoryLimits) -> Result<Self> {
-        let (log, rows) = RedbLog::open(path, open)?;
+        Self::start(path, open, None, limits)
+    }
+
+    fn start(path: &Path, open: Opener, seal: Option<Seal>, limits: HistoryLimits) -> Result<Self> {
+        let (log, rows) = RedbLog::open(path, open, seal)?;
         let revision = log.ceiling;
         let core = Core::new(path, Box::new(log), rows, revision, limits);
         let (queue, pending) = mpsc::channel();
@@ -177,33 +219,82 @@ pub(crate) fn builder() -> redb::Builder {
     builder
 }
 
+/// One that an earlier version made may be open to others.
+fn protect(path: &Path) -> Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(OWNERS_ONLY))
+        .map_err(|source| StoreError::io("protect", path, source))
+}
+
+/// What tells the key that the file's rows are sealed with.
+fn sealed_with(path: &Path) -> Result<Option<u64>> {
+    guarded(|| {
+        let database = open_file(path)?;
+        let transaction = database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        Ok(meta.get(SEAL_KEY)?.map(|found| found.value()))
+    })
+    .map_err(|error| failure("open", path, error))
+}
+
+/// Writes all rows anew into another file, which then takes the place of the old one: freed pages of that would go on
+/// holding what was in them.
+fn seal_all(path: &Path, seal: &Seal) -> Result<()> {
+    let staging = staging(path)?;
+    let (database, rows, ceiling) = load(path, &(Box::new(open_file) as Opener), None)?;
+    let written = initialise(&staging, Some(seal)).and_then(|()| {
+        let fresh = builder().open(&staging)?;
+        let writes = rows.iter().map(|(key, row)| Write {
+            key,
+            row: Some(row),
+        });
+        write(&fresh, Some(seal), writes, Some(ceiling))
+    });
+    written.map_err(|error| failure("seal", path, error))?;
+    let renamed = std::fs::rename(&staging, path);
+    renamed.map_err(|source| StoreError::io("seal", path, source))?;
+    drop(database);
+    tracing::info!(path = %path.display(), rows = rows.len(), "the store's rows are sealed from now on");
+    sync_folder(path)
+}
+
+/// Where a file is made before it has its name.
+fn staging(path: &Path) -> Result<PathBuf> {
+    let staging = path.with_extension(format!("{}.new", std::process::id()));
+    match std::fs::remove_file(&staging) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("create", path, error))
+        }
+        _ => Ok(staging),
+    }
+}
+
 /// Made whole under another name first: a process killed meanwhile leaves no half file behind. The link fails if
 /// somebody else was faster, and then theirs is the one.
-fn create(path: &Path) -> Result<()> {
-    let staging = path.with_extension(format!("{}.new", std::process::id()));
+fn create(path: &Path, seal: Option<&Seal>) -> Result<()> {
+    let staging = staging(path)?;
     let io = |operation| move |source| StoreError::io(operation, path, source);
-    match std::fs::remove_file(&staging) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io("create")(error)),
-        _ => {}
-    }
-    let made = initialise(&staging).map_err(|error| failure("create", path, error));
+    let made = initialise(&staging, seal).map_err(|error| failure("create", path, error));
     let linked = made.and_then(|()| match std::fs::hard_link(&staging, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io("create")(error)),
         _ => Ok(()),
     });
     let _ = std::fs::remove_file(&staging);
     linked?;
-    // The name itself must survive as well.
+    sync_folder(path)
+}
+
+/// The name itself must survive as well.
+fn sync_folder(path: &Path) -> Result<()> {
     let folder = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     std::fs::File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(io("sync the folder of"))
+        .map_err(|source| StoreError::io("sync the folder of", path, source))
 }
 
-fn initialise(path: &Path) -> std::result::Result<(), redb::Error> {
+fn initialise(path: &Path, seal: Option<&Seal>) -> std::result::Result<(), redb::Error> {
     // Its owner's alone from its first byte.
     std::fs::OpenOptions::new()
         .write(true)
@@ -218,6 +309,9 @@ fn initialise(path: &Path) -> std::result::Result<(), redb::Error> {
         let mut meta = transaction.open_table(META)?;
         meta.insert(FORMAT_KEY, FORMAT)?;
         meta.insert(CEILING_KEY, 0)?;
+        if let Some(seal) = seal {
+            meta.insert(SEAL_KEY, seal.check())?;
+        }
     }
     transaction.commit()?;
     Ok(())
@@ -226,18 +320,20 @@ fn initialise(path: &Path) -> std::result::Result<(), redb::Error> {
 struct RedbLog {
     path: PathBuf,
     open: Opener,
+    seal: Option<Seal>,
     /// `None` after a failed commit: what of it has reached the file is unknown, and it is opened anew.
     database: Option<Database>,
     ceiling: Revision,
 }
 
 impl RedbLog {
-    fn open(path: &Path, open: Opener) -> Result<(Self, Rows)> {
-        let (database, rows, ceiling) = load(path, &open)?;
+    fn open(path: &Path, open: Opener, seal: Option<Seal>) -> Result<(Self, Rows)> {
+        let (database, rows, ceiling) = load(path, &open, seal.as_ref())?;
         Ok((
             Self {
                 path: path.to_owned(),
                 open,
+                seal,
                 database: Some(database),
                 ceiling,
             },
@@ -247,7 +343,7 @@ impl RedbLog {
 
     /// Opens the file anew after a failure. Gives back what has to be undone there to make it what `rows` says.
     fn reopen(&mut self, rows: &Rows) -> Result<Vec<(String, Option<Row>)>> {
-        let (database, found, ceiling) = load(&self.path, &self.open)?;
+        let (database, found, ceiling) = load(&self.path, &self.open, self.seal.as_ref())?;
         self.ceiling = ceiling;
         self.database = Some(database);
         let mut undo: Vec<_> = found
@@ -302,7 +398,7 @@ impl Log for RedbLog {
             row: write.row,
         }));
         let raised = (ceiling != self.ceiling).then_some(ceiling);
-        match guarded(|| write(database, writes, raised)) {
+        match guarded(|| write(database, self.seal.as_ref(), writes, raised)) {
             Ok(()) => {
                 self.ceiling = ceiling;
                 Ok(())
@@ -320,6 +416,7 @@ impl Log for RedbLog {
 
 fn write<'a>(
     database: &Database,
+    seal: Option<&Seal>,
     writes: impl Iterator<Item = Write<'a>>,
     ceiling: Option<Revision>,
 ) -> std::result::Result<(), redb::Error> {
@@ -328,7 +425,13 @@ fn write<'a>(
         let mut rows = transaction.open_table(ROWS)?;
         for Write { key, row } in writes {
             match row {
-                Some(row) => drop(rows.insert(key, (row.revision, &row.value[..]))?),
+                Some(row) => match seal {
+                    Some(seal) => {
+                        let sealed = seal.seal(key, &row.value).map_err(redb::StorageError::Io)?;
+                        drop(rows.insert(key, (row.revision, &sealed[..]))?);
+                    }
+                    None => drop(rows.insert(key, (row.revision, &row.value[..]))?),
+                },
                 None => drop(rows.remove(key)?),
             }
         }
@@ -340,7 +443,7 @@ fn write<'a>(
     Ok(())
 }
 
-fn load(path: &Path, open: &Opener) -> Result<(Database, Rows, Revision)> {
+fn load(path: &Path, open: &Opener, seal: Option<&Seal>) -> Result<(Database, Rows, Revision)> {
     guarded(|| {
         let database = open(path)?;
         let transaction = database.begin_read()?;
@@ -349,6 +452,10 @@ fn load(path: &Path, open: &Opener) -> Result<(Database, Rows, Revision)> {
             Ok(meta.get(key)?.map(|found| found.value()))
         };
         let format = number(FORMAT_KEY)?;
+        if number(SEAL_KEY)?.is_some() != seal.is_some() {
+            let text = "its rows are sealed, or are not, other than was asked for";
+            return Err(redb::Error::Corrupted(text.into()));
+        }
         if format != Some(FORMAT) {
             return Err(redb::Error::Corrupted(format!(
                 "its format is {format:?}, we know {FORMAT}"
@@ -360,10 +467,16 @@ fn load(path: &Path, open: &Opener) -> Result<(Database, Rows, Revision)> {
         for row in transaction.open_table(ROWS)?.iter()? {
             let (key, value) = row?;
             let (revision, value) = value.value();
+            let value = match seal {
+                Some(seal) => seal.unseal(key.value(), value).map(Arc::from),
+                None => Some(Arc::from(value)),
+            };
+            let value = value
+                .ok_or_else(|| redb::Error::Corrupted("a row is not what was sealed".into()))?;
             rows.insert(
                 key.value().to_owned(),
                 Row {
-                    value: Arc::from(value),
+                    value,
                     revision,
                     lease: None,
                 },

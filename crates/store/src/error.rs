@@ -32,6 +32,9 @@ pub enum StoreError {
     Locked { path: PathBuf },
     #[error("{path} is damaged: {detail}")]
     Corrupt { path: PathBuf, detail: String },
+    /// Of the key that the rows are sealed with.
+    #[error("the store's key {path}: {detail}")]
+    Key { path: PathBuf, detail: String },
     #[error("{operation} {path}: {source}")]
     Io {
         operation: Cow<'static, str>,
@@ -53,6 +56,13 @@ impl StoreError {
         Self::Unavailable {
             path: path.to_owned(),
             reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn key(path: &Path, detail: impl Into<String>) -> Self {
+        Self::Key {
+            path: path.to_owned(),
+            detail: detail.into(),
         }
     }
 

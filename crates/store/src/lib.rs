@@ -22,6 +22,7 @@ pub mod log;
 mod memory;
 pub mod remote;
 mod row;
+mod seal;
 pub mod series;
 #[cfg(test)]
 mod suite;

@@ -29,6 +29,16 @@ pub enum AuthMode {
     Enforce,
 }
 
+/// Where the endpoint's certificate is from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointTls {
+    /// Of the region's own authority.
+    Authority,
+    /// In PEM, read anew when they change.
+    Files { certificate: PathBuf, key: PathBuf },
+}
+
 /// Settings of one region on this host. No secrets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegionConfig {
@@ -44,6 +54,9 @@ pub struct RegionConfig {
     pub endpoint: SocketAddr,
     #[serde(default)]
     pub auth: AuthMode,
+    /// With what the endpoint speaks TLS; `None`: it speaks without.
+    #[serde(default)]
+    pub tls: Option<EndpointTls>,
     /// Where public zones are answered, UDP and TCP.
     pub dns: SocketAddr,
     /// Account of callers whose access key is not twelve digits.
@@ -187,6 +200,23 @@ impl RegionConfig {
     /// The API without proof of who calls, for the host's root: `control` serves it, the command line and the node call.
     pub fn operator_socket(&self) -> PathBuf {
         self.run_dir.join("operator.sock")
+    }
+
+    /// The API for the doors inside the network, which speak TLS themselves: without TLS, with every proof that the
+    /// endpoint asks for.
+    pub fn door_socket(&self) -> PathBuf {
+        self.run_dir.join("door.sock")
+    }
+
+    /// `https://127.0.0.1:4566`
+    pub fn endpoint_url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.endpoint)
+    }
+
+    /// What the rows on the disk are sealed with.
+    pub fn store_key(&self) -> PathBuf {
+        self.data_dir.join("store.key")
     }
 
     /// The store's socket, served by `control`.

@@ -36,7 +36,7 @@ pub mod tls_policy;
 pub mod traffic;
 
 pub use cidr::{IpCidr, Ipv4Cidr, Ipv6Cidr, MacAddr};
-pub use config::{AuthMode, InternetAccess, RegionConfig};
+pub use config::{AuthMode, EndpointTls, InternetAccess, RegionConfig};
 pub use id::*;
 pub use place::{Scope, Zone};
 pub use snapshot::{Row, Snapshot, Table, Versioned};

@@ -153,7 +153,10 @@ fn check_time(
     if authorization.place == Place::Query
         && let Some(text) = presigned(parameters, "X-Amz-Expires")?
     {
-        let seconds = text.parse::<i64>().ok().filter(|n| (1..=EXPIRES_MAX_S).contains(n));
+        let seconds = text
+            .parse::<i64>()
+            .ok()
+            .filter(|n| (1..=EXPIRES_MAX_S).contains(n));
         let seconds = seconds.ok_or_else(|| {
             incomplete(format!(
                 "X-Amz-Expires must be a number of seconds from 1 to {EXPIRES_MAX_S}"
@@ -211,7 +214,11 @@ fn canonical_request(parts: &Parts, body: &[u8], authorization: &Authorization) 
     let mut text = format!("{}\n", parts.method);
     canonical_path(parts.uri.path(), &mut text);
     text.push('\n');
-    canonical_query(parts.uri.query().unwrap_or(""), authorization.place, &mut text);
+    canonical_query(
+        parts.uri.query().unwrap_or(""),
+        authorization.place,
+        &mut text,
+    );
     text.push('\n');
     let names = &authorization.signed_headers;
     if !names.windows(2).all(|pair| pair[0] < pair[1]) {
@@ -241,8 +248,8 @@ fn canonical_request(parts: &Parts, body: &[u8], authorization: &Authorization) 
     text.push('\n');
     let hash = hex(digest::digest(&digest::SHA256, body).as_ref());
     // No service here takes a payload that is not signed, or one in signed chunks: those are S3's.
-    let claimed = parts.headers.get_all("x-amz-content-sha256").iter();
-    if claimed.into_iter().any(|claimed| claimed.as_bytes() != hash.as_bytes()) {
+    let mut claimed = parts.headers.get_all("x-amz-content-sha256").iter();
+    if claimed.any(|claimed| claimed.as_bytes() != hash.as_bytes()) {
         return None;
     }
     text.push_str(&hash);
@@ -255,7 +262,9 @@ fn canonical_path(path: &str, text: &mut String) {
     for segment in path.split('/') {
         match segment {
             "" | "." => {}
-            ".." => drop(segments.pop()),
+            ".." => {
+                segments.pop();
+            }
             segment => segments.push(segment),
         }
     }

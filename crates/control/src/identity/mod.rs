@@ -27,6 +27,7 @@ pub struct Principal {
     pub access_key: String,
     /// The temporary credentials that they call with.
     pub session: Option<Session>,
+    pub session_token: Option<String>,
 }
 
 impl Principal {
@@ -52,6 +53,7 @@ impl Principal {
             },
             access_key: access_key.to_owned(),
             session: None,
+            session_token: None,
         }
     }
 

@@ -48,9 +48,10 @@ impl Known<'_> {
         authorization: &Authorization,
         service: Service,
     ) -> Result<Principal, Denial> {
-        let found = self.holder(authorization)?;
+        let credential = &authorization.credential;
+        let found = self.holder(&credential.access_key, credential.session_token.as_deref())?;
         if !self.enforces() {
-            let named = || self.named(&authorization.credential.access_key);
+            let named = || self.named(&credential.access_key);
             return Ok(found.map_or_else(named, |(principal, _)| principal));
         }
         let (principal, secret) = found.ok_or(Denial::UnknownKey)?;
@@ -60,10 +61,12 @@ impl Known<'_> {
     }
 
     /// Whose key it is, and its secret; `None`: it is not of this region.
-    fn holder(&self, authorization: &Authorization) -> Result<Option<(Principal, String)>, Denial> {
-        let credential = &authorization.credential;
-        let id = credential.access_key.as_str();
-        if let Some(token) = &credential.session_token {
+    pub fn holder(
+        &self,
+        id: &str,
+        token: Option<&str>,
+    ) -> Result<Option<(Principal, String)>, Denial> {
+        if let Some(token) = token {
             return match self.sessions.read(id, token) {
                 Token::Session(session) if session.expires_at_ms <= self.now.0 => {
                     Err(Denial::ExpiredToken)
@@ -72,7 +75,8 @@ impl Known<'_> {
                     let principal = Principal::of_session(self.snapshot, id, &session);
                     let secret = self.sessions.secret(id);
                     // Whoever it was given to is gone.
-                    let principal = principal.ok_or(Denial::UnknownKey)?;
+                    let mut principal = principal.ok_or(Denial::UnknownKey)?;
+                    principal.session_token = Some(token.to_owned());
                     Ok(Some((principal, secret)))
                 }
                 Token::Forged => Err(Denial::UnknownKey),
@@ -98,7 +102,8 @@ impl Known<'_> {
     /// A key that is twelve digits is the root of that account, any other of the region's own.
     fn named(&self, id: &str) -> Principal {
         let is_account = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
-        let account = if is_account { id } else { &self.config.account };
+        let own = self.config.account.as_str();
+        let account = if is_account { id } else { own };
         Principal::root(account, id)
     }
 }

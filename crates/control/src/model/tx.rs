@@ -201,6 +201,7 @@ pub fn test_config() -> RegionConfig {
         metrics: None,
         geography: None,
         auth: fogbank_types::AuthMode::Off,
+        tls: None,
         ephemeral: true,
     }
 }

@@ -6,6 +6,7 @@
 //! nothing. Repositories are made by ECR's CreateRepository, never by a push (fact IMG-2).
 
 mod blobs;
+mod caller;
 pub mod collector;
 mod download;
 mod manifests;
@@ -16,6 +17,7 @@ pub mod uploads;
 use crate::engine::Engine;
 use crate::model::Tx;
 use bytes::Bytes;
+pub use caller::{Caller, password};
 use fogbank_store::blob::BlobStore;
 use fogbank_types::Scope;
 use http::{Method, Request, Response};
@@ -73,17 +75,21 @@ async fn blocking<R: Send + 'static>(
 }
 
 /// Answers a request of the registry. Never fails: whatever goes wrong is an answer.
-pub async fn handle<B>(engine: Arc<Engine>, request: Request<B>) -> Reply
+pub async fn handle<B>(engine: Arc<Engine>, caller: Caller, request: Request<B>) -> Reply
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: std::fmt::Display,
 {
     let head = request.method() == Method::HEAD;
-    let answer = route(engine, request).await;
+    let answer = route(engine, caller, request).await;
     reply::finish(answer, head)
 }
 
-async fn route<B>(engine: Arc<Engine>, request: Request<B>) -> Result<Reply, Failure>
+async fn route<B>(
+    engine: Arc<Engine>,
+    caller: Caller,
+    request: Request<B>,
+) -> Result<Reply, Failure>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: std::fmt::Display,
@@ -99,7 +105,10 @@ where
         name::scope(host).unwrap_or_else(|| Scope::new(&engine.config().account, "us-east-1"));
     let rest = match path.strip_prefix("/v2") {
         Some("" | "/") => return Ok(reply::json(http::StatusCode::OK, &serde_json::json!({}))),
-        Some("/_catalog") => return Ok(catalog(&engine, &scope)),
+        Some("/_catalog") => {
+            caller.may(&engine.snapshot(), "ecr:DescribeRepositories", &scope, None)?;
+            return Ok(catalog(&engine, &scope));
+        }
         Some(rest) => rest.trim_start_matches('/').to_owned(),
         None => return Err(Failure::unsupported()),
     };
@@ -112,6 +121,8 @@ where
         },
         None => (scope, target.repository.clone()),
     };
+    let action = action(&parts.method, &target.what);
+    caller.may(&engine.snapshot(), action, &scope, Some(&repository))?;
     let blobs =
         BlobStore::open(&engine.config().data_dir).map_err(|error| Failure::internal(&error))?;
     let call = Call {
@@ -131,6 +142,24 @@ where
         name::What::Blob(digest) => blobs::serve(&call, &digest).await,
         name::What::Uploads => blobs::begin(&call, body).await,
         name::What::Upload(id) => blobs::go_on(&call, &id, body).await,
+    }
+}
+
+/// The permission that a request takes.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html>
+fn action(method: &Method, what: &name::What) -> &'static str {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    match what {
+        name::What::Tags => "ecr:ListImages",
+        name::What::Manifest(_) if reads => "ecr:BatchGetImage",
+        name::What::Manifest(_) if *method == Method::DELETE => "ecr:BatchDeleteImage",
+        name::What::Manifest(_) => "ecr:PutImage",
+        name::What::Blob(_) if *method == Method::HEAD => "ecr:BatchCheckLayerAvailability",
+        name::What::Blob(_) if reads => "ecr:GetDownloadUrlForLayer",
+        name::What::Blob(_) => "ecr:BatchDeleteImage",
+        name::What::Uploads => "ecr:InitiateLayerUpload",
+        name::What::Upload(_) if *method == Method::PUT => "ecr:CompleteLayerUpload",
+        name::What::Upload(_) => "ecr:UploadLayerPart",
     }
 }
 

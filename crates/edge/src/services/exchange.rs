@@ -6,11 +6,11 @@
 //! only when a whole head was admitted.
 
 use std::io;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::admission;
@@ -51,7 +51,8 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct Way {
     pub door: Door,
-    pub endpoint: SocketAddr,
+    /// The socket where control serves the API to doors.
+    pub api: PathBuf,
     pub limits: Limits,
 }
 
@@ -83,14 +84,11 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut client: S, way: &Way) 
 }
 
 /// Tries again while nobody listens: that is how a restart of control looks.
-async fn connect(way: &Way) -> Option<TcpStream> {
+async fn connect(way: &Way) -> Option<UnixStream> {
     let attempts = async {
         loop {
-            match TcpStream::connect(way.endpoint).await {
-                Ok(stream) => {
-                    let _ = stream.set_nodelay(true);
-                    return stream;
-                }
+            match UnixStream::connect(&way.api).await {
+                Ok(stream) => return stream,
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
         }
@@ -278,7 +276,7 @@ impl Outbound {
 
 async fn pass<S: AsyncRead + AsyncWrite + Unpin>(
     client: S,
-    upstream: TcpStream,
+    upstream: UnixStream,
     mut inbound: Inbound,
     way: &Way,
 ) -> io::Result<()> {

@@ -140,7 +140,7 @@ impl Listeners {
                 place: place.clone(),
                 way: Arc::new(Way {
                     door: door.clone(),
-                    endpoint: self.config.endpoint,
+                    api: self.config.door_socket(),
                     limits: Limits::default(),
                 }),
                 shared: self.shared.clone(),

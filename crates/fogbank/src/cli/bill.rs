@@ -128,7 +128,7 @@ pub fn run(arguments: &BillArguments) -> Result<()> {
     let body = serde_json::json!({ "since": since, "by": by, "prices": prices }).to_string();
     let headers = [("content-type", "application/json")];
     let path = "/_fogbank/bill";
-    let answer = http::call(config.endpoint, "POST", path, &headers, body.as_bytes())?;
+    let answer = http::call(&config, "POST", path, &headers, body.as_bytes())?;
     let text = String::from_utf8(answer.success("bill")?.body)
         .context("the region's answer is not text")?;
     if arguments.json {

@@ -15,7 +15,7 @@ use rustix::termios::{OptionalActions, Termios};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ fn ask(config: &RegionConfig, task: &Task, arguments: &ExecArguments) -> Result<
         ("authorization", &authorization),
     ];
     let body = body.to_string();
-    let answer = http::call(config.endpoint, "POST", "/", &headers, body.as_bytes())?;
+    let answer = http::call(config, "POST", "/", &headers, body.as_bytes())?;
     let said: Value = serde_json::from_slice(&answer.body).context("the answer is not JSON")?;
     if answer.status != 200 {
         let text = said["message"].as_str().or(said["Message"].as_str());
@@ -178,7 +178,7 @@ enum End {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: UnixStream,
     decoder: Decoder,
     /// Next of each direction.
     input: i64,
@@ -192,8 +192,7 @@ struct Connection {
 
 impl Connection {
     fn open(config: &RegionConfig, session: &Session) -> Result<Self> {
-        let mut stream = TcpStream::connect_timeout(&config.endpoint, PATIENCE)?;
-        stream.set_nodelay(true)?;
+        let mut stream = http::connect(config)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let key = "Zm9nYmFuay1leGVjLWNsaQ==";

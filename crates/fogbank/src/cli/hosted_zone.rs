@@ -143,7 +143,7 @@ fn call(
         ("content-type", "application/xml"),
         ("authorization", authorization.as_str()),
     ];
-    let answer = http::call(config.endpoint, method, path, &headers, body.as_bytes())?;
+    let answer = http::call(config, method, path, &headers, body.as_bytes())?;
     let said = xml::parse(&answer.body).context("the region's answer is not XML")?;
     if (200..300).contains(&answer.status) {
         return Ok(said);

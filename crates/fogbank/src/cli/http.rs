@@ -1,8 +1,10 @@
-//! A request to the region's own endpoint: blocking, one connection each, bounded. For the command line only.
+//! A request to the region's API at the operator's socket, where the host's root is whoever it says: blocking, one
+//! connection each, bounded. For the command line only.
 
 use anyhow::{Context, Result, bail};
+use fogbank_types::RegionConfig;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,23 +39,31 @@ impl Answer {
     }
 }
 
+/// A connection to the API.
+pub fn connect(config: &RegionConfig) -> Result<UnixStream> {
+    let socket = config.operator_socket();
+    UnixStream::connect(&socket).with_context(|| {
+        let socket = socket.display();
+        format!("no region answers at {socket}; is `fogbank up` running, and are you root?")
+    })
+}
+
 /// Sends a request whose body comes from a reader of known length.
 pub fn send(
-    endpoint: SocketAddr,
+    config: &RegionConfig,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &mut dyn Read,
     length: u64,
 ) -> Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&endpoint, TIMEOUT)
-        .with_context(|| format!("no region answers at {endpoint}; is `fogbank up` running?"))?;
+    let mut stream = connect(config)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let mut head =
         format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
-        head.push_str(&format!("host: {endpoint}\r\n"));
+        head.push_str(&format!("host: {}\r\n", config.endpoint));
     }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -72,14 +82,14 @@ pub fn send(
 
 /// Sends a request with a small body.
 pub fn call(
-    endpoint: SocketAddr,
+    config: &RegionConfig,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<Answer> {
     send(
-        endpoint,
+        config,
         method,
         path,
         headers,

@@ -75,14 +75,14 @@ impl Push<'_> {
     }
 
     fn ensure_repository(&self, repository: &str) -> Result<()> {
-        // Nobody's key: authentication is off on loopback, and the default account is meant.
+        // The host's root is whoever it says, and the default account is meant.
         let credential = format!(
             "AWS4-HMAC-SHA256 Credential={}/20260101/{}/ecr/aws4_request, SignedHeaders=host, Signature={:064}",
             self.config.account, self.aws_region, 0
         );
         let body = serde_json::json!({ "repositoryName": repository }).to_string();
         let answer = http::call(
-            self.config.endpoint,
+            self.config,
             "POST",
             "/",
             &[
@@ -166,7 +166,7 @@ impl Push<'_> {
         let joint = if path.contains('?') { '&' } else { '?' };
         let host = self.host();
         http::send(
-            self.config.endpoint,
+            self.config,
             "PUT",
             &format!("{path}{joint}digest={digest}"),
             &[
@@ -194,7 +194,7 @@ impl Push<'_> {
             ("content-type", media_type),
             ("authorization", "Basic QVdTOm5vbmU="),
         ];
-        http::call(self.config.endpoint, method, path, &headers, body)
+        http::call(self.config, method, path, &headers, body)
     }
 }
 

@@ -10,6 +10,7 @@ mod image;
 mod logs;
 mod reach;
 mod region;
+pub mod root_key;
 mod spot;
 mod status;
 mod zone;
@@ -20,7 +21,7 @@ use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use fogbank_control::model::elb::limits::Limits;
 use fogbank_control::model::vpc::Quotas;
-use fogbank_types::{InternetAccess, Ipv4Cidr};
+use fogbank_types::{AuthMode, EndpointTls, InternetAccess, Ipv4Cidr};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -70,6 +71,9 @@ enum Command {
     /// What the region's resources would have cost on AWS
     #[command(after_help = bill::HELP)]
     Bill(bill::BillArguments),
+    /// Make a root access key of the region's account, and show it once
+    #[command(after_help = root_key::HELP)]
+    RootKey(root_key::RootKeyArguments),
     /// Print the certificate of the region's own authority, to be trusted by whoever talks TLS to its services
     #[command(after_help = CA_HELP)]
     Ca(RegionArguments),
@@ -84,6 +88,7 @@ Examples:
   sudo fogbank up
   sudo fogbank up --ephemeral --speed 10 --data /tmp/region
   sudo fogbank up --quota vpcs=20 --quota L-0263D0A3=50
+  sudo fogbank up --endpoint 0.0.0.0:4566 --tls
   sudo fogbank up --instance two --endpoint 127.0.0.1:4577 --dns 127.0.0.1:4554 --public-cidr 198.19.0.0/16";
 
 fn up_help() -> String {
@@ -104,9 +109,22 @@ pub struct UpArguments {
     /// Folder of the durable state [default: /var/lib/fogbank/<instance>]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Address of the API endpoint; loopback only until authentication is enforced
+    /// Address of the API endpoint
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4566")]
     endpoint: SocketAddr,
+    /// enforce: callers sign with keys of the region, and IAM decides what they may do; off: any credentials are root of
+    /// the account in them, on loopback only [default: off on loopback, else enforce]
+    #[arg(long, value_name = "off|enforce", value_parser = auth)]
+    auth: Option<AuthMode>,
+    /// Serve the endpoint with TLS, by a certificate of the region's own authority (fogbank ca prints it)
+    #[arg(long)]
+    tls: bool,
+    /// The same by this certificate, in PEM with its chain; it is read anew when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// Address where public hosted zones are answered, UDP and TCP
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4553")]
     dns: SocketAddr,
@@ -235,6 +253,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Image(ImageCommand::Load(arguments)) => image::load(&arguments),
         Command::Image(ImageCommand::Ls(arguments)) => image::list(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),
+        Command::RootKey(arguments) => root_key::run(&arguments),
         Command::Zone(command) => zone::run(&command),
         Command::Spot(command) => spot::run(&command),
         Command::Bill(arguments) => bill::run(&arguments),
@@ -260,10 +279,15 @@ fn show(text: &str) -> Result<()> {
 impl UpArguments {
     fn into_settings(self) -> Result<up::Settings> {
         let ip = self.endpoint.ip();
+        let auth = self.auth.unwrap_or(match ip.is_loopback() {
+            true => AuthMode::Off,
+            false => AuthMode::Enforce,
+        });
         anyhow::ensure!(
-            ip.is_loopback(),
-            "--endpoint {ip} is not a loopback address: requests are not authenticated yet, so the region would be open to the network"
+            auth == AuthMode::Enforce || ip.is_loopback(),
+            "--auth off with --endpoint {ip}: that is not a loopback address, so whoever reaches it would be root of every account; leave --auth out, or listen on 127.0.0.1"
         );
+        let tls = tls(self.tls, self.tls_certificate, self.tls_key)?;
         if let Some(metrics) = self.metrics {
             anyhow::ensure!(
                 metrics.ip().is_loopback(),
@@ -291,6 +315,8 @@ impl UpArguments {
                 data_dir: std::path::absolute(&data)
                     .with_context(|| format!("--data {}", data.display()))?,
                 endpoint: self.endpoint,
+                auth,
+                tls,
                 dns: self.dns,
                 account: self.account,
                 public_cidr: self.public_cidr,
@@ -304,6 +330,33 @@ impl UpArguments {
             },
             keep_tasks: self.keep_tasks,
         })
+    }
+}
+
+/// With what the endpoint speaks TLS, if it does. Files that cannot be read are told now.
+fn tls(
+    own: bool,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<EndpointTls>> {
+    let (Some(certificate), Some(key)) = (certificate, key) else {
+        return Ok(own.then_some(EndpointTls::Authority));
+    };
+    let absolute = |path: PathBuf| {
+        std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        std::path::absolute(&path).with_context(|| path.display().to_string())
+    };
+    Ok(Some(EndpointTls::Files {
+        certificate: absolute(certificate)?,
+        key: absolute(key)?,
+    }))
+}
+
+fn auth(text: &str) -> Result<AuthMode, String> {
+    match text {
+        "off" => Ok(AuthMode::Off),
+        "enforce" => Ok(AuthMode::Enforce),
+        _ => Err("off or enforce".to_owned()),
     }
 }
 
@@ -398,9 +451,30 @@ mod tests {
     }
 
     #[test]
+    fn only_on_loopback_is_nothing_enforced() {
+        for (arguments, expected) in [
+            (&[][..], AuthMode::Off),
+            (&["--endpoint", "[::1]:4566"], AuthMode::Off),
+            (&["--auth", "enforce"], AuthMode::Enforce),
+            (&["--endpoint", "0.0.0.0:4566"], AuthMode::Enforce),
+            (&["--endpoint", "192.0.2.1:4566"], AuthMode::Enforce),
+        ] {
+            assert_eq!(
+                up(arguments).unwrap().config.auth,
+                expected,
+                "{arguments:?}"
+            );
+        }
+    }
+
+    #[test]
     fn bad_settings_are_refused() {
         for bad in [
-            &["--endpoint", "0.0.0.0:4566"][..],
+            &["--endpoint", "0.0.0.0:4566", "--auth", "off"][..],
+            &["--endpoint", "[::]:4566", "--auth", "off"],
+            &["--auth", "maybe"],
+            &["--tls-certificate", "/dev/null"],
+            &["--tls-certificate", "/no/such", "--tls-key", "/no/such"],
             &["--endpoint", "nowhere"],
             &["--account", "123"],
             &["--public-cidr", "10.0.0.0/33"],

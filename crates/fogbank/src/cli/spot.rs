@@ -48,7 +48,7 @@ pub fn run(command: &SpotCommand) -> Result<()> {
     let body = serde_json::json!({ "what": arguments.what }).to_string();
     let headers = [("content-type", "application/json")];
     let path = "/_fogbank/spot";
-    let answer = http::call(config.endpoint, "POST", path, &headers, body.as_bytes())?;
+    let answer = http::call(&config, "POST", path, &headers, body.as_bytes())?;
     let answer = answer.success("spot")?;
     let told: Interrupted =
         serde_json::from_slice(&answer.body).context("the region's answer is no list of tasks")?;

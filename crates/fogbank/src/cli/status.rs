@@ -3,14 +3,13 @@
 use super::{StatusArguments, http, region, show};
 use anyhow::Result;
 use fogbank_types::diagnosis::FlowLogResource;
-use fogbank_types::{RegionConfig, Scope, Snapshot, ec2, ecs, elb, status};
+use fogbank_types::{AuthMode, RegionConfig, Scope, Snapshot, ec2, ecs, elb, status};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn run(arguments: &StatusArguments) -> Result<()> {
     let config = region::config(&arguments.region)?;
     let snapshot = region::snapshot(&config)?;
-    let counters =
-        http::call(config.endpoint, "GET", "/_fogbank/status", &[], b"")?.success("status")?;
+    let counters = http::call(&config, "GET", "/_fogbank/status", &[], b"")?.success("status")?;
     let counters: serde_json::Value = serde_json::from_slice(&counters.body)?;
     let text = if arguments.json {
         format!(
@@ -203,8 +202,14 @@ impl Tree {
         tree.line(
             0,
             &format!(
-                "fogbank '{}'  endpoint http://{}  dns {}",
-                config.instance, config.endpoint, config.dns
+                "fogbank '{}'  endpoint {}  authentication {}  dns {}",
+                config.instance,
+                config.endpoint_url(),
+                match config.auth {
+                    AuthMode::Off => "off",
+                    AuthMode::Enforce => "enforced",
+                },
+                config.dns
             ),
         );
         for host in snapshot.host_statuses.all() {
@@ -633,6 +638,7 @@ mod tests {
             metrics: None,
             geography: None,
             auth: fogbank_types::AuthMode::Off,
+            tls: None,
             ephemeral: true,
         }
     }

@@ -4,8 +4,8 @@
 use super::{RegionArguments, hosted_zone, http, region, show};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use fogbank_types::RegionConfig;
 use serde::Deserialize;
-use std::net::SocketAddr;
 
 const FAIL_EXAMPLES: &str = "\
 Tasks and load balancer nodes of the zone stop as if the power went; the scheduler replaces them in other zones.
@@ -136,7 +136,7 @@ fn set(arguments: &ZoneArguments, fault: serde_json::Value, done: &str) -> Resul
     let config = region::config(&arguments.region)?;
     let body = serde_json::json!({ "fault": fault }).to_string();
     let headers = [("content-type", "application/json")];
-    http::call(config.endpoint, "POST", &path, &headers, body.as_bytes())?.success("zone")?;
+    http::call(&config, "POST", &path, &headers, body.as_bytes())?.success("zone")?;
     show(&format!("{} {done}\n", arguments.zone))
 }
 
@@ -155,7 +155,7 @@ struct Fault {
 
 fn list(arguments: &ListArguments) -> Result<()> {
     let config = region::config(&arguments.region)?;
-    let body = faults(config.endpoint)?;
+    let body = faults(&config)?;
     if arguments.json {
         return show(&format!("{body}\n"));
     }
@@ -164,8 +164,8 @@ fn list(arguments: &ListArguments) -> Result<()> {
     show(&table(&faults.zones, now_ms()))
 }
 
-fn faults(endpoint: SocketAddr) -> Result<String> {
-    let answer = http::call(endpoint, "GET", "/_fogbank/zones", &[], b"")?.success("zone")?;
+fn faults(config: &RegionConfig) -> Result<String> {
+    let answer = http::call(config, "GET", "/_fogbank/zones", &[], b"")?.success("zone")?;
     String::from_utf8(answer.body).context("the region's answer is not text")
 }
 

@@ -1,7 +1,7 @@
 //! What this host can and cannot guarantee, told at start: one line each, and why.
 
 use fogbank_net::apply::probe;
-use fogbank_types::{InternetAccess, RegionConfig};
+use fogbank_types::{AuthMode, EndpointTls, InternetAccess, RegionConfig};
 use std::fmt;
 use std::path::Path;
 
@@ -36,12 +36,56 @@ pub fn all(config: &RegionConfig) -> Vec<Guarantee> {
     if config.internet == InternetAccess::Host {
         all.push(internet_v6());
     }
-    all.push(Guarantee {
-        given: true,
-        fatal: false,
-        text: "authentication: off; any credentials are root of the account in them, so the endpoint is on loopback only, and in VPCs where their network leads to AWS's services".to_owned(),
-    });
+    all.push(authentication(config));
+    all.push(encryption(config));
     all
+}
+
+fn authentication(config: &RegionConfig) -> Guarantee {
+    let (given, text) = match config.auth {
+        // Refused on the command line; a configuration may be written by hand.
+        AuthMode::Off if !config.endpoint.ip().is_loopback() => (
+            false,
+            "authentication: off, on an address that is not loopback",
+        ),
+        AuthMode::Off => (
+            true,
+            "authentication: off; any credentials are root of the account in them, so the endpoint is on loopback only, and in VPCs where their network leads to AWS's services",
+        ),
+        AuthMode::Enforce => (
+            true,
+            "authentication: enforced; every request is signed with a key of the region, and IAM decides",
+        ),
+    };
+    Guarantee {
+        given,
+        fatal: !given,
+        text: text.to_owned(),
+    }
+}
+
+fn encryption(config: &RegionConfig) -> Guarantee {
+    let (given, text) = match &config.tls {
+        Some(EndpointTls::Authority) => (
+            true,
+            "endpoint: TLS, by the region's own authority (fogbank ca)".to_owned(),
+        ),
+        Some(EndpointTls::Files { certificate, .. }) => {
+            (true, format!("endpoint: TLS, by {}", certificate.display()))
+        }
+        None if config.endpoint.ip().is_loopback() => {
+            (true, "endpoint: without TLS, on loopback".to_owned())
+        }
+        None => (
+            false,
+            "endpoint: without TLS, so requests and answers, secrets among them, can be read on the network (--tls)".to_owned(),
+        ),
+    };
+    Guarantee {
+        given,
+        fatal: false,
+        text,
+    }
 }
 
 /// Limits on tasks: any of the three layouts of cgroups will do.

@@ -6,11 +6,13 @@ mod guarantees;
 
 pub use fogbank_node::pid_file::PidFile;
 
+use crate::cli::root_key::{self, RootKey};
 use anyhow::{Context, Result, bail};
 use children::Children;
 use fogbank_store::remote::Client;
 use fogbank_store::{Follower, Store};
-use fogbank_types::{RegionConfig, Row, status};
+use fogbank_types::iam::AccessKey;
+use fogbank_types::{AuthMode, RegionConfig, Row, status};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
@@ -100,10 +102,20 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
         take_down(settings, &mut children).await;
         return Err(error);
     }
+    let root_key = match first_root_key(config).await {
+        Ok(key) => key,
+        Err(error) => {
+            take_down(settings, &mut children).await;
+            return Err(error);
+        }
+    };
+    if let Some(key) = root_key {
+        say!("root access key, shown this once (another: fogbank root-key)\n{key}");
+    }
     say!(
-        "ready in {} ms  endpoint http://{}  dns {}",
+        "ready in {} ms  endpoint {}  dns {}",
         start.elapsed().as_millis(),
-        config.endpoint,
+        config.endpoint_url(),
         config.dns
     );
 
@@ -129,6 +141,31 @@ async fn supervise(settings: &Settings, start: Instant) -> Result<()> {
     }
     PidFile::new(&config.run_dir, "up").remove();
     Ok(())
+}
+
+/// Where nobody comes in without a key, the account's root is given one, unless it has one.
+async fn first_root_key(config: &RegionConfig) -> Result<Option<RootKey>> {
+    if config.auth == AuthMode::Off {
+        return Ok(None);
+    }
+    let store = Client::connect(config.store_socket());
+    let prefix = format!("{}{}/", kind::<AccessKey>(), config.account);
+    let (keys, _) = store
+        .list(&prefix)
+        .await
+        .context("cannot read the access keys")?;
+    for key in keys {
+        let key: AccessKey =
+            serde_json::from_slice(&key.value).context("cannot read an access key")?;
+        if key.user.is_none() {
+            return Ok(None);
+        }
+    }
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || root_key::make(&config))
+        .await
+        .context("the root access key")?
+        .map(Some)
 }
 
 /// Stops the processes, then removes everything of this region from the kernel.
@@ -205,6 +242,7 @@ fn remove_ephemeral(config: &RegionConfig) {
     for name in [
         "blobs",
         "ca",
+        "sessions.key",
         "layers",
         "logs",
         "tasks",

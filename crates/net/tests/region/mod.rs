@@ -28,6 +28,7 @@ pub fn config(instance: &str) -> RegionConfig {
         metrics: None,
         geography: None,
         auth: fogbank_types::AuthMode::Off,
+        tls: None,
         ephemeral: true,
     }
 }

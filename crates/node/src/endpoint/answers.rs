@@ -125,7 +125,7 @@ impl Answers {
         };
         let asked = match protection::call(task, body.as_deref()) {
             Ok((operation, input)) => {
-                protection::ask(self.config.endpoint, task, operation, &input).await
+                protection::ask(&self.config.operator_socket(), task, operation, &input).await
             }
             Err(message) => {
                 let refusal = json!({"error": {

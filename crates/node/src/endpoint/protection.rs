@@ -4,13 +4,13 @@
 //! As on AWS the agent calls ECS in the task's name; control is the only writer of a task's row.
 
 use std::io;
-use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use fogbank_types::ecs::Task;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,17 +40,17 @@ pub fn call(task: &Task, change: Option<&[u8]>) -> Result<(&'static str, Value),
     Ok(("UpdateTaskProtection", input))
 }
 
-/// Asks the API on the host's loopback; the status and what it said.
+/// Asks the API at the operator's socket; the status and what it said.
 pub async fn ask(
-    endpoint: SocketAddr,
+    socket: &Path,
     task: &Task,
     operation: &str,
     input: &Value,
 ) -> io::Result<(u16, Value)> {
     let body = input.to_string();
-    // Any key is the root of the account that it names.
+    // Any key is the root of the account that it names there.
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: {endpoint}\r\nContent-Type: application/x-amz-json-1.1\r\n\
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.1\r\n\
          X-Amz-Target: AmazonEC2ContainerServiceV20141113.{operation}\r\n\
          Authorization: AWS4-HMAC-SHA256 Credential={}/20260101/{}/ecs/aws4_request, SignedHeaders=host, Signature=agent\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -59,7 +59,7 @@ pub async fn ask(
         body.len()
     );
     let exchange = async {
-        let mut stream = TcpStream::connect(endpoint).await?;
+        let mut stream = UnixStream::connect(socket).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream

@@ -443,3 +443,62 @@ fn the_file_is_its_owners_alone() {
     drop(Embedded::open(&path).unwrap());
     assert_eq!(mode(), 0o600);
 }
+
+fn holds(folder: &std::path::Path, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|file| {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn no_file_tells_what_a_row_says_even_of_an_older_store() {
+    const SECRET: &str = "wJalrXUtnFEMI";
+    let folder = folder();
+    let (path, key) = (
+        folder.path().join("store.redb"),
+        folder.path().join("store.key"),
+    );
+    let plain = Embedded::open(&path).unwrap();
+    commit(&plain, vec![put("old", SECRET)]).await;
+    // What is gone lies in pages that are free.
+    commit(&plain, vec![put("gone", SECRET)]).await;
+    commit(&plain, vec![Op::delete("gone")]).await;
+    drop(plain);
+    assert!(holds(folder.path(), SECRET), "or this test tells nothing");
+    for round in 0..2 {
+        let store = Embedded::open_sealed(&path, &key).unwrap();
+        let rows = store.list("").await.unwrap().0;
+        assert_eq!(rows[0].value[..], *SECRET.as_bytes());
+        assert_eq!(rows.len(), 1 + round);
+        commit(&store, vec![put("new", SECRET)]).await;
+        drop(store);
+        assert!(!holds(folder.path(), SECRET));
+    }
+}
+
+#[tokio::test]
+async fn without_its_key_a_store_is_not_opened_and_not_changed() {
+    let folder = folder();
+    let (path, key) = (
+        folder.path().join("store.redb"),
+        folder.path().join("store.key"),
+    );
+    let store = Embedded::open_sealed(&path, &key).unwrap();
+    commit(&store, vec![put("a", "1")]).await;
+    drop(store);
+    let kept = folder.path().join("kept");
+    std::fs::rename(&key, &kept).unwrap();
+    let gone = Embedded::open_sealed(&path, &key).err().unwrap();
+    assert!(gone.to_string().contains("it is gone"), "{gone}");
+    assert!(!key.exists(), "a new key would be no help");
+    std::fs::write(&key, [7; 32]).unwrap();
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    let wrong = Embedded::open_sealed(&path, &key).err().unwrap();
+    assert!(wrong.to_string().contains("not the one"), "{wrong}");
+    std::fs::rename(&kept, &key).unwrap();
+    let store = Embedded::open_sealed(&path, &key).unwrap();
+    assert_eq!(store.list("").await.unwrap().0.len(), 1);
+}

@@ -311,7 +311,10 @@ impl Out {
                 self.u8(5).text(what).u64(*size as u64).u64(*limit as u64)
             }
             StoreError::Locked { path: at } => self.u8(6).text(&path(at)),
-            StoreError::Corrupt { path: at, detail } => self.u8(7).text(&path(at)).text(detail),
+            // The key is met when the store is opened, before there is a socket.
+            StoreError::Corrupt { path: at, detail } | StoreError::Key { path: at, detail } => {
+                self.u8(7).text(&path(at)).text(detail)
+            }
             StoreError::Io {
                 operation,
                 path: at,

@@ -4,9 +4,10 @@ use super::{page, registry};
 use crate::api::{ApiError, Context};
 use crate::model::ecr::images;
 use crate::model::ecr::repositories::{self, NewRepository};
-use crate::registry::collector;
+use crate::registry::{collector, password as registry_password};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fogbank_pki::Sessions;
 use fogbank_types::Tags;
 use fogbank_types::ecr::Repository;
 use fogbank_wire::ecr as wire;
@@ -184,7 +185,7 @@ pub fn put_scanning(
     })
 }
 
-/// The registry takes any password until authentication is enforced; the token has the form that clients expect.
+/// The password says whose credentials it is got with; a registry that enforces nothing takes any.
 pub fn authorization_token(
     context: &Context,
     request: wire::GetAuthorizationTokenRequest,
@@ -195,12 +196,15 @@ pub fn authorization_token(
         .filter(|ids| !ids.is_empty())
         .unwrap_or_else(|| vec![own.account.clone()]);
     let expires_at = context.now().plus_ms(TOKEN_MS);
+    let sessions = Sessions::open(&context.config().data_dir).map_err(|error| {
+        tracing::error!(%error, "no password can be given");
+        ApiError::new("ServerException", "The region's key can't be read.").with_status(500)
+    })?;
+    let token = context.principal().session_token.as_deref();
     let data = registries.iter().map(|account| {
         let scope = fogbank_types::Scope::new(account, &own.region);
-        let password = STANDARD.encode(format!(
-            "{{\"registry\":\"{account}\",\"expiration\":{}}}",
-            expires_at.0 / 1000
-        ));
+        let key = &context.caller.access_key;
+        let password = registry_password(&sessions, key, token, expires_at);
         wire::AuthorizationData {
             authorization_token: Some(STANDARD.encode(format!("AWS:{password}"))),
             expires_at: Some(expires_at),

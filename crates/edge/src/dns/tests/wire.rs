@@ -35,6 +35,7 @@ pub fn config(dns: SocketAddr) -> RegionConfig {
         metrics: None,
         geography: None,
         auth: fogbank_types::AuthMode::Off,
+        tls: None,
         ephemeral: true,
     }
 }

@@ -1,13 +1,14 @@
 //! A door on loopback with an API behind it that says what it was asked.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fogbank_types::aws_service;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -39,15 +40,25 @@ impl Heard {
 }
 
 pub struct Api {
-    pub address: SocketAddr,
+    pub socket: PathBuf,
     pub heard: Heard,
     _tasks: JoinSet<()>,
+    _folder: Option<TempDir>,
 }
 
 impl Api {
     /// Answers each request with its number on the connection and the length of its body.
-    pub async fn start(listener: TcpListener) -> Self {
-        let address = listener.local_addr().unwrap();
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("door.sock");
+        Self {
+            _folder: Some(folder),
+            ..Self::start_at(socket)
+        }
+    }
+
+    pub fn start_at(socket: PathBuf) -> Self {
+        let listener = UnixListener::bind(&socket).unwrap();
         let heard = Heard::default();
         let mut tasks = JoinSet::new();
         let told = heard.clone();
@@ -59,14 +70,15 @@ impl Api {
             }
         });
         Self {
-            address,
+            socket,
             heard,
             _tasks: tasks,
+            _folder: None,
         }
     }
 }
 
-async fn answer(mut stream: TcpStream, heard: Heard) {
+async fn answer(mut stream: UnixStream, heard: Heard) {
     let mut buffer = Vec::new();
     for number in 1.. {
         let (length, mut body, keep_alive) = loop {
@@ -111,13 +123,13 @@ impl Bed {
     }
 
     pub async fn with(door: Door, limits: Limits) -> Self {
-        let api = Api::start(local().await).await;
-        let endpoint = api.address;
-        Self::before(api, endpoint, door, limits).await
+        let api = Api::start();
+        let socket = api.socket.clone();
+        Self::before(api, socket, door, limits).await
     }
 
     /// With an API that may be elsewhere than the door believes.
-    pub async fn before(api: Api, endpoint: SocketAddr, door: Door, limits: Limits) -> Self {
+    pub async fn before(api: Api, socket: PathBuf, door: Door, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = fogbank_pki::Authority::open(folder.path()).unwrap();
         let certificate = authority.certificate().to_owned();
@@ -125,7 +137,7 @@ impl Bed {
         let shared = Shared::new(leaves, Arc::new(Counters::default())).unwrap();
         let way = Arc::new(Way {
             door,
-            endpoint,
+            api: socket,
             limits,
         });
         let (http, https) = (local().await, local().await);
@@ -163,7 +175,7 @@ impl Bed {
     }
 }
 
-pub async fn local() -> TcpListener {
+async fn local() -> TcpListener {
     TcpListener::bind(("127.0.0.1", 0)).await.unwrap()
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::UnixListener;
 use tokio::time::timeout;
 
-use super::bed::{Api, Bed, PATIENCE, local, read_all};
+use super::bed::{Api, Bed, PATIENCE, read_all};
 use crate::services::doors::Door;
 use crate::services::exchange::Limits;
 
@@ -93,7 +93,7 @@ async fn who_rests_between_requests_is_let_go() {
 }
 
 /// An API that says more than anybody takes, and tells when its connection ended.
-async fn endless(listener: TcpListener) -> usize {
+async fn endless(listener: UnixListener) -> usize {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut head = [0; 4096];
     let _ = stream.read(&mut head).await.unwrap();
@@ -110,11 +110,12 @@ async fn endless(listener: TcpListener) -> usize {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_holds_up_the_api_and_not_memory() {
-    let listener = local().await;
-    let address = listener.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("door.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
     let api = tokio::spawn(endless(listener));
-    let other = Api::start(local().await).await;
-    let bed = Bed::before(other, address, Door::Public, short()).await;
+    let other = Api::start();
+    let bed = Bed::before(other, socket, Door::Public, short()).await;
     let mut stream = bed.connect().await;
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -128,11 +129,12 @@ async fn a_client_that_does_not_read_holds_up_the_api_and_not_memory() {
 
 #[tokio::test]
 async fn a_client_that_is_gone_frees_the_api() {
-    let listener = local().await;
-    let address = listener.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("door.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
     let api = tokio::spawn(endless(listener));
-    let other = Api::start(local().await).await;
-    let bed = Bed::before(other, address, Door::Public, Limits::default()).await;
+    let other = Api::start();
+    let bed = Bed::before(other, socket, Door::Public, Limits::default()).await;
     let mut stream = bed.connect().await;
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -11,16 +11,16 @@ use fogbank_types::ec2::{EniOwner, VpcEndpoint, VpcEndpointKind, VpcEndpointStat
 use fogbank_types::*;
 use nix::sched::{CloneFlags, setns};
 
-use super::bed::{Api, PATIENCE, local};
+use super::bed::{Api, PATIENCE};
 use crate::dns::tests::fixture::{Region, eni, scope, vpc_id};
 use crate::dns::tests::kernel::{ip, make, sandbox};
 use crate::services::serve;
 
 const OWN: &str = "10.0.0.5";
 
-fn config(endpoint: SocketAddr, data: &tempfile::TempDir) -> RegionConfig {
+fn config(data: &tempfile::TempDir) -> RegionConfig {
     RegionConfig {
-        endpoint,
+        run_dir: data.path().to_owned(),
         data_dir: data.path().to_owned(),
         ..crate::dns::tests::fixture::config()
     }
@@ -104,8 +104,8 @@ fn call(scope: &str) -> String {
 fn doors_open_where_their_addresses_are_and_close_with_them() {
     sandbox(|| async {
         let data = tempfile::tempdir().unwrap();
-        let api = Api::start(local().await).await;
-        let config = config(api.address, &data);
+        let config = config(&data);
+        let _api = Api::start_at(config.door_socket());
         let store: Arc<dyn Store> = Arc::new(Memory::new());
         let serving = tokio::spawn(serve(config.clone(), store.clone()));
         let edge = config.namespace("edge");
@@ -144,8 +144,8 @@ fn doors_open_where_their_addresses_are_and_close_with_them() {
 fn one_client_cannot_take_all_connections() {
     sandbox(|| async {
         let data = tempfile::tempdir().unwrap();
-        let api = Api::start(local().await).await;
-        let config = config(api.address, &data);
+        let config = config(&data);
+        let _api = Api::start_at(config.door_socket());
         let store: Arc<dyn Store> = Arc::new(Memory::new());
         let serving = tokio::spawn(serve(config.clone(), store.clone()));
         let edge = config.namespace("edge");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use super::bed::{Api, Bed, endpoint_of, local, read_all, read_until, signed};
+use super::bed::{Api, Bed, endpoint_of, read_all, read_until, signed};
 use crate::services::doors::Door;
 use crate::services::exchange::Limits;
 
@@ -90,29 +90,26 @@ async fn the_internal_paths_are_shut_at_every_place() {
 
 #[tokio::test]
 async fn who_comes_while_the_api_starts_again_waits() {
-    let place = local().await;
-    let address = place.local_addr().unwrap();
-    drop(place);
-    let elsewhere = Api::start(local().await).await;
-    let bed = Bed::before(elsewhere, address, Door::Public, Limits::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("door.sock");
+    let elsewhere = Api::start();
+    let bed = Bed::before(elsewhere, socket.clone(), Door::Public, Limits::default()).await;
     let mut stream = bed.connect().await;
     stream.write_all(LAST.as_bytes()).await.unwrap();
-    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    let _api = Api::start(listener).await;
+    let _api = Api::start_at(socket);
     assert!(read_all(&mut stream).await.ends_with("1:0"));
 }
 
 #[tokio::test]
 async fn without_an_api_the_service_is_unavailable() {
-    let place = local().await;
-    let address = place.local_addr().unwrap();
-    drop(place);
-    let elsewhere = Api::start(local().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("door.sock");
+    let elsewhere = Api::start();
     let limits = Limits {
         connect: Duration::from_millis(60),
         ..Limits::default()
     };
-    let bed = Bed::before(elsewhere, address, Door::Public, limits).await;
+    let bed = Bed::before(elsewhere, socket, Door::Public, limits).await;
     let answer = bed.say(GET).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
 }
