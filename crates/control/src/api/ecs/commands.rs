@@ -37,7 +37,15 @@ pub fn execute(
         "" => context.config().endpoint.to_string(),
         host => host.to_owned(),
     };
-    let url = format!("ws://{host}{PATH}{}?role=publish_subscribe", ticket.session);
+    let scheme = if context.config().tls.is_some() {
+        "wss"
+    } else {
+        "ws"
+    };
+    let url = format!(
+        "{scheme}://{host}{PATH}{}?role=publish_subscribe",
+        ticket.session
+    );
     Ok(wire::ExecuteCommandResponse {
         cluster_arn: Some(scope.arn("ecs", &format!("cluster/{}", target.task.cluster))),
         container_arn: Some(target.task.container_arn(&target.container)),
