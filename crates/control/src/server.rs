@@ -407,7 +407,7 @@ async fn to_registry(
     };
     let caller = match caller {
         Ok(caller) => caller,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let request = Request::from_parts(parts, body);
     registry::handle(shared.engine.clone(), caller, request).await

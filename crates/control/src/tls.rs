@@ -128,6 +128,9 @@ impl ResolvesServerCert for At {
     }
 }
 
+/// When a leaf was made, and the leaf.
+type Made = (SystemTime, Arc<CertifiedKey>);
+
 /// Of the region's own authority.
 struct Leaves {
     authority: Authority,
@@ -135,7 +138,7 @@ struct Leaves {
     key: KeyPair,
     host: String,
     /// By the names that they are for.
-    made: Mutex<HashMap<Vec<String>, (SystemTime, Arc<CertifiedKey>)>>,
+    made: Mutex<HashMap<Vec<String>, Made>>,
 }
 
 impl Source for Leaves {

@@ -37,13 +37,13 @@ pub fn password(
 
 impl Caller {
     /// By the Authorization header. The refusal asks for a password.
-    pub fn of(known: &Known, headers: &HeaderMap) -> Result<Self, Reply> {
+    pub fn of(known: &Known, headers: &HeaderMap) -> Result<Self, Box<Reply>> {
         if !known.enforces() {
             return Ok(Self::Anyone);
         }
         match principal(known, headers) {
             Some(principal) => Ok(Self::Principal(Box::new(principal))),
-            None => Err(unauthorized(headers)),
+            None => Err(Box::new(unauthorized(headers))),
         }
     }
 
