@@ -5,6 +5,7 @@
 //! input but a snapshot. Nothing here touches the network, processes or containers: `node` and `dns` follow the store.
 
 pub mod api;
+pub mod audit;
 pub mod authorization;
 pub mod buckets;
 pub mod engine;

@@ -3,6 +3,7 @@
 //! Everything that a caller sends is bounded: connections, header size and time, body size and time.
 
 use crate::api::{ApiError, Caller, Context, Handlers};
+use crate::audit;
 use crate::authorization::{self, Origin, Question};
 use crate::engine::{CommitError, Engine};
 use crate::exec;
@@ -112,6 +113,7 @@ struct Shared {
     connections: Arc<Semaphore>,
     sessions: Sessions,
     channels: Arc<exec::Channels>,
+    trail: audit::Trail,
 }
 
 impl Shared {
@@ -155,6 +157,7 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
             sessions.clone(),
             engine.now(),
         )),
+        trail: audit::Trail::start(&engine.config().data_dir),
         sessions,
     });
     tokio::task::spawn_blocking({
@@ -489,6 +492,7 @@ async fn execute(
     };
     let context = Context::new(caller, shared.engine.clone()).with_principal(principal);
     let (run, input) = (handler.run, call.input);
+    let seen = audit::Seen::of(&context, operation, &input);
     let is_settled = context.is_settled(operation.service);
     let result = if handler.blocking || !is_settled {
         let answer = move || {
@@ -506,6 +510,8 @@ async fn execute(
     } else {
         run(&context, input)
     };
+    let error = result.as_ref().err().map(|ApiError(error)| error.clone());
+    shared.trail.record(seen.with_error(error)).await;
     match result {
         Ok(output) => fogbank_wire::encode_output_in(protocol, operation, output, &request_id),
         Err(ApiError(error)) => {

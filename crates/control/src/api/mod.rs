@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub mod acm;
 pub mod application_autoscaling;
+pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod ec2;
 pub mod ecr;
@@ -205,6 +206,7 @@ impl Handlers {
         let services = [
             acm::handlers(),
             application_autoscaling::handlers(),
+            cloudtrail::handlers(),
             cloudwatch::handlers(),
             ec2::handlers(),
             ecr::handlers(),

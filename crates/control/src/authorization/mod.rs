@@ -5,6 +5,7 @@
 //! by the endpoint once for each call where the region enforces; it cannot yet (issue 7). What must stay true: an operation that the table does not have
 //! is refused to everybody but the root, and a test sees to it that there is none.
 
+pub mod explanation;
 mod input;
 mod refusal;
 mod resources;

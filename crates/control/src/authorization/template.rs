@@ -4,6 +4,7 @@ use super::input::Input;
 use crate::model::ecs::task_definitions;
 use crate::model::secretsmanager::secrets;
 use crate::model::vpc::tags;
+use fogbank_types::place::partition;
 use fogbank_types::{Scope, Snapshot};
 
 /// Where the ARNs of a service's resources are.
@@ -189,7 +190,8 @@ impl Template {
             Location::Global => ("", account.as_str()),
             Location::Nowhere => ("", ""),
         };
-        format!("arn:aws:{}:{region}:{account}:{text}", self.prefix)
+        let partition = partition(region);
+        format!("arn:{partition}:{}:{region}:{account}:{text}", self.prefix)
     }
 }
 

@@ -386,3 +386,75 @@ fn the_root_may_and_who_it_is_needs_no_permission() {
         "a role that is gone has no policies"
     );
 }
+
+/// `cargo test --release -p fogbank-control --lib decision_time -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn decision_time_with_a_hundred_policies() {
+    use crate::model::iam::evaluation;
+    use crate::model::iam::simulation;
+    use fogbank_types::Tags;
+    use fogbank_types::iam::{Policy, PolicyVersion};
+    use std::hint::black_box;
+    let (mut tx, scope) = (Tx::for_test(), Scope::new(ACCOUNT, "global"));
+    let new = users::NewUser {
+        name: "ann".into(),
+        ..users::NewUser::default()
+    };
+    users::create(&mut tx, &scope, new).unwrap();
+    for n in 0..100 {
+        let statements: Vec<serde_json::Value> = (0..5)
+            .map(|m| {
+                json!({"Effect": "Allow", "Action": [format!("s3:Get{n}*"), "ec2:Describe*", "ecs:*"],
+                    "Resource": [format!("arn:aws:s3:::bucket-{n}-{m}/${{aws:username}}/*"), "arn:aws:ecs:*:*:service/*"],
+                    "Condition": {"StringLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/*"}, "IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}})
+            })
+            .collect();
+        let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+        // Beyond the quota of ten: the row is written as it would be for groups of ten.
+        let arn = scope.arn("iam", &format!("policy/p{n}"));
+        tx.put(Policy {
+            scope: scope.clone(),
+            arn: arn.clone(),
+            name: format!("p{n}"),
+            policy_id: format!("ANPA{n}"),
+            path: "/".into(),
+            description: None,
+            versions: vec![PolicyVersion {
+                id: "v1".into(),
+                document,
+                created_at: tx.now(),
+            }],
+            default_version: "v1".into(),
+            next_version: 2,
+            created_at: tx.now(),
+            updated_at: tx.now(),
+            tags: Tags::new(),
+        });
+        tx.update::<User>(&scope, "ann", |user| user.attached_policies.push(arn));
+    }
+    let (_, party) = simulation::caller_of(tx.snapshot(), &scope, &user("ann").arn).unwrap();
+    let mut conditions = Conditions::default();
+    conditions.set("aws:SourceIp", "192.0.2.1");
+    let service = [Resource::new(
+        "arn:aws:ecs:us-east-1:111122223333:service/prod/api",
+    )];
+    let mut times: Vec<std::time::Duration> = (0..2_000)
+        .map(|_| {
+            let started = std::time::Instant::now();
+            black_box(evaluation::decide(
+                tx.snapshot(),
+                &party,
+                "ecs:UpdateService",
+                &service,
+                &conditions,
+            ));
+            started.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!(
+        "100 policies, 500 statements: p50 {:?}, p99 {:?}",
+        times[1_000], times[1_980]
+    );
+}

@@ -6,6 +6,7 @@ mod down;
 mod exec;
 mod hosted_zone;
 mod http;
+mod iam;
 mod image;
 mod logs;
 mod reach;
@@ -65,6 +66,9 @@ enum Command {
     /// Availability zones: let them fail, heal them; hosted zones: import and export their records
     #[command(subcommand)]
     Zone(zone::ZoneCommand),
+    /// Who may do what, and why
+    #[command(subcommand)]
+    Iam(iam::IamCommand),
     /// Take Spot capacity away
     #[command(subcommand)]
     Spot(spot::SpotCommand),
@@ -255,6 +259,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Ca(arguments) => ca::run(&arguments),
         Command::RootKey(arguments) => root_key::run(&arguments),
         Command::Zone(command) => zone::run(&command),
+        Command::Iam(command) => iam::run(&command),
         Command::Spot(command) => spot::run(&command),
         Command::Bill(arguments) => bill::run(&arguments),
         Command::Completions { shell } => {

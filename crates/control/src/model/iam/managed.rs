@@ -1,6 +1,10 @@
 //! The policies that AWS makes, as far as this stack names them. Their documents are abridged to the statements that
 //! concern services of this region; what attaches and reads them needs their names.
 
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 /// Name, path, description.
 struct Known(&'static str, &'static str, &'static str);
 
@@ -208,15 +212,16 @@ pub struct Managed {
     pub document: String,
 }
 
-fn show(known: &Known) -> Managed {
+fn show(known: &Known, statements: &Value) -> Managed {
     let Known(name, path, description) = *known;
+    let document = serde_json::json!({ "Version": "2012-10-17", "Statement": statements });
     Managed {
         arn: format!("arn:aws:iam::aws:policy{path}{name}"),
         name,
         path,
         description,
         policy_id: policy_id(name),
-        document: document(name),
+        document: document.to_string(),
     }
 }
 
@@ -234,70 +239,29 @@ fn policy_id(name: &str) -> String {
     })
 }
 
-fn document(name: &str) -> String {
-    let actions: &[&str] = match name {
-        "AmazonECSTaskExecutionRolePolicy" => &[
-            "ecr:GetAuthorizationToken",
-            "ecr:BatchCheckLayerAvailability",
-            "ecr:GetDownloadUrlForLayer",
-            "ecr:BatchGetImage",
-            "logs:CreateLogStream",
-            "logs:PutLogEvents",
-        ],
-        "AdministratorAccess" => &["*"],
-        "PowerUserAccess" => &[
-            "ec2:*",
-            "ecs:*",
-            "ecr:*",
-            "elasticloadbalancing:*",
-            "logs:*",
-            "route53:*",
-        ],
-        "ReadOnlyAccess" | "ViewOnlyAccess" => &[
-            "ec2:Describe*",
-            "ecs:Describe*",
-            "ecs:List*",
-            "ecr:Describe*",
-            "elasticloadbalancing:Describe*",
-            "logs:Describe*",
-            "logs:Get*",
-            "route53:Get*",
-            "route53:List*",
-        ],
-        name if name.contains("ContainerRegistry") => &["ecr:*"],
-        name if name.contains("ECS") || name.contains("ContainerService") => &[
-            "ecs:*",
-            "ec2:Describe*",
-            "elasticloadbalancing:*",
-            "logs:*",
-            "ecr:*",
-        ],
-        name if name.starts_with("ElasticLoadBalancing") => &["elasticloadbalancing:*"],
-        name if name.contains("Route53") => &["route53:*"],
-        name if name.contains("EC2") || name.contains("VPC") => &["ec2:*"],
-        name if name.starts_with("CloudWatch") => &["logs:*", "cloudwatch:*"],
-        name if name.starts_with("IAM") => &["iam:*"],
-        name if name.contains("S3") => &["s3:*"],
-        name if name.contains("SSM") => &["ssm:*", "ssmmessages:*"],
-        name if name.contains("Secrets") => &["secretsmanager:*"],
-        name if name.contains("XRay") => &["xray:Put*", "xray:Get*"],
-        name if name.contains("DynamoDB") => &["dynamodb:*"],
-        _ => &["sqs:*"],
-    };
-    serde_json::json!({
-        "Version": "2012-10-17",
-        "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": "*" }],
-    })
-    .to_string()
-}
+/// The documents, by name: AWS's own statements as far as they concern services of this region.
+/// <https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html>
+const DOCUMENTS: &str = include_str!("managed.json");
+
+/// All that are known, made once.
+static KNOWN: LazyLock<Vec<Managed>> = LazyLock::new(|| {
+    let documents: BTreeMap<String, Value> =
+        serde_json::from_str(DOCUMENTS).expect("managed.json is part of the program");
+    ALL.iter()
+        .map(|known| show(known, &documents[known.0]))
+        .collect()
+});
 
 /// The policy of that ARN, in any partition.
 pub fn find(arn: &str) -> Option<Managed> {
     let (partition, tail) = arn.strip_prefix("arn:")?.split_once(":iam::aws:policy/")?;
-    let known = ALL
-        .iter()
-        .find(|known| format!("{}{}", known.1, known.0) == format!("/{tail}"))?;
-    let mut managed = show(known);
+    let known = KNOWN.iter().find(|known| {
+        known
+            .path
+            .strip_prefix('/')
+            .is_some_and(|path| tail.strip_prefix(path) == Some(known.name))
+    })?;
+    let mut managed = known.clone();
     managed.arn = managed
         .arn
         .replacen("arn:aws:", &format!("arn:{partition}:"), 1);
@@ -306,7 +270,7 @@ pub fn find(arn: &str) -> Option<Managed> {
 
 /// All that are known, by name.
 pub fn all() -> Vec<Managed> {
-    let mut all: Vec<Managed> = ALL.iter().map(show).collect();
+    let mut all = KNOWN.clone();
     all.sort_by_key(|managed| managed.name);
     all
 }

@@ -113,6 +113,43 @@ pub fn party_of_role(role: &Role) -> Party {
     }
 }
 
+/// Policies and name of whoever calls under an ARN: a user, a role (by its own ARN or a session's), or the root.
+pub fn caller_of(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    arn: &str,
+) -> Result<(Grants, Party), Refusal> {
+    let tail = arn.split(':').nth(5).unwrap_or_default();
+    if tail == "root" {
+        let party = Party {
+            account: scope.account.clone(),
+            kind: PartyKind::Root,
+            arn: arn.to_owned(),
+            unique_id: scope.account.clone(),
+            tags: Tags::new(),
+        };
+        return Ok((Grants::default(), party));
+    }
+    if let Some(session) = tail.strip_prefix("assumed-role/") {
+        let (name, _) = session.split_once('/').unwrap_or((session, ""));
+        let role = entities::find::<Role>(snapshot, &scope.global(), name)?;
+        let party = Party {
+            arn: arn.to_owned(),
+            ..party_of_role(role)
+        };
+        return Ok((Grants::of_role(snapshot, role), party));
+    }
+    // A role's name is enough: its path is part of its ARN only.
+    if let Some(name) = name_in(arn, "role")
+        && let Some(role) = snapshot.roles.get(&scope.global(), name)
+    {
+        return Ok((Grants::of_role(snapshot, role), party_of_role(role)));
+    }
+    let (grants, party) = subject(snapshot, scope, arn)?;
+    let party = party.ok_or_else(|| bad(format!("{arn} calls nobody: it is a group.")))?;
+    Ok((grants, party))
+}
+
 /// Who asks in a simulation of texts alone: the user that `CallerArn` names, there or not.
 fn caller(snapshot: &Snapshot, scope: &Scope, arn: Option<&str>) -> Result<Party, Refusal> {
     let Some(arn) = arn else {

@@ -17,6 +17,7 @@ pub mod place;
 #[cfg(test)]
 mod tests;
 
+pub use condition::Condition;
 pub use context::Conditions;
 pub use decision::{Decision, Resource, Verdict, judge};
 pub use grants::{Grants, Policy, PolicyKind};
