@@ -201,7 +201,7 @@ fn identity(seen: &Seen) -> Json {
         }
         PartyKind::Session { role, role_arn, .. } => {
             let role_id = party.unique_id.split(':').next().unwrap_or_default();
-            let created = seen.origin.token_issued_at.map(iso8601);
+            let created = seen.origin.token_issued_at.map(to_the_second);
             identity.insert(
                 "sessionContext".into(),
                 json!({
@@ -213,6 +213,11 @@ fn identity(seen: &Seen) -> Json {
         PartyKind::Root | PartyKind::Service => {}
     }
     Json::Object(identity)
+}
+
+/// CloudTrail tells no fractions.
+fn to_the_second(at: Timestamp) -> String {
+    iso8601(Timestamp(at.0.div_euclid(1000) * 1000)).replace(".000Z", "Z")
 }
 
 /// An id of the event's own, which the request's gives.
@@ -237,7 +242,7 @@ pub fn text(seen: &Seen) -> String {
     let mut event = json!({
         "eventVersion": "1.11",
         "userIdentity": identity(seen),
-        "eventTime": iso8601(Timestamp(seen.at.0.div_euclid(1000) * 1000)),
+        "eventTime": to_the_second(seen.at),
         "eventSource": format!("{}.amazonaws.com", schema.signing_name),
         "eventName": seen.operation.name,
         "awsRegion": seen.region,
