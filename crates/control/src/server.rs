@@ -2,7 +2,7 @@
 //!
 //! Everything that a caller sends is bounded: connections, header size and time, body size and time.
 
-use crate::api::{ApiError, Caller, Context, Handlers};
+use crate::api::{ApiError, Caller, Context, Handler, Handlers};
 use crate::audit;
 use crate::authorization::{self, Origin, Question};
 use crate::engine::{CommitError, Engine};
@@ -19,8 +19,8 @@ use bytes::Bytes;
 use fogbank_pki::{SessionError, Sessions};
 use fogbank_store::remote::Server;
 use fogbank_store::{Store, StoreError};
-use fogbank_types::{RegionConfig, Scope, Snapshot};
-use fogbank_wire::{Call, Destination, Reason, ServiceError};
+use fogbank_types::{RegionConfig, Scope, Snapshot, Timestamp};
+use fogbank_wire::{Call, Destination, Reason, ServiceError, Value};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -374,15 +374,21 @@ async fn answer(
                     .and_then(|value| value.to_str().ok());
                 value.map(str::to_owned)
             };
-            let enforced = enforces.then(|| Origin {
+            let origin = Origin {
                 address: way.address,
                 is_tls: way.is_tls,
                 user_agent: text(http::header::USER_AGENT),
                 endpoint: None,
                 token_issued_at: principal.token_issued_at(),
-            });
-            let host = text(http::header::HOST).unwrap_or_default();
-            Ok(full(execute(shared, call, principal, enforced, host).await))
+            };
+            let entry = Entry {
+                call,
+                principal,
+                origin,
+                enforces,
+                host: text(http::header::HOST).unwrap_or_default(),
+            };
+            Ok(full(execute(shared, entry).await))
         }
         Err(refused) => {
             if let Reason::UnknownOperation(name) | Reason::UnknownService(name) = &refused.reason {
@@ -443,17 +449,21 @@ async fn read_body(body: Incoming) -> Result<Bytes, Response<Body>> {
     }
 }
 
-/// Runs the handler, if the caller may, and encodes what it says. The operation is in the model; it may still not be
-/// built. `enforced`: how the call came in, where permissions count.
-async fn execute(
-    shared: Arc<Shared>,
+/// A call, and how it came in.
+struct Entry {
     call: Call,
     principal: Principal,
-    enforced: Option<Origin>,
+    origin: Origin,
+    /// Whether permissions count.
+    enforces: bool,
     host: String,
-) -> Response<Bytes> {
-    let (operation, protocol) = (call.operation, call.protocol);
-    let request_id = call.request_id.clone();
+}
+
+/// Runs the handler, if the caller may, and encodes what it says. The operation is in the model; it may still not be
+/// built. What was asked and what came of it goes to the trail.
+async fn execute(shared: Arc<Shared>, entry: Entry) -> Response<Bytes> {
+    let (operation, protocol) = (entry.call.operation, entry.call.protocol);
+    let request_id = entry.call.request_id.clone();
     let refuse = |error: &ServiceError| {
         fogbank_wire::encode_error_in(protocol, operation.service, error, &request_id)
     };
@@ -465,59 +475,76 @@ async fn execute(
             fogbank_wire::unknown_operation(Some(operation.service), protocol, operation.name);
         return refuse(&error);
     };
-    if let Some(origin) = &enforced {
-        let question = Question {
-            operation,
-            input: &call.input,
-            region: &call.region,
-            party: &principal.party,
-            origin,
-            now: shared.engine.now(),
-        };
-        let decision = authorization::decide(&shared.engine.snapshot(), &question);
-        if let Some(decision) = decision.filter(|decision| !decision.is_allowed()) {
-            let arn = &principal.party.arn;
-            let service = operation.service;
-            return refuse(&authorization::refusal(
-                service, protocol, &decision, arn, None,
-            ));
-        }
+    let now = shared.engine.now();
+    let seen = audit::Seen::of(&entry.call, &entry.principal, &entry.origin, now);
+    let result = match permission(&shared, &entry, now) {
+        Ok(()) => handle(&shared, handler, entry).await,
+        Err(refusal) => Err(ApiError(refusal)),
+    };
+    if let Some(seen) = seen {
+        let error = result.as_ref().err().map(|ApiError(error)| error.clone());
+        shared.trail.record(seen.with_error(error)).await;
     }
-    let caller = Caller {
-        account: principal.account().to_owned(),
-        region: call.region.clone(),
-        access_key: call.access_key.clone(),
-        request_id: call.request_id.clone(),
-        host,
-    };
-    let context = Context::new(caller, shared.engine.clone()).with_principal(principal);
-    let (run, input) = (handler.run, call.input);
-    let seen = audit::Seen::of(&context, operation, &input);
-    let is_settled = context.is_settled(operation.service);
-    let result = if handler.blocking || !is_settled {
-        let answer = move || {
-            if !is_settled {
-                context.settle()?;
-            }
-            run(&context, input)
-        };
-        tokio::task::spawn_blocking(answer)
-            .await
-            .unwrap_or_else(|error| {
-                tracing::error!(operation = operation.name, %error, "a handler panicked");
-                Err(ApiError(internal_error()))
-            })
-    } else {
-        run(&context, input)
-    };
-    let error = result.as_ref().err().map(|ApiError(error)| error.clone());
-    shared.trail.record(seen.with_error(error)).await;
     match result {
         Ok(output) => fogbank_wire::encode_output_in(protocol, operation, output, &request_id),
-        Err(ApiError(error)) => {
-            fogbank_wire::encode_error_in(protocol, operation.service, &error, &request_id)
-        }
+        Err(ApiError(error)) => refuse(&error),
     }
+}
+
+/// Whether the caller may, where permissions count.
+fn permission(shared: &Shared, entry: &Entry, now: Timestamp) -> Result<(), ServiceError> {
+    if !entry.enforces {
+        return Ok(());
+    }
+    let (call, party) = (&entry.call, &entry.principal.party);
+    let question = Question {
+        operation: call.operation,
+        input: &call.input,
+        region: &call.region,
+        party,
+        origin: &entry.origin,
+        now,
+    };
+    match authorization::decide(&shared.engine.snapshot(), &question) {
+        Some(decision) if !decision.is_allowed() => Err(authorization::refusal(
+            call.operation.service,
+            call.protocol,
+            &decision,
+            &party.arn,
+            None,
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn handle(shared: &Shared, handler: &Handler, entry: Entry) -> Result<Value, ApiError> {
+    let call = entry.call;
+    let operation = call.operation;
+    let caller = Caller {
+        account: entry.principal.account().to_owned(),
+        region: call.region,
+        access_key: call.access_key,
+        request_id: call.request_id,
+        host: entry.host,
+    };
+    let context = Context::new(caller, shared.engine.clone()).with_principal(entry.principal);
+    let (run, input) = (handler.run, call.input);
+    let is_settled = context.is_settled(operation.service);
+    if !handler.blocking && is_settled {
+        return run(&context, input);
+    }
+    let answer = move || {
+        if !is_settled {
+            context.settle()?;
+        }
+        run(&context, input)
+    };
+    tokio::task::spawn_blocking(answer)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(operation = operation.name, %error, "a handler panicked");
+            Err(ApiError(internal_error()))
+        })
 }
 
 fn internal_error() -> ServiceError {

@@ -4,13 +4,12 @@
 //! What must stay true: what a client keeps secret is never in an event. Members are hidden by name (`HIDDEN`), bytes
 //! always, and answers are not told at all.
 
-use crate::api::Context;
 use crate::authorization::Origin;
 use crate::identity::Principal;
 use crate::model::iam::evaluation::{Party, PartyKind};
 use fogbank_types::Timestamp;
 use fogbank_wire::schema::Kind;
-use fogbank_wire::{Operation, Schema, ServiceError, Value, iso8601};
+use fogbank_wire::{Call, Operation, Schema, ServiceError, Value, iso8601};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -33,6 +32,18 @@ const HIDDEN: [&str; 14] = [
     "logevents",
     "tokencode",
 ];
+/// What no management event is made of.
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-data-events-with-cloudtrail.html>
+const DATA_EVENTS: [&str; 8] = [
+    "PutMetricData",
+    "GetMetricData",
+    "GetMetricStatistics",
+    "GetMetricWidgetImage",
+    "PutLogEvents",
+    "GetLogEvents",
+    "FilterLogEvents",
+    "DiscoverInstances",
+];
 /// Parameters longer than this are left out, as CloudTrail does with 100 KB.
 const PARAMETERS_BYTES_MAX: usize = 100 << 10;
 
@@ -53,40 +64,29 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// A call that a handler answers.
-    pub fn of(context: &Context, operation: &'static Operation, input: &Value) -> Self {
-        let caller = &context.caller;
-        Self {
-            operation,
-            parameters: parameters(operation, input),
-            region: caller.region.clone(),
-            party: party(context),
-            access_key: caller.access_key.clone(),
-            origin: Origin::default(),
-            request_id: caller.request_id.clone(),
-            at: context.now(),
-            error: None,
+    /// A call that is answered now. `None`: CloudTrail counts it among data events, which its history doesn't have.
+    pub fn of(call: &Call, principal: &Principal, origin: &Origin, at: Timestamp) -> Option<Self> {
+        let operation = call.operation;
+        if DATA_EVENTS.contains(&operation.name) {
+            return None;
         }
+        Some(Self {
+            operation,
+            parameters: parameters(operation, &call.input),
+            region: call.region.clone(),
+            party: principal.party.clone(),
+            access_key: principal.access_key.clone(),
+            origin: origin.clone(),
+            request_id: call.request_id.clone(),
+            at,
+            error: None,
+        })
     }
 
     /// With what it was refused by, if it was.
     pub fn with_error(self, error: Option<ServiceError>) -> Self {
         Self { error, ..self }
     }
-}
-
-/// Who calls: whose key it is, or whose temporary credentials; else the root.
-fn party(context: &Context) -> Party {
-    let (snapshot, key) = (context.snapshot(), &context.caller.access_key);
-    let known = match context.session() {
-        Some(session) => Principal::of_session(&snapshot, key, session),
-        None => {
-            let row = snapshot.access_keys.get(&context.scope().global(), key);
-            row.and_then(|row| Principal::of_key(&snapshot, row))
-        }
-    };
-    let root = || Principal::root(&context.caller.account, key);
-    known.unwrap_or_else(root).party
 }
 
 /// What a request asks, without what is secret.
