@@ -1,6 +1,6 @@
 """Service Connect: tasks call each other by names that their proxies balance, by HTTP and by plain TCP; a task that is killed, a rolling
 deployment and a node that is killed lose no request, a security group that forbids it lets none through."""
-import json, os, signal, subprocess, sys, boto3
+import datetime, json, os, signal, subprocess, sys, boto3
 from botocore.config import Config
 from host import busybox_layer, docker_archive, equal, error_code, wait, way_out
 
@@ -213,6 +213,17 @@ def scenario(host):
             load.more()
             equal("the client's proxy", proxies(region)[task["taskArn"].rsplit("/", 1)[1]], client_proxy)
             print(f"deployed anew, and the node was killed: {load.answers()} answers, none failed")
+
+        watch, = region.clients("cloudwatch")
+        dimensions = lambda name, value, service: [{"Name": n, "Value": v} for n, v in ((name, value), ("ClusterName", "shop"), ("ServiceName", service))]
+
+        def total(metric, *where):
+            now = datetime.datetime.now(datetime.timezone.utc)
+            points = watch.get_metric_statistics(Namespace="AWS/ECS", MetricName=metric, Dimensions=dimensions(*where), Period=60, Statistics=["Sum"],
+                                                 StartTime=now - datetime.timedelta(hours=1), EndTime=now + datetime.timedelta(hours=1))["Datapoints"]
+            return sum(p["Sum"] for p in points)
+        wait("what was called", lambda: total("RequestCount", "DiscoveryName", "backend", "backend") > 0, 30)
+        wait("who called", lambda: total("HTTPCode_Target_2XX_Count", "TargetDiscoveryName", "backend", "client") > 0, 30)
 
         ec2.revoke_security_group_ingress(GroupId=backend_group, IpPermissions=rule(15000))
         equal("forbidden by the security group", inside.once(names["raw.shop"], 9000)[0], 0)

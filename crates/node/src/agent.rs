@@ -178,6 +178,7 @@ impl Agent {
         let balancers = Balancers::new(Arc::clone(&config), Arc::clone(&store), meters);
         let host = Host {
             proxies: proxies.ready(),
+            proxy_counts: proxies.tallies(),
             sessions: sessions.clone(),
             config: Arc::clone(&config),
             store: Arc::clone(&store),

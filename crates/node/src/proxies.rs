@@ -5,16 +5,17 @@
 //! true: a proxy runs before its task's containers do, outlives the agent and is taken over by the next one, and ends with
 //! its task.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fogbank_edge::connect::remote::{Event, Proxy, RemoteError};
 use fogbank_edge::connect::{Answerers, Table, socket_path, table_path};
+use fogbank_edge::http::Counts;
 use fogbank_net::apply::in_namespace;
 use fogbank_net::eni_namespace;
 use fogbank_types::ec2::ZoneFaultKind;
@@ -33,8 +34,8 @@ const CONNECT_ATTEMPTS: u32 = 1000;
 /// Pause before a proxy is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(20);
 /// A proxy is asked this often whether it still serves, and replaced when it left so many questions open.
-const PING: Duration = Duration::from_secs(5);
-const PINGS_UNANSWERED_MAX: u32 = 3;
+const PING: Duration = Duration::from_secs(2);
+const PINGS_UNANSWERED_MAX: u32 = 5;
 /// A killed process is gone in no time.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -53,9 +54,65 @@ enum ProxyError {
 /// Tasks whose proxies serve their first table: their containers may start.
 pub type Ready = watch::Receiver<BTreeSet<String>>;
 
+/// By discovery name.
+pub type ByName = BTreeMap<String, Counts>;
+
+/// What proxies have counted, by their tasks.
+#[derive(Clone, Default)]
+pub struct Tallies(Arc<Mutex<HashMap<String, Tally>>>);
+
+#[derive(Default)]
+struct Tally {
+    total: ByName,
+    reported: ByName,
+    /// Its proxy has ended.
+    is_over: bool,
+}
+
+impl Tallies {
+    /// What has come since it was last asked.
+    pub fn take(&self) -> HashMap<String, ByName> {
+        let mut tallies = self.lock();
+        let unreported = tallies.iter_mut().map(|(task, tally)| {
+            let nothing = Counts::default();
+            let since = |(name, total): (&String, &Counts)| {
+                let reported = tally.reported.get(name).unwrap_or(&nothing);
+                (name.clone(), total.since(reported))
+            };
+            let unreported = tally.total.iter().map(since).collect();
+            tally.reported = tally.total.clone();
+            (task.clone(), unreported)
+        });
+        let unreported = unreported.collect();
+        tallies.retain(|_, tally| !tally.is_over);
+        unreported
+    }
+
+    /// What a proxy that an earlier agent started counted until its first word was reported then, or is lost.
+    fn heard(&self, task: &str, total: ByName, is_own: bool) {
+        let mut tallies = self.lock();
+        let tally = tallies.entry(task.to_owned()).or_insert_with(|| Tally {
+            reported: if is_own { ByName::new() } else { total.clone() },
+            ..Tally::default()
+        });
+        tally.total = total;
+    }
+
+    fn over(&self, task: &str) {
+        if let Some(tally) = self.lock().get_mut(task) {
+            tally.is_over = true;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Tally>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// See the module.
 pub struct Proxies {
     config: Arc<RegionConfig>,
+    tallies: Tallies,
     keepers: HashMap<String, Keeper>,
     ready: Arc<watch::Sender<BTreeSet<String>>>,
 }
@@ -69,9 +126,14 @@ impl Proxies {
     pub fn new(config: Arc<RegionConfig>) -> Self {
         Self {
             config,
+            tallies: Tallies::default(),
             keepers: HashMap::new(),
             ready: Arc::new(watch::channel(BTreeSet::new()).0),
         }
+    }
+
+    pub fn tallies(&self) -> Tallies {
+        self.tallies.clone()
     }
 
     pub fn ready(&self) -> Ready {
@@ -113,6 +175,7 @@ impl Proxies {
                 ready.remove(&id);
             });
             end(&self.config, &id);
+            self.tallies.over(&id);
             if let Some(keeper) = self.keepers.remove(&id) {
                 let config = self.config.clone();
                 // The keeper ends by itself when nobody has tables for it any more, and may have been in the midst of a start.
@@ -163,6 +226,7 @@ impl Proxies {
             id: task.id.clone(),
             namespace: eni_namespace(&self.config, &task.eni_id),
             ready: self.ready.clone(),
+            tallies: self.tallies.clone(),
             child: None,
         };
         let keeper = tokio::spawn(one.keep(receiver));
@@ -256,6 +320,7 @@ struct One {
     id: String,
     namespace: PathBuf,
     ready: Arc<watch::Sender<BTreeSet<String>>>,
+    tallies: Tallies,
     /// If this agent started it: to be reaped.
     child: Option<Child>,
 }
@@ -301,12 +366,17 @@ impl One {
                 }
                 event = proxy.next_event() => {
                     unanswered = 0;
-                    if let Event::Applied { revision, unbound } = event? {
-                        if !unbound.is_empty() {
-                            tracing::warn!(task = self.id, ?unbound, "ports that cannot be listened on");
+                    match event? {
+                        Event::Counts(total) => {
+                            self.tallies.heard(&self.id, total, self.child.is_some());
                         }
-                        if revision == pushed {
-                            self.ready.send_if_modified(|ready| ready.insert(self.id.clone()));
+                        Event::Applied { revision, unbound } => {
+                            if !unbound.is_empty() {
+                                tracing::warn!(task = self.id, ?unbound, "ports that cannot be listened on");
+                            }
+                            if revision == pushed {
+                                self.ready.send_if_modified(|ready| ready.insert(self.id.clone()));
+                            }
                         }
                     }
                 }
@@ -433,4 +503,45 @@ fn spawn(config: &RegionConfig, id: &str, log: &File) -> io::Result<Child> {
         // Signals of a terminal are for the supervisor.
         .process_group(0)
         .spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(requests: u64) -> ByName {
+        let mut counts = Counts::default();
+        counts.node.requests = requests;
+        ByName::from([("web".to_owned(), counts)])
+    }
+
+    fn taken(tallies: &Tallies) -> Option<u64> {
+        let taken = tallies.take();
+        Some(taken.get("task")?.get("web")?.node.requests)
+    }
+
+    #[test]
+    fn every_count_is_taken_once() {
+        let tallies = Tallies::default();
+        tallies.heard("task", counted(5), true);
+        tallies.heard("task", counted(7), true);
+        assert_eq!(taken(&tallies), Some(7));
+        assert_eq!(taken(&tallies), Some(0));
+        tallies.heard("task", counted(8), true);
+        tallies.over("task");
+        assert_eq!(taken(&tallies), Some(1), "what it said last");
+        assert_eq!(taken(&tallies), None);
+    }
+
+    #[test]
+    fn what_an_earlier_agent_heard_is_not_told_again() {
+        let tallies = Tallies::default();
+        tallies.heard("task", counted(5), false);
+        assert_eq!(taken(&tallies), Some(0));
+        tallies.heard("task", counted(6), false);
+        assert_eq!(taken(&tallies), Some(1));
+        // A proxy that was killed begins anew.
+        tallies.heard("task", counted(2), true);
+        assert_eq!(taken(&tallies), Some(0));
+    }
 }

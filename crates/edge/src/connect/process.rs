@@ -1,7 +1,7 @@
 //! `fogbank connect`: the proxy of one task. Started by the node agent inside the task's network namespace; ends on
 //! SIGTERM, and with its last table when it was killed and started again goes on as before.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream as StdTcpStream};
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::remote::{Command, Event};
 use super::table::Table;
-use crate::http::Worker;
 use crate::http::control::{Frames, write};
 use crate::http::process::{keep_file, listen, raise_descriptor_limit};
+use crate::http::{Counts, Worker};
 
 const BACKLOG: u32 = 4096;
 /// Clients of one name that are served at once; more wait.
@@ -152,12 +152,10 @@ impl Ways {
     fn counts(&self) -> Event {
         let state = crate::http::lock(&self.state);
         let outward = state.workers.iter().filter(|((name, _), _)| name.is_some());
-        let mut all = std::collections::BTreeMap::new();
+        let mut all: BTreeMap<String, Counts> = BTreeMap::new();
         for (_, worker) in outward {
-            for (name, counts) in worker.counts().groups {
-                let sum: &mut crate::http::GroupCounts = all.entry(name).or_default();
-                sum.add(&counts);
-            }
+            let name = worker.routes().load_balancer.clone();
+            all.entry(name).or_default().add(&worker.counts());
         }
         Event::Counts(all)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
-use crate::http::GroupCounts;
+use crate::http::Counts;
 use crate::http::remote::Remote;
 pub use crate::http::remote::RemoteError;
 
@@ -25,7 +25,7 @@ pub enum Event {
     /// The table of that revision is served, but for ports nobody can listen on at the moment (they are tried again).
     Applied { revision: u64, unbound: Vec<u16> },
     /// Since the proxy started, by discovery name: what the task's programs asked of others.
-    Counts(BTreeMap<String, GroupCounts>),
+    Counts(BTreeMap<String, Counts>),
 }
 
 /// A connection to one proxy.

@@ -453,7 +453,7 @@ fn statistics(value: Value) -> StatisticSet {
     }
 }
 
-fn times_in(times: &Times, unit_us: f64) -> StatisticSet {
+pub(super) fn times_in(times: &Times, unit_us: f64) -> StatisticSet {
     let distribution: Vec<(f64, f64)> = times
         .values_us()
         .map(|(us, count)| (us / unit_us, count as f64))

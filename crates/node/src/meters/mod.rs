@@ -4,6 +4,7 @@
 //! stored, tells the processes so. What must stay true: a request is in one stored report, whoever restarts in
 //! between; a process that does not answer holds nobody up.
 
+mod connect;
 mod fold;
 mod gateways;
 mod prometheus;

@@ -14,7 +14,8 @@ use fogbank_types::status::TaskPhase;
 use fogbank_types::{Row as _, Scope, Snapshot, Timestamp};
 use tokio::time::sleep;
 
-use super::{PERIOD_MIN_MS, PERIOD_MS, gateways};
+use super::{PERIOD_MIN_MS, PERIOD_MS, connect, gateways};
+use crate::proxies::ByName;
 use crate::task::{Host, now};
 
 /// The handle that the agent tells of each snapshot.
@@ -73,6 +74,7 @@ impl TaskMeters {
             let began = Timestamp(now().0.div_euclid(period_ms) * period_ms - period_ms);
             let mut data = fold(&snapshot, &before, &counters);
             data.extend(gateways::data(received.as_ref(), &came));
+            data.extend(of_proxies(&snapshot, &host.proxy_counts.take()));
             let report = MetricReport {
                 source: format!("{}/tasks", host.config.host),
                 at: began,
@@ -144,20 +146,50 @@ pub(super) fn parse_network(text: &str) -> (u64, u64) {
 }
 
 /// Namespace, name and dimensions of a datum.
-type Name = (&'static str, &'static str, Vec<(String, String)>);
+pub(super) type Name = (&'static str, &'static str, Vec<(String, String)>);
 
 /// Data that are put together.
 #[derive(Default)]
-struct Fold {
+pub(super) struct Fold {
     data: BTreeMap<(Scope, Name), (&'static str, StatisticSet)>,
 }
 
 impl Fold {
     fn add(&mut self, scope: &Scope, name: Name, unit: &'static str, value: f64) {
+        self.join(scope, name, unit, &StatisticSet::of(value, 1.0));
+    }
+
+    pub fn join(&mut self, scope: &Scope, name: Name, unit: &'static str, more: &StatisticSet) {
         let entry = self.data.entry((scope.clone(), name));
         let (_, values) = entry.or_insert_with(|| (unit, StatisticSet::default()));
-        values.join(&StatisticSet::of(value, 1.0));
+        values.join(more);
     }
+
+    pub fn data(self) -> Vec<MetricDatum> {
+        let data = self.data.into_iter();
+        data.map(
+            |((scope, (namespace, name, dimensions)), (unit, values))| MetricDatum {
+                scope,
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                dimensions,
+                unit: unit.to_owned(),
+                values,
+            },
+        )
+        .collect()
+    }
+}
+
+/// What the proxies of this host have counted since they were last asked.
+fn of_proxies(snapshot: &Snapshot, unreported: &HashMap<String, ByName>) -> Vec<MetricDatum> {
+    let mut fold = Fold::default();
+    for task in snapshot.tasks.all() {
+        if let Some(asked) = unreported.get(&task.id) {
+            connect::add(&mut fold, snapshot, task, asked);
+        }
+    }
+    fold.data()
 }
 
 /// What the counters say of the time since those before. A task that was not seen before counts from its start.
@@ -181,18 +213,7 @@ fn fold(
             of_task(&mut fold, snapshot, task, &earlier, latest);
         }
     }
-    let data = fold.data.into_iter();
-    data.map(
-        |((scope, (namespace, name, dimensions)), (unit, values))| MetricDatum {
-            scope,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            dimensions,
-            unit: unit.to_owned(),
-            values,
-        },
-    )
-    .collect()
+    fold.data()
 }
 
 fn of_task(
@@ -272,4 +293,4 @@ fn family(arn: &str) -> &str {
 
 #[cfg(test)]
 #[path = "tasks_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -1,12 +1,12 @@
 use super::*;
 use fogbank_types::ecs::Cluster;
 
-fn scope() -> Scope {
+pub fn scope() -> Scope {
     Scope::new("000000000000", "us-east-1")
 }
 
 /// A task of a quarter vCPU and 512 MiB, from what the API would store.
-fn task(id: &str, group: &str) -> Task {
+pub fn task(id: &str, group: &str) -> Task {
     let row = serde_json::json!({
         "scope": scope(), "id": id, "arn": id, "cluster": "main",
         "task_definition_arn": "arn:aws:ecs:us-east-1:000000000000:task-definition/web:3",

@@ -70,6 +70,8 @@ pub struct Host {
     pub proxies: crate::proxies::Ready,
     /// Whether load balancers know who is out.
     pub delivery: Delivery,
+    /// What those proxies have counted and nobody has reported.
+    pub proxy_counts: crate::proxies::Tallies,
     /// What tasks' roles sign with.
     pub sessions: Sessions,
     /// Whether the network lets a task reach what it needs.
