@@ -118,9 +118,9 @@ def people(endpoint, root):
     client(endpoint, ann, "ec2").describe_vpcs()
     role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
     iam.put_role_policy(RoleName="reader", PolicyName="p", PolicyDocument=allow("ec2:*", "iam:ListUsers"))
-    assumed = client(endpoint, ann, "sts").assume_role(RoleArn=role, RoleSessionName="s", Policy=allow("ec2:DescribeSubnets"))["Credentials"]
+    assumed = client(endpoint, ann, "sts").assume_role(RoleArn=role, RoleSessionName="night", Policy=allow("ec2:DescribeSubnets"))["Credentials"]
     reader = (assumed["AccessKeyId"], assumed["SecretAccessKey"], assumed["SessionToken"])
-    equal("the session", client(endpoint, reader, "sts").get_caller_identity()["Arn"], "arn:aws:sts::000000000000:assumed-role/reader/s")
+    equal("the session", client(endpoint, reader, "sts").get_caller_identity()["Arn"], "arn:aws:sts::000000000000:assumed-role/reader/night")
     client(endpoint, reader, "ec2").describe_subnets()
     equal("what the session's policy leaves out", error_code(client(endpoint, reader, "ec2").describe_vpcs), "UnauthorizedOperation")
     equal("a session without its token", error_code(client(endpoint, reader[:2], "ecs").list_clusters), "UnrecognizedClientException")
