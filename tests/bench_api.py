@@ -5,10 +5,10 @@
 
 DescribeVpcs is a read, CreateTags a write: fogbank's is on the disk before its answer, moto's is in memory. Both get the same
 requests, signed beforehand (a signature holds for five minutes), from wrk (Debian's) at 1 and 64 connections; each write differs from
-the one before. fogbank runs with --auth enforce, where it has it: it checks each signature and each permission. moto's server runs
+the one before. fogbank runs with --auth enforce: it checks each signature and each permission. moto's server checks neither. It runs
 where it is found: `moto_server` on the path, or the one of the peer's suite (MOTO_SUITE_CACHE).
 """
-import argparse, glob, json, os, pathlib, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time, urllib.parse
+import argparse, glob, os, pathlib, re, shutil, socket, statistics, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).resolve().parent
 WRITES = 4000
@@ -97,13 +97,14 @@ def median(results):
     return [statistics.median(column) for column in zip(*results)]
 
 
-def measure(host, rounds, seconds, auth):
+def measure(host, rounds, seconds):
+    from host import root_key
     folder = tempfile.mkdtemp(prefix="fogbank-bench-")
     moto = moto_server()
     process = None
     try:
-        with host.region(*(["--auth", "enforce"] if auth else []), "--store", "disk") as region:
-            key, secret = region.root_key() if auth else ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+        with host.region("--auth", "enforce", data=os.path.join(folder, "data")) as region:
+            key, secret = root_key(region.lines)
             all_served = [Served("fogbank", region.endpoint, key, secret, folder)]
             if moto:
                 process = subprocess.Popen([moto, "-H", "127.0.0.1", "-p", "5999"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -137,7 +138,6 @@ def main():
     arguments.add_argument("--api")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--seconds", type=int, default=3)
-    arguments.add_argument("--auth", action="store_true")
     arguments.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = arguments.parse_args()
     if not args.inside:
@@ -146,7 +146,7 @@ def main():
     sys.path.insert(0, str(HERE.parent / "examples/api"))
     import host
     host.prepare()
-    measure(host.Host(os.path.abspath(args.fogbank), f"b{os.getpid() % 100000}", args.api), args.rounds, args.seconds, args.auth)
+    measure(host.Host(os.path.abspath(args.fogbank), f"b{os.getpid() % 100000}", args.api), args.rounds, args.seconds)
 
 
 if __name__ == "__main__":

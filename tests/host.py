@@ -5,7 +5,7 @@ Started by run.py under unshare. Prepares the namespace (loopback up, /run empty
 `scenario(host)`. When that returns, everything of fogbank must be gone from the kernel; what is left is an error. Ends
 only the processes that it started.
 """
-import argparse, contextlib, gzip, hashlib, importlib.util, io, json, os, pathlib, shutil, signal, socket, struct, subprocess, sys, tarfile, tempfile, threading, time
+import argparse, contextlib, gzip, hashlib, importlib.util, io, json, os, pathlib, re, shutil, signal, socket, struct, subprocess, sys, tarfile, tempfile, threading, time
 
 import boto3
 from botocore.config import Config
@@ -67,6 +67,12 @@ def http_get(ip, path="/", host="x", port=80, timeout=5):
         return int(head.split()[1]), body.decode(errors="replace").strip()
     except (OSError, IndexError, ValueError) as e:
         return 0, type(e).__name__
+
+
+def root_key(lines):
+    """The key that a region with --auth enforce shows at its first start, and `fogbank root-key`: (id, secret); {} if there is none."""
+    found = dict(re.findall(r"export (AWS_\w+)=(\S+)", "\n".join(lines)))
+    return found and (found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"])
 
 
 class Region:

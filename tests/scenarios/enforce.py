@@ -8,7 +8,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from host import Tasks, equal, error_code, sh, wait, way_out
+from host import Tasks, equal, error_code, root_key, sh, wait, way_out
 
 ONCE = Config(retries={"max_attempts": 0, "total_max_attempts": 1}, read_timeout=60)
 TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}},
@@ -56,11 +56,6 @@ def request(endpoint, credentials, body, service="sts", region="us-east-1", at=N
     assert b"\r\ndate: " in answer.lower(), "clients correct their clocks by it"
     code = re.search(rb"<Code>(\w+)</Code>", answer)
     return int(answer.split()[1]), code and code[1].decode()
-
-
-def root_key(lines):
-    found = dict(re.findall(r"export (AWS_\w+)=(\S+)", "\n".join(lines)))
-    return found and (found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"])
 
 
 def refusals(endpoint, root):

@@ -1,11 +1,11 @@
 //! `cargo xtask bench`: the figures that docs/figures.md reports, measured on this machine by tests/bench.py,
-//! tests/bench_network.py, tests/bench_tasks.py and tests/bench_load_balancer.py.
+//! tests/bench_network.py, tests/bench_tasks.py, tests/bench_load_balancer.py and tests/bench_api.py.
 
 use crate::{demo, setup, shell};
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// All, or with the word `network`, `tasks` or `load-balancer` only these. Other arguments go to the programs.
+/// All, or with the word `network`, `tasks`, `load-balancer` or `api` only these. Other arguments go to the programs.
 pub fn run(arguments: &[&str]) -> Result<()> {
     setup::for_tests()?;
     let python = setup::python()?;
@@ -14,13 +14,15 @@ pub fn run(arguments: &[&str]) -> Result<()> {
         ["network", rest @ ..] => network(&python, &fogbank, rest),
         ["tasks", rest @ ..] => tasks(&python, &fogbank, rest),
         ["load-balancer", rest @ ..] => load_balancer(&python, &fogbank, rest),
+        ["api", rest @ ..] => api(&python, &fogbank, rest),
         _ => {
             let mut bench = program(&python, "tests/bench.py", &fogbank);
             bench.arg("--api").arg(demo::build_api()?);
             shell::run(bench.args(arguments))?;
             network(&python, &fogbank, &[])?;
             tasks(&python, &fogbank, &[])?;
-            load_balancer(&python, &fogbank, &[])
+            load_balancer(&python, &fogbank, &[])?;
+            api(&python, &fogbank, &[])
         }
     }
 }
@@ -49,6 +51,11 @@ fn load_balancer(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()
         .arg(std::env::current_exe().context("find this program")?)
         .args(arguments);
     shell::run(&mut bench)
+}
+
+fn api(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()> {
+    setup::for_api_bench()?;
+    shell::run(program(python, "tests/bench_api.py", fogbank).args(arguments))
 }
 
 fn program(python: &Path, script: &str, fogbank: &Path) -> std::process::Command {

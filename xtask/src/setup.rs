@@ -53,6 +53,11 @@ pub fn for_load_balancer_bench() -> Result<()> {
     programs(FOR_LOAD_BALANCER_BENCH, |_| true)
 }
 
+/// Installs what makes the load for the figures of the API.
+pub fn for_api_bench() -> Result<()> {
+    programs(FOR_LOAD_BALANCER_BENCH, |program| program == "wrk")
+}
+
 /// Installs what the figures of tasks need beside.
 pub fn for_task_bench() -> Result<()> {
     programs(FOR_TASK_BENCH, |_| true)
