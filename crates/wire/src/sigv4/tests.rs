@@ -167,6 +167,35 @@ fn dates_of_http_are_read() {
     assert_eq!(write_stamp(now()), "20150830T123600Z");
 }
 
+/// What a request says, however it is written: a path without dots and empty segments, a query without escapes, blanks of
+/// headers squeezed. Whose key it is says only which secret is to be taken.
+fn meaning(sent: &Sent) -> (Vec<String>, Vec<(String, String)>, Vec<String>, Vec<u8>) {
+    let uri: http::Uri = sent.uri.parse().unwrap();
+    let (path, query) = (uri.path(), uri.query().unwrap_or(""));
+    let mut segments: Vec<String> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment.to_owned()),
+        }
+    }
+    segments.push((segments.is_empty() || path.ends_with('/')).to_string());
+    let mut pairs = query::parse_form(query.as_bytes()).unwrap();
+    pairs.sort();
+    let headers = sent.headers.iter().map(|(_, value)| {
+        let text = String::from_utf8_lossy(value).into_owned();
+        let squeezed = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        match (squeezed.find("Credential="), squeezed.find('/')) {
+            (Some(start), Some(end)) if start < end => {
+                squeezed[..start].to_owned() + &squeezed[end..]
+            }
+            _ => squeezed,
+        }
+    });
+    (segments, pairs, headers.collect(), sent.body.clone())
+}
+
 proptest! {
     /// Whatever bit is flipped of what was signed, the request is refused.
     #[test]
@@ -185,16 +214,8 @@ proptest! {
         // Text that is none is no request.
         let Ok(uri) = String::from_utf8(uri) else { return Ok(()) };
         changed.uri = uri;
-        let verified = changed.verify(SECRET, now());
-        // Two ways to write the same request are one: blanks of a header's value, and the separators of the header.
-        let same = |a: &Sent, b: &Sent| a.uri == b.uri && a.body == b.body;
-        if verified == Some(Ok(())) {
-            prop_assert!(same(&changed, &sample), "{changed:?}");
-            let squeezed = |sent: &Sent| -> Vec<String> {
-                let texts = sent.headers.iter().map(|(_, value)| String::from_utf8_lossy(value).into_owned());
-                texts.map(|text| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).collect()
-            };
-            prop_assert_eq!(squeezed(&changed), squeezed(&sample));
+        if changed.verify(SECRET, now()) == Some(Ok(())) {
+            prop_assert_eq!(meaning(&changed), meaning(&sample));
         }
     }
 
