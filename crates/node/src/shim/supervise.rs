@@ -42,6 +42,8 @@ struct Running {
     outputs: [Output; 2],
     /// Its group may have seen some before it was started again.
     out_of_memory_kills_before: u64,
+    /// Told to by us; it may take its time.
+    is_killed: bool,
     /// The other end of a standard input that stays open.
     _stdin: Option<OwnedFd>,
 }
@@ -116,6 +118,10 @@ impl Supervisor {
             }
             Action::Kill(index) => {
                 self.signal(index, Signal::KILL);
+                if let Some(running) = &mut self.running[index] {
+                    running.is_killed = true;
+                }
+                self.hasten_end();
                 None
             }
             Action::Check(index) => self.check(index),
@@ -150,6 +156,15 @@ impl Supervisor {
     fn signal(&self, index: usize, signal: Signal) {
         if let Some(running) = &self.running[index] {
             let _ = running.container.signal(signal);
+        }
+    }
+
+    /// Where only killed ones are left, nothing is bounded any more but how many they are. Only a task that ends has
+    /// anybody killed, so nothing begins again.
+    fn hasten_end(&self) {
+        let mut left = self.running.iter().flatten().peekable();
+        if left.peek().is_some() && left.all(|running| running.is_killed) {
+            self.group.hasten_end();
         }
     }
 
@@ -284,12 +299,6 @@ impl Supervisor {
         {
             tracing::error!(%error, "processes of a container are left");
         }
-        // Otherwise they ended with the first of their pid namespace.
-        if self.spec.shared_pids
-            && let Err(error) = running.group.kill(PATIENCE)
-        {
-            tracing::error!(%error, "processes of a container are left");
-        }
         for output in &mut running.outputs {
             output.finish(running.log.as_mut());
         }
@@ -305,6 +314,7 @@ impl Supervisor {
             code,
             out_of_memory: kills > running.out_of_memory_kills_before,
         });
+        self.hasten_end();
     }
 
     /// Descendants that lost their parent end up here only if they left the container's pid namespace, which they can't;
@@ -388,6 +398,7 @@ fn start(container: &TaskContainer, task: &Group, ground: &Ground) -> Result<Run
         log,
         outputs,
         out_of_memory_kills_before,
+        is_killed: false,
         _stdin: stdin_kept,
     })
 }

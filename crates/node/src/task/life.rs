@@ -547,6 +547,7 @@ fn forget(ledger: &Ledger, id: &str) {
 
 /// Kills and removes a task's cgroup. Blocks.
 pub fn end_group(group: &Group) {
+    group.hasten_end();
     if let Err(error) = group.kill(PATIENCE).and_then(|()| group.remove(PATIENCE)) {
         tracing::error!(%error, "something of a task is left");
     }

@@ -326,6 +326,12 @@ async fn an_account_chooses_when_it_hears_of_expiry() {
         };
         put(30).unwrap();
         assert_eq!(code(put(90)), "ValidationException");
+        let empty = PutAccountConfigurationRequest {
+            expiry_events: None,
+            idempotency_token: "token".to_owned(),
+        };
+        let refused = configure_account(context, empty);
+        assert_eq!(code(refused), "ValidationException");
         let got = account_configuration(context, GetAccountConfigurationRequest {}).unwrap();
         assert_eq!(got.expiry_events.unwrap().days_before_expiry, Some(30));
     })

@@ -17,9 +17,7 @@ pub fn days_before_expiry(snapshot: &Snapshot, scope: &Scope) -> i32 {
 }
 
 pub fn configure(tx: &mut Tx, scope: &Scope, days: Option<i32>) -> Result<(), Refusal> {
-    let Some(days) = days else {
-        return Ok(());
-    };
+    let days = days.ok_or_else(|| invalid("Configuration for events is empty."))?;
     if !(1..=DAYS_BEFORE_EXPIRY).contains(&days) {
         return Err(invalid(format!(
             "DaysBeforeExpiry must be between 1 and {DAYS_BEFORE_EXPIRY}."

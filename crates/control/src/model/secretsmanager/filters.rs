@@ -63,9 +63,33 @@ fn one(row: &Secret, key: &str, value: &str) -> bool {
     }
 }
 
+/// Parts between signs, and of those the parts that a new capital begins: `COMPANYThings` is `COMPANY` and `Things`.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let between = |letter: char| " /_+=.@-!:".contains(letter);
-    text.split(between).filter(|word| !word.is_empty())
+    let parts = text.split(between).filter(|part| !part.is_empty());
+    parts.flat_map(|part| Humps { rest: part })
+}
+
+struct Humps<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Humps<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let letters: Vec<(usize, char)> = self.rest.char_indices().collect();
+        let begins = |at: usize| {
+            let is_upper = |at: usize| letters.get(at).is_some_and(|(_, c)| c.is_uppercase());
+            let is_lower = |at: usize| letters.get(at).is_some_and(|(_, c)| c.is_lowercase());
+            is_upper(at) && (!is_upper(at - 1) || is_lower(at + 1))
+        };
+        let end = (1..letters.len()).find(|at| begins(*at));
+        let end = end.map_or(self.rest.len(), |at| letters[at].0);
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        (!word.is_empty()).then_some(word)
+    }
 }
 
 /// Whether each word of `value` begins a word of the text, in whatever case.
@@ -75,4 +99,24 @@ fn has_words(text: &str, value: &str) -> bool {
             .is_some_and(|head| head.eq_ignore_ascii_case(start))
     };
     words(value).all(|start| words(text).any(|word| begins(word, start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As moto's authors found on AWS.
+    #[test]
+    fn words_begin_at_signs_and_capitals() {
+        for (text, expected) in [
+            ("prod/AppBeta+3f_x", vec!["prod", "App", "Beta", "3f", "x"]),
+            ("SecretFTag", vec!["Secret", "F", "Tag"]),
+            ("uat/COMPANY", vec!["uat", "COMPANY"]),
+            ("COMPANYthings", vec!["COMPAN", "Ythings"]),
+            ("Überwald", vec!["Überwald"]),
+            ("+", vec![]),
+        ] {
+            assert_eq!(words(text).collect::<Vec<_>>(), expected, "{text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Refusal, invalid, values};
 use crate::model::Tx;
-use fogbank_types::secret::{Secret, SecretValue};
+use fogbank_types::secret::{Secret, SecretValue, SecretVersion};
 use fogbank_types::{Scope, Snapshot, Tags, Timestamp};
 use std::sync::Arc;
 
@@ -99,11 +99,15 @@ fn create_again(old: &Secret, new: NewSecret) -> Result<(Secret, Option<String>)
                 .to_owned(),
         ));
     }
-    let same = old.versions.iter().find(|version| {
-        Some(&version.id) == new.token.as_ref() && Some(&version.value) == new.value.as_ref()
-    });
-    match same {
-        Some(version) => Ok((old.clone(), Some(version.id.clone()))),
+    let of_token = |version: &&SecretVersion| Some(&version.id) == new.token.as_ref();
+    match old.versions.iter().find(of_token) {
+        Some(version) if Some(&version.value) == new.value.as_ref() => {
+            Ok((old.clone(), Some(version.id.clone())))
+        }
+        Some(version) => Err(Refusal::TokenInUse {
+            token: version.id.clone(),
+            arn: old.arn.clone(),
+        }),
         None => Err(Refusal::Exists(new.name)),
     }
 }

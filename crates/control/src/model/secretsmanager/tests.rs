@@ -59,7 +59,13 @@ fn a_token_makes_one_version() {
         value: Some(text("other")),
         ..new("a/b")
     };
+    let later = NewSecret {
+        token: Some(token(9)),
+        ..other.clone()
+    };
     let refused = secrets::create(&mut tx, &scope(), other).unwrap_err();
+    assert!(matches!(refused, Refusal::TokenInUse { .. }), "{refused}");
+    let refused = secrets::create(&mut tx, &scope(), later).unwrap_err();
     assert_eq!(refused, Refusal::Exists("a/b".to_owned()));
     let put = |tx: &mut Tx, value: &str| {
         values::put(tx, &scope(), "a/b", Some(token(2)), Some(text(value)), &[])

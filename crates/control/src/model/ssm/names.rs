@@ -88,11 +88,23 @@ pub struct Found {
     pub selector: Option<String>,
 }
 
+/// At the root a name is the same with its slash and without it.
+fn twin<'a>(snapshot: &'a Snapshot, scope: &Scope, name: &str) -> Option<&'a Arc<Parameter>> {
+    let rows = &snapshot.parameters;
+    match name.strip_prefix('/') {
+        Some(bare) if !bare.contains('/') => rows.get(scope, bare),
+        None if !name.contains('/') => rows.get(scope, format!("/{name}")),
+        _ => None,
+    }
+}
+
 /// The row that a name or an ARN means; of an ARN's both readings the path comes first.
 pub fn row<'a>(snapshot: &'a Snapshot, scope: &Scope, name: &str) -> Option<&'a Arc<Parameter>> {
     let rows = &snapshot.parameters;
     let Some(rest) = name.strip_prefix("arn:") else {
-        return rows.get(scope, name);
+        return rows
+            .get(scope, name)
+            .or_else(|| twin(snapshot, scope, name));
     };
     let own = format!("aws:ssm:{}:{}:parameter/", scope.region, scope.account);
     let tail = rest.strip_prefix(&own)?;

@@ -39,7 +39,7 @@ pub fn put(tx: &mut Tx, scope: &Scope, new: NewVersion) -> Result<ParameterVersi
             "Invalid request: tags and overwrite can't be used together. To create a parameter with tags, please remove overwrite flag. To update tags for an existing parameter, please use AddTagsToResource or RemoveTagsFromResource.",
         ));
     }
-    let old = tx.snapshot().parameters.get(scope, &new.name).cloned();
+    let old = names::row(tx.snapshot(), scope, &new.name).cloned();
     if old.is_some() && !new.overwrite {
         return Err(Refusal::AlreadyExists);
     }

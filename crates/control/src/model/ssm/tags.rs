@@ -1,9 +1,10 @@
 //! Tags of parameters; nothing else of Systems Manager is here to be tagged.
 
-use super::{Refusal, invalid};
+use super::{Refusal, invalid, names};
 use crate::model::Tx;
 use fogbank_types::ssm::Parameter;
 use fogbank_types::{Scope, Snapshot, Tags};
+use std::sync::Arc;
 
 const TAGS_MAX: usize = 50;
 
@@ -26,8 +27,17 @@ pub fn of(snapshot: &Snapshot, scope: &Scope, kind: &str, name: &str) -> Result<
     if kind != "Parameter" {
         return Err(Refusal::ResourceType);
     }
-    let row = snapshot.parameters.get(scope, name);
-    Ok(row.ok_or(Refusal::ResourceId)?.tags.clone())
+    Ok(named(snapshot, scope, name)?.tags.clone())
+}
+
+/// By its name alone.
+fn named<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    name: &str,
+) -> Result<&'a Arc<Parameter>, Refusal> {
+    let row = names::row(snapshot, scope, name).filter(|_| !name.starts_with("arn:"));
+    row.ok_or(Refusal::ResourceId)
 }
 
 pub fn change(
@@ -44,6 +54,7 @@ pub fn change(
         tags.remove(key);
     }
     check(&tags)?;
+    let name = named(tx.snapshot(), scope, name)?.name.clone();
     tx.update::<Parameter>(scope, name, |row| row.tags = tags);
     Ok(())
 }

@@ -210,3 +210,24 @@ fn policies_are_read() {
         Err(Refusal::PolicyType(_))
     ));
 }
+
+/// As moto's authors found on AWS.
+#[test]
+fn at_the_root_a_name_is_the_same_with_and_without_its_slash() {
+    for (made, asked) in [("a", "/a"), ("/a", "a")] {
+        let mut tx = Tx::for_test();
+        put(&mut tx, new(made, "x")).unwrap();
+        let found = names::select(tx.snapshot(), &scope(), asked).unwrap();
+        assert_eq!(found.parameter.name, made);
+        assert_eq!(put(&mut tx, new(asked, "y")), Err(Refusal::AlreadyExists));
+        let add = Tags::from([("k".to_owned(), "v".to_owned())]);
+        tags::change(&mut tx, &scope(), "Parameter", asked, &add, &[]).unwrap();
+        let all = tags::of(tx.snapshot(), &scope(), "Parameter", made).unwrap();
+        assert_eq!(all, add);
+        parameters::delete(&mut tx, &scope(), asked).unwrap();
+        assert!(names::select(tx.snapshot(), &scope(), made).is_err());
+    }
+    let mut tx = Tx::for_test();
+    put(&mut tx, new("/a/b", "x")).unwrap();
+    assert!(names::select(tx.snapshot(), &scope(), "a/b").is_err());
+}
