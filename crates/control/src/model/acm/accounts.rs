@@ -40,10 +40,9 @@ mod tests {
         let mut tx = Tx::for_test();
         assert_eq!(days_before_expiry(tx.snapshot(), &scope()), 45);
         configure(&mut tx, &scope(), Some(30)).unwrap();
-        configure(&mut tx, &scope(), None).unwrap();
         assert_eq!(days_before_expiry(tx.snapshot(), &scope()), 30);
-        for days in [0, 46] {
-            assert!(configure(&mut tx, &scope(), Some(days)).is_err());
+        for days in [None, Some(0), Some(46)] {
+            assert!(configure(&mut tx, &scope(), days).is_err());
         }
     }
 }
