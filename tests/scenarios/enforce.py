@@ -206,7 +206,7 @@ def permissions(endpoint, root):
         equal(f"{name} in {region}", error_code(client(endpoint, carl, "ecs", region).describe_clusters, clusters=[name]), expected)
     # A role that is handed over must be passed.
     iam.create_role(RoleName="passed", AssumeRolePolicyDocument=json.dumps(TRUST))
-    register = lambda: by("ecs").register_task_definition(family="f", taskRoleArn=f"{OWN}:role/passed", containerDefinitions=[{"name": "a", "image": "a", "memory": 64}])
+    register = lambda: by("ecs").register_task_definition(family="f", taskRoleArn=f"{OWN}:role/passed", requiresCompatibilities=["FARGATE"], networkMode="awsvpc", cpu="256", memory="512", containerDefinitions=[{"name": "a", "image": "a"}])
     equal("passing a role", denied(register)[1], f"{user} iam:PassRole on resource: {OWN}:role/passed because no identity-based policy allows the iam:PassRole action")
     iam.put_user_policy(UserName="bob", PolicyName="q", PolicyDocument=policy({"Action": "iam:PassRole", "Resource": f"{OWN}:role/passed", "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}}))
     register()
@@ -328,7 +328,7 @@ def task(host, region, endpoint, root):
     code, said = tasks.run(f"wget -qO- '{presigned(endpoint, (*own[:1], 'wrong', own[2]), host=service)}'")
     assert code != 0, "a wrong secret at a door"
     execution(endpoint, root, tasks)
-    through_an_endpoint(endpoint, root, tasks, vpc, own, role)
+    through_an_endpoint(endpoint, root, tasks, vpc, own)
 
 
 def execution(endpoint, root, tasks):
@@ -364,10 +364,10 @@ def execution(endpoint, root, tasks):
     iam.update_assume_role_policy(RoleName="execution", PolicyDocument=json.dumps(TRUST))
 
 
-def through_an_endpoint(endpoint, root, tasks, vpc, own, role):
+def through_an_endpoint(endpoint, root, tasks, vpc, own):
     """An interface endpoint has a policy of its own, and policies can ask which way a call came."""
     iam, ec2 = client(endpoint, root, "iam"), client(endpoint, root, "ec2")
-    iam.create_role(RoleName="inner", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": role}}]}))
+    iam.create_role(RoleName="inner", AssumeRolePolicyDocument=json.dumps(TRUST))
     iam.put_role_policy(RoleName="task", PolicyName="p", PolicyDocument=policy({"Action": "sts:AssumeRole", "Condition": {"StringLike": {"aws:SourceVpce": "vpce-*"}, "StringEquals": {"aws:SourceVpc": vpc}}}))
     made = ec2.create_vpc_endpoint(VpcId=vpc, ServiceName="com.amazonaws.us-east-1.sts", VpcEndpointType="Interface", SubnetIds=tasks.subnets, SecurityGroupIds=tasks.groups, PrivateDnsEnabled=True)["VpcEndpoint"]["VpcEndpointId"]
     ec2.authorize_security_group_ingress(GroupId=tasks.groups[0], IpPermissions=[{"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "10.0.0.0/16"}]}])

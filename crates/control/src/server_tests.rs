@@ -101,15 +101,14 @@ impl Bed {
             request_id: "id".into(),
             input,
         };
-        let origin = Some(Origin::default());
-        let answer = execute(
-            self.shared.clone(),
+        let entry = Entry {
             call,
-            who.clone(),
-            origin,
-            String::new(),
-        )
-        .await;
+            principal: who.clone(),
+            origin: Origin::default(),
+            enforces: true,
+            host: String::new(),
+        };
+        let answer = execute(self.shared.clone(), entry).await;
         let body = String::from_utf8_lossy(answer.body()).into_owned();
         (answer.status().as_u16(), body)
     }
