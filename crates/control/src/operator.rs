@@ -1,9 +1,12 @@
-//! `/_fogbank/spot` and `/_fogbank/bill`: what the operator asks for beside AWS's API. For the command line and for tests.
+//! `/_fogbank/spot`, `/_fogbank/bill` and `/_fogbank/permissions`: what is asked for beside AWS's API. For the command line,
+//! for tests, and the last for the host.
 //!
 //! `POST spot` with `{"what": "<task or service>" | null}` interrupts tasks on FARGATE_SPOT and answers with their ids.
 //! `POST bill` with `{"since": ms | null, "by": "service" | "task" | "resource", "prices": {..} | null}` answers with a bill.
+//! `POST permissions` with an `Inquiry` answers with an `Answer` (`fogbank_types::permission`).
 
 use crate::api::ApiError;
+use crate::authorization;
 use crate::engine::Engine;
 use crate::metrics::read::{Range, all_units};
 use crate::model::ecs::spot;
@@ -31,7 +34,7 @@ struct Question {
 
 /// Whether that path is answered here.
 pub fn serves(path: &str) -> bool {
-    matches!(path, "spot" | "bill")
+    matches!(path, "spot" | "bill" | "permissions")
 }
 
 /// Status and text. Blocks on the store and at most a second on the hosts.
@@ -43,13 +46,23 @@ pub fn answer(engine: &Engine, method: &Method, path: &str, body: &[u8]) -> (Sta
                 "the body must be {{\"what\": NAME or null}}: {error}\n"
             )),
         },
+        (&Method::POST, "permissions") => {
+            let asked = serde_json::from_slice(body).ok();
+            let answer = asked.and_then(|inquiry| {
+                authorization::answer_inquiry(&engine.snapshot(), &inquiry, engine.now())
+            });
+            match answer.and_then(|answer| serde_json::to_string(&answer).ok()) {
+                Some(text) => (StatusCode::OK, text),
+                None => bad(r#"{"error": "the body is no inquiry of a task"}"#.to_owned()),
+            }
+        }
         (&Method::POST, _) => match serde_json::from_slice(body) {
             Ok(question) => show(engine, question),
             Err(error) => bad(format!("the body is no question for a bill: {error}\n")),
         },
         _ => (
             StatusCode::METHOD_NOT_ALLOWED,
-            "POST spot or POST bill\n".to_owned(),
+            "POST spot, bill or permissions\n".to_owned(),
         ),
     }
 }

@@ -7,7 +7,7 @@ use crate::audit;
 use crate::authorization::{self, Origin, Question};
 use crate::engine::{CommitError, Engine};
 use crate::exec;
-use crate::identity::{Entrance, Known, Principal};
+use crate::identity::{Denial, Entrance, Known, Principal};
 use crate::model::vpc::default_vpc;
 use crate::operator;
 use crate::reconcile::driver;
@@ -19,9 +19,10 @@ use bytes::Bytes;
 use fogbank_pki::{SessionError, Sessions};
 use fogbank_store::remote::Server;
 use fogbank_store::{Store, StoreError};
-use fogbank_types::{RegionConfig, Scope, Snapshot, Timestamp};
-use fogbank_wire::{Call, Destination, Reason, ServiceError, Value};
-use http::{Request, Response, StatusCode};
+use fogbank_types::arrival::HEAD_BYTES;
+use fogbank_types::{Arrival, RegionConfig, Scope, Snapshot, Timestamp, VpcEndpointId};
+use fogbank_wire::{Call, Destination, Reason, Service, ServiceError, Value};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -29,15 +30,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::fs::{DirBuilder, Permissions};
+use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 /// Open connections; further ones wait in the kernel's queue.
@@ -57,7 +60,7 @@ pub enum ServerError {
     #[error("cannot listen on {address}: {source}")]
     Listen {
         address: std::net::SocketAddr,
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error("cannot read the state: {0}")]
     Load(StoreError),
@@ -66,11 +69,11 @@ pub enum ServerError {
     #[error("cannot read the key of sessions: {0}")]
     Sessions(#[from] SessionError),
     #[error("cannot make a socket in the run folder: {0}")]
-    Socket(std::io::Error),
+    Socket(io::Error),
     #[error("cannot speak TLS: {0}")]
     Tls(#[from] TlsError),
     #[error("cannot wait for signals: {0}")]
-    Signal(std::io::Error),
+    Signal(io::Error),
 }
 
 /// How a connection came in.
@@ -79,22 +82,23 @@ struct Way {
     entrance: Entrance,
     address: Option<IpAddr>,
     is_tls: bool,
+    endpoint: Option<VpcEndpointId>,
 }
 
 impl Way {
-    fn endpoint(address: IpAddr) -> Self {
+    fn endpoint(address: IpAddr, is_tls: bool) -> Self {
         Self {
             entrance: Entrance::Public,
             address: Some(address),
-            is_tls: false,
+            is_tls,
+            endpoint: None,
         }
     }
 
-    fn door() -> Self {
+    fn door(arrival: Arrival) -> Self {
         Self {
-            entrance: Entrance::Public,
-            address: None,
-            is_tls: false,
+            endpoint: arrival.endpoint,
+            ..Self::endpoint(arrival.client.ip().to_canonical(), arrival.is_tls)
         }
     }
 
@@ -103,8 +107,25 @@ impl Way {
             entrance: Entrance::Operator,
             address: None,
             is_tls: false,
+            endpoint: None,
         }
     }
+
+    /// What policies may ask of how a request came.
+    fn origin(&self, headers: &HeaderMap, principal: &Principal) -> Origin {
+        Origin {
+            address: self.address,
+            is_tls: self.is_tls,
+            user_agent: text_of(headers, http::header::USER_AGENT),
+            endpoint: self.endpoint.clone(),
+            token_issued_at: principal.token_issued_at(),
+        }
+    }
+}
+
+fn text_of(headers: &HeaderMap, name: http::HeaderName) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.to_owned())
 }
 
 struct Shared {
@@ -209,10 +230,7 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, shared: Arc<Shared
             Ok((stream, client)) => {
                 // Answers are small and written at once.
                 let _ = stream.set_nodelay(true);
-                let way = Way {
-                    is_tls: tls.is_some(),
-                    ..Way::endpoint(client.ip().to_canonical())
-                };
+                let way = Way::endpoint(client.ip().to_canonical(), tls.is_some());
                 let (shared, tls) = (shared.clone(), tls.clone());
                 tokio::spawn(async move {
                     match tls {
@@ -230,22 +248,42 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, shared: Arc<Shared
     }
 }
 
-async fn shake_hands(stream: TcpStream, tls: &Tls) -> std::io::Result<TlsStream<TcpStream>> {
+async fn shake_hands(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStream>> {
     let address = stream.local_addr()?.ip().to_canonical();
-    let acceptor = tls.acceptor(address).map_err(std::io::Error::other)?;
-    tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await?
+    let acceptor = tls.acceptor(address).map_err(io::Error::other)?;
+    timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await?
 }
 
 /// The doors inside the network, which are as public as the endpoint, and speak TLS themselves.
 async fn accept_doors(listener: UnixListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, shared.clone(), Way::door()));
+            Ok((mut stream, _)) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    match timeout(HEADER_TIMEOUT, arrival(&mut stream)).await {
+                        Ok(Ok(arrival)) => {
+                            serve_connection(stream, shared, Way::door(arrival)).await;
+                        }
+                        Ok(Err(error)) => tracing::warn!(%error, "a door does not say who comes"),
+                        Err(_) => tracing::warn!("a door was silent"),
+                    }
+                });
             }
             Err(error) => refrain(&error).await,
         }
     }
+}
+
+/// What a door says ahead of the first request.
+async fn arrival(stream: &mut UnixStream) -> io::Result<Arrival> {
+    let mut header = vec![0; HEAD_BYTES];
+    stream.read_exact(&mut header).await?;
+    let head = header.first_chunk().expect("it was made so long");
+    let rest = Arrival::rest_bytes(head).ok_or(io::ErrorKind::InvalidData)?;
+    header.resize(HEAD_BYTES + rest, 0);
+    stream.read_exact(&mut header[HEAD_BYTES..]).await?;
+    Ok(Arrival::parse(&header).ok_or(io::ErrorKind::InvalidData)?)
 }
 
 /// The host's root: whoever can open the socket.
@@ -262,16 +300,16 @@ async fn accept_operator(listener: UnixListener, shared: Arc<Shared>) {
 }
 
 /// Out of file descriptors, most likely: gives connections time to end.
-async fn refrain(error: &std::io::Error) {
+async fn refrain(error: &io::Error) {
     tracing::warn!(%error, "cannot accept");
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
 /// The socket is its owner's alone from its first moment: nobody else may write to it.
-fn bind(path: &Path) -> std::io::Result<UnixListener> {
+fn bind(path: &Path) -> io::Result<UnixListener> {
     // Of an earlier run. Another region is kept away by the lock on its run folder.
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let folder = path.with_extension("new");
@@ -303,7 +341,7 @@ where
     }
 }
 
-type Body = BoxBody<Bytes, std::io::Error>;
+type Body = BoxBody<Bytes, io::Error>;
 
 fn full(response: Response<Bytes>) -> Response<Body> {
     response.map(|bytes| Full::new(bytes).map_err(|never| match never {}).boxed())
@@ -367,26 +405,12 @@ async fn answer(
     };
     match routed {
         Ok((call, principal)) => {
-            let text = |name| {
-                let value = parts
-                    .headers
-                    .get(name)
-                    .and_then(|value| value.to_str().ok());
-                value.map(str::to_owned)
-            };
-            let origin = Origin {
-                address: way.address,
-                is_tls: way.is_tls,
-                user_agent: text(http::header::USER_AGENT),
-                endpoint: None,
-                token_issued_at: principal.token_issued_at(),
-            };
             let entry = Entry {
                 call,
+                origin: way.origin(&parts.headers, &principal),
                 principal,
-                origin,
                 enforces,
-                host: text(http::header::HOST).unwrap_or_default(),
+                host: text_of(&parts.headers, http::header::HOST).unwrap_or_default(),
             };
             Ok(full(execute(shared, entry).await))
         }
@@ -412,7 +436,8 @@ async fn to_registry(
 ) -> Response<Body> {
     let caller = {
         let snapshot = shared.engine.snapshot();
-        registry::Caller::of(&shared.known(way, &snapshot), &parts.headers)
+        let origin = |principal: &Principal| way.origin(&parts.headers, principal);
+        registry::Caller::of(&shared.known(way, &snapshot), &parts.headers, origin)
     };
     let caller = match caller {
         Ok(caller) => caller,
@@ -432,7 +457,7 @@ async fn public_key(shared: &Shared, parts: http::request::Parts) -> Response<Bo
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, Response<Body>> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(plain(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -497,6 +522,11 @@ fn permission(shared: &Shared, entry: &Entry, now: Timestamp) -> Result<(), Serv
         return Ok(());
     }
     let (call, party) = (&entry.call, &entry.principal.party);
+    let (service, protocol) = (call.operation.service, call.protocol);
+    if entry.principal.is_barred_from(service) {
+        return Err(Denial::UnknownKey.error(service, protocol));
+    }
+    let snapshot = shared.engine.snapshot();
     let question = Question {
         operation: call.operation,
         input: &call.input,
@@ -505,16 +535,20 @@ fn permission(shared: &Shared, entry: &Entry, now: Timestamp) -> Result<(), Serv
         origin: &entry.origin,
         now,
     };
-    match authorization::decide(&shared.engine.snapshot(), &question) {
-        Some(decision) if !decision.is_allowed() => Err(authorization::refusal(
-            call.operation.service,
-            call.protocol,
-            &decision,
-            &party.arn,
-            None,
-        )),
-        _ => Ok(()),
-    }
+    let decision = authorization::decide(&snapshot, &question);
+    let Some(decision) = decision.filter(|decision| !decision.is_allowed()) else {
+        return Ok(());
+    };
+    let encoded = (service == Service::Ec2)
+        .then(|| authorization::encoded(&shared.sessions, &snapshot, &question, &decision))
+        .flatten();
+    Err(authorization::refusal(
+        service,
+        protocol,
+        &decision,
+        &party.arn,
+        encoded.as_deref(),
+    ))
 }
 
 async fn handle(shared: &Shared, handler: &Handler, entry: Entry) -> Result<Value, ApiError> {
@@ -527,7 +561,9 @@ async fn handle(shared: &Shared, handler: &Handler, entry: Entry) -> Result<Valu
         request_id: call.request_id,
         host: entry.host,
     };
-    let context = Context::new(caller, shared.engine.clone()).with_principal(entry.principal);
+    let enforced = entry.enforces.then_some(entry.origin);
+    let context =
+        Context::new(caller, shared.engine.clone()).with_principal(entry.principal, enforced);
     let (run, input) = (handler.run, call.input);
     let is_settled = context.is_settled(operation.service);
     if !handler.blocking && is_settled {
@@ -628,3 +664,7 @@ async fn internal(
         _ => plain(StatusCode::NOT_FOUND, "not found\n"),
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

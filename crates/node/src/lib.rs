@@ -13,6 +13,7 @@ mod flow_logs;
 pub mod ledger;
 mod meters;
 pub mod oci;
+mod operator;
 pub mod pid_file;
 mod proxies;
 mod reach;

@@ -7,6 +7,7 @@
 
 pub mod authority;
 pub mod certificate;
+mod confidence;
 pub mod key;
 #[cfg(test)]
 mod samples;

@@ -277,7 +277,7 @@ impl Sessions {
         )
     }
 
-    fn sign(&self, purpose: &str, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
+    pub(crate) fn sign(&self, purpose: &str, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
         let tag = hmac::sign(&self.key, &tagged(purpose, message));
         let mut bytes = [0; SIGNATURE_BYTES];
         bytes.copy_from_slice(tag.as_ref());

@@ -6,6 +6,7 @@
 
 pub mod acm;
 pub mod alarm;
+pub mod arrival;
 pub mod aws_service;
 pub mod cidr;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod id;
 pub mod logs;
 pub mod metering;
 pub mod metric;
+pub mod permission;
 pub mod place;
 pub mod rollout;
 pub mod route53;
@@ -35,6 +37,7 @@ pub mod time;
 pub mod tls_policy;
 pub mod traffic;
 
+pub use arrival::Arrival;
 pub use cidr::{IpCidr, Ipv4Cidr, Ipv6Cidr, MacAddr};
 pub use config::{AuthMode, EndpointTls, InternetAccess, RegionConfig};
 pub use id::*;

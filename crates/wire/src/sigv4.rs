@@ -5,7 +5,9 @@
 //! together again here); the signature is compared in constant time; nothing of the secret is in an error.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
 
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 use fogbank_types::Timestamp;
 use http::request::Parts;
@@ -70,9 +72,40 @@ pub fn verify(
     let canonical = canonical_request(parts, body, authorization).ok_or(Flaw::Mismatch)?;
     let text = string_to_sign(&stamp, authorization, &canonical);
     let signature = from_hex(&authorization.signature).ok_or(Flaw::Mismatch)?;
+    let name = key_name(secret, authorization);
+    let known = KEYS.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(key) = known.get(&name) {
+        return check(key, &text, &signature);
+    }
+    drop(known);
     let key = hmac::Key::new(hmac::HMAC_SHA256, &signing_key(secret, authorization));
-    // In constant time.
-    hmac::verify(&key, text.as_bytes(), &signature).map_err(|_| Flaw::Mismatch)
+    check(&key, &text, &signature)?;
+    let mut known = KEYS.write().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= KEYS_MAX {
+        known.clear();
+    }
+    known.insert(name, key);
+    Ok(())
+}
+
+/// In constant time.
+fn check(key: &hmac::Key, text: &str, signature: &[u8]) -> Result<(), Flaw> {
+    hmac::verify(key, text.as_bytes(), signature).map_err(|_| Flaw::Mismatch)
+}
+
+/// Keys that good signatures were made with lately: one serves a client for a day.
+static KEYS: LazyLock<RwLock<HashMap<String, hmac::Key>>> = LazyLock::new(RwLock::default);
+const KEYS_MAX: usize = 4096;
+
+fn key_name(secret: &str, authorization: &Authorization) -> String {
+    let credential = &authorization.credential;
+    let parts = [
+        secret,
+        &credential.date,
+        &credential.region,
+        &credential.service,
+    ];
+    parts.join("\n")
 }
 
 /// When the request says that it was signed: `20260101T000000Z`.

@@ -1,5 +1,6 @@
 //! From shapes to commands and back. One folder a service, one file a resource; no rule of AWS's lives here.
 
+use crate::authorization::{self, Origin};
 use crate::engine::Engine;
 use crate::identity::Principal;
 use crate::model::vpc::default_vpc;
@@ -44,6 +45,8 @@ pub struct Caller {
 pub struct Context {
     pub caller: Caller,
     principal: Principal,
+    /// How the call came in, where IAM was asked if the caller may.
+    enforced: Option<Origin>,
     engine: Arc<Engine>,
 }
 
@@ -52,13 +55,42 @@ impl Context {
     pub fn new(caller: Caller, engine: Arc<Engine>) -> Self {
         Self {
             principal: Principal::root(&caller.account, &caller.access_key),
+            enforced: None,
             caller,
             engine,
         }
     }
 
-    pub fn with_principal(self, principal: Principal) -> Self {
-        Self { principal, ..self }
+    pub fn with_principal(self, principal: Principal, enforced: Option<Origin>) -> Self {
+        Self {
+            principal,
+            enforced,
+            ..self
+        }
+    }
+
+    /// Whether permissions count for this call; IAM has allowed it then.
+    pub fn is_enforced(&self) -> bool {
+        self.enforced.is_some()
+    }
+
+    /// Whether the caller may do that to a resource that the request itself does not name; where nothing is enforced,
+    /// everybody may.
+    pub fn may(&self, action: &str, arn: &str) -> Result<(), ApiError> {
+        let Some(origin) = &self.enforced else {
+            return Ok(());
+        };
+        let (snapshot, scope) = (self.snapshot(), self.scope());
+        let party = &self.principal.party;
+        let decision =
+            authorization::judge_one(&snapshot, &scope, party, origin, self.now(), action, arn);
+        match decision.is_allowed() {
+            true => Ok(()),
+            false => Err(ApiError::new(
+                "AccessDeniedException",
+                decision.refusal(&party.arn),
+            )),
+        }
     }
 
     /// Who calls.

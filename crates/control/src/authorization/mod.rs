@@ -1,12 +1,15 @@
 //! May this call be made? From a request to IAM's questions, and from their answers to AWS's refusals (facts IAM-6, IAM-9,
 //! IAM-10; decision 0029, docs/flows/request-to-decision.md).
 //!
-//! `actions.txt` says which action each operation is and what it is about; `model::iam::evaluation` decides. To be called
-//! by the endpoint once for each call where the region enforces; it cannot yet (issue 7). What must stay true: an operation that the table does not have
-//! is refused to everybody but the root, and a test sees to it that there is none.
+//! `actions.txt` says which action each operation is and what it is about; `model::iam::evaluation` decides. Called by the
+//! endpoint once for each call where the region enforces, by the registry for what has no operation, and for the host
+//! before it starts a task. What must stay true: an operation that the table does not have is refused to everybody but the
+//! root, and a test sees to it that there is none; what is judged is what the handlers act on.
 
 pub mod explanation;
 mod input;
+mod inquiry;
+mod message;
 mod refusal;
 mod resources;
 mod table;
@@ -15,12 +18,15 @@ mod template;
 mod tests;
 
 pub use input::Input;
+pub use inquiry::answer as answer_inquiry;
+pub use message::{decoded, encoded};
 pub use refusal::refusal;
 pub use resources::known;
 
 use crate::model::iam::evaluation::{
     Conditions, Decision, Grants, Party, PartyKind, Policy, PolicyKind, Resource, Verdict, judge,
 };
+use fogbank_types::ec2::VpcEndpoint;
 use fogbank_types::{Scope, Snapshot, Timestamp, VpcEndpointId};
 use fogbank_wire::{Operation, Service, Value, iso8601};
 use std::net::IpAddr;
@@ -37,6 +43,14 @@ pub struct Origin {
     pub endpoint: Option<VpcEndpointId>,
     /// When the caller's temporary credentials were made.
     pub token_issued_at: Option<Timestamp>,
+}
+
+impl Origin {
+    fn endpoint<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a VpcEndpoint> {
+        let id = self.endpoint.as_ref()?;
+        let mut all = snapshot.vpc_endpoints.all();
+        all.find(|row| row.vpc_endpoint_id == *id).map(|row| &**row)
+    }
 }
 
 /// A call to be judged.
@@ -128,16 +142,14 @@ pub fn demands(snapshot: &Snapshot, question: &Question) -> Option<Vec<Demand>> 
     Some(demands)
 }
 
-/// What the request says of itself.
-fn conditions(snapshot: &Snapshot, question: &Question) -> Conditions {
-    let Question {
-        operation,
-        party,
-        origin,
-        now,
-        region,
-        ..
-    } = *question;
+/// What every request says of itself, whatever it is for.
+fn common(
+    snapshot: &Snapshot,
+    party: &Party,
+    origin: &Origin,
+    region: &str,
+    now: Timestamp,
+) -> Conditions {
     let mut conditions = party.conditions();
     conditions.set("aws:CurrentTime", iso8601(now));
     conditions.set("aws:EpochTime", now.0.div_euclid(1000).to_string());
@@ -151,11 +163,7 @@ fn conditions(snapshot: &Snapshot, question: &Question) -> Conditions {
         conditions.set("aws:TokenIssueTime", iso8601(issued));
         conditions.set("aws:MultiFactorAuthPresent", "false");
     }
-    let endpoint = origin.endpoint.as_ref().and_then(|id| {
-        let mut all = snapshot.vpc_endpoints.all();
-        all.find(|row| row.vpc_endpoint_id == *id)
-    });
-    match (endpoint, origin.address) {
+    match (origin.endpoint(snapshot), origin.address) {
         // A private address is none of the internet's: the key is missing then, as on AWS.
         (Some(endpoint), address) => {
             conditions.set("aws:SourceVpce", endpoint.vpc_endpoint_id.to_string());
@@ -164,9 +172,25 @@ fn conditions(snapshot: &Snapshot, question: &Question) -> Conditions {
                 conditions.set("aws:VpcSourceIp", address.to_string());
             }
         }
-        (None, Some(address)) => conditions.set("aws:SourceIp", address.to_string()),
-        (None, None) => {}
+        (None, Some(address)) if origin.endpoint.is_none() => {
+            conditions.set("aws:SourceIp", address.to_string());
+        }
+        _ => {}
     }
+    conditions
+}
+
+/// What the request says of itself.
+fn conditions(snapshot: &Snapshot, question: &Question) -> Conditions {
+    let Question {
+        operation,
+        party,
+        origin,
+        now,
+        region,
+        ..
+    } = *question;
+    let mut conditions = common(snapshot, party, origin, region, now);
     let input = Input::new(operation.input, question.input);
     for (key, value) in input.tags() {
         conditions.set(&format!("aws:RequestTag/{key}"), value);
@@ -195,28 +219,24 @@ fn conditions(snapshot: &Snapshot, question: &Question) -> Conditions {
     conditions
 }
 
-/// The policy of the endpoint that the call came through.
-fn endpoint_policy(snapshot: &Snapshot, origin: &Origin) -> Option<Vec<Policy>> {
-    let id = origin.endpoint.as_ref()?;
-    let mut all = snapshot.vpc_endpoints.all();
-    let row = all.find(|row| row.vpc_endpoint_id == *id);
-    // Of one that is gone meanwhile nothing is known: nothing goes through it.
-    Some(row.map_or_else(Vec::new, |row| {
-        let kind = PolicyKind::Endpoint;
-        vec![Policy::new(
-            kind,
-            "policy",
-            id.to_string(),
-            &row.policy_document,
-        )]
-    }))
+/// The caller's policies, and that of the endpoint that the call came through.
+fn grants(snapshot: &Snapshot, party: &Party, origin: &Origin) -> Grants {
+    let mut grants = Grants::of(snapshot, party);
+    if let Some(id) = &origin.endpoint {
+        let policy = |row: &VpcEndpoint| {
+            let (kind, text) = (PolicyKind::Endpoint, &row.policy_document);
+            Policy::new(kind, "policy", id.to_string(), text)
+        };
+        // Of one that is gone meanwhile nothing is known: nothing goes through it.
+        grants.endpoint = Some(origin.endpoint(snapshot).map(policy).into_iter().collect());
+    }
+    grants
 }
 
 /// Whether the call may be made: the first refusal, or what is said of its first action. `None`: it needs no permission.
 pub fn decide(snapshot: &Snapshot, question: &Question) -> Option<Decision> {
     let party = question.party;
-    let mut grants = Grants::of(snapshot, party);
-    grants.endpoint = endpoint_policy(snapshot, question.origin);
+    let grants = grants(snapshot, party, question.origin);
     let Some(demands) = demands(snapshot, question) else {
         return Some(unknown(question));
     };
@@ -241,6 +261,29 @@ pub fn decide(snapshot: &Snapshot, question: &Question) -> Option<Decision> {
         }
     }
     first
+}
+
+/// One action on one resource, beside what a call's operation asks for: of the registry, which has none, and of what a
+/// request does not name. `scope`: the account called and the region.
+pub fn judge_one(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    party: &Party,
+    origin: &Origin,
+    now: Timestamp,
+    action: &str,
+    arn: &str,
+) -> Decision {
+    let conditions = common(snapshot, party, origin, &scope.region, now);
+    let own = Scope::new(&party.account, &scope.region);
+    let resource = known(snapshot, &own, arn);
+    judge(
+        &grants(snapshot, party, origin),
+        party,
+        action,
+        &resource,
+        &conditions,
+    )
 }
 
 /// What is known of a resource, with the trust policy of a role that is to be assumed. A role that is not there trusts

@@ -168,17 +168,48 @@ impl Template {
                 .flat_map(|start| {
                     values
                         .iter()
-                        .map(move |value| joined(start, value, is_last))
+                        .flat_map(move |value| joined(start, value, is_last))
                 })
                 .collect();
         }
-        let whole = |one: Result<String, String>| match one {
-            // An ARN of its own.
-            Err(arn) => arn,
-            Ok(text) if is_single || text.starts_with("arn:") => text,
-            Ok(text) => self.arn(&text, asked),
+        let mut whole = Vec::with_capacity(filled.len());
+        for one in filled {
+            let arn = match one {
+                // An ARN of its own.
+                Err(arn) => arn,
+                Ok(text) if is_single || text.starts_with("arn:") => text,
+                Ok(text) => self.arn(&text, asked),
+            };
+            let meant = self.meant(&arn, asked);
+            for arn in [Some(arn), meant].into_iter().flatten() {
+                if !whole.contains(&arn) {
+                    whole.push(arn);
+                }
+            }
+        }
+        whole
+    }
+
+    /// What an ARN of another region, or of another account where none can be meant, is taken for: handlers look it up
+    /// where they were called.
+    fn meant(&self, arn: &str, asked: &Asked) -> Option<String> {
+        const ACROSS_ACCOUNTS: [&str; 2] = ["secretsmanager", "ecr"];
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let ["arn", partition, service, region, account, tail] = parts.as_slice() else {
+            return None;
         };
-        filled.into_iter().map(whole).collect()
+        if self.location != Location::Regional || *service != self.prefix || region.is_empty() {
+            return None;
+        }
+        let own = &asked.scope.account;
+        let account = if ACROSS_ACCOUNTS.contains(service) {
+            account
+        } else {
+            own.as_str()
+        };
+        let region = &asked.scope.region;
+        let meant = format!("arn:{partition}:{service}:{region}:{account}:{tail}");
+        (meant != arn).then_some(meant)
     }
 
     fn arn(&self, text: &str, asked: &Asked) -> String {
@@ -195,16 +226,26 @@ impl Template {
     }
 }
 
-/// A value behind what there is. One that is an ARN takes its place at the end, and gives its last part elsewhere.
-fn joined(start: &Result<String, String>, value: &str, is_last: bool) -> Result<String, String> {
-    let start = start.as_ref().map_err(String::clone)?;
-    if value.starts_with("arn:") && !start.is_empty() {
-        if is_last {
-            return Err(value.to_owned());
-        }
-        return Ok(format!("{start}{}", tail(value)));
+/// A value behind what there is. One that is an ARN gives its last part; at the end it stands for itself too: a handler may
+/// read the whole of it, or only that part.
+fn joined(
+    start: &Result<String, String>,
+    value: &str,
+    is_last: bool,
+) -> Vec<Result<String, String>> {
+    let start = match start {
+        Ok(start) => start,
+        Err(arn) => return vec![Err(arn.clone())],
+    };
+    if !value.starts_with("arn:") || start.is_empty() {
+        return vec![Ok(format!("{start}{value}"))];
     }
-    Ok(format!("{start}{value}"))
+    let named = Ok(format!("{start}{}", tail(value)));
+    if is_last {
+        vec![Err(value.to_owned()), named]
+    } else {
+        vec![named]
+    }
 }
 
 fn tail(text: &str) -> &str {

@@ -4,6 +4,7 @@ use super::*;
 use crate::model::Tx;
 use crate::model::iam::evaluation::party::fixture::{ACCOUNT, root, session, user};
 use crate::model::iam::{identities, roles, users};
+use fogbank_types::ec2::{VpcEndpoint, VpcEndpointKind, VpcEndpointState};
 use fogbank_types::iam::User;
 use fogbank_wire::{Protocol, Shape, ec2, ecs, elbv2, iam, logs, secretsmanager, ssm, sts};
 use serde_json::json;
@@ -174,6 +175,96 @@ fn resources_are_those_that_the_request_names() {
     assert_eq!(
         asked_for(&tx, Service::Iam, "GetUser", own),
         ["iam:GetUser iam::user/ann"]
+    );
+}
+
+/// Handlers take an ARN's last part, where they were called.
+#[test]
+fn an_arn_of_elsewhere_is_judged_for_what_it_is_taken_for_too() {
+    let tx = Tx::for_test();
+    let arn =
+        |region: &str, account: &str, tail: &str| format!("arn:aws:ecs:{region}:{account}:{tail}");
+    let service = ecs::DeleteServiceRequest {
+        cluster: Some(text("prod")),
+        service: arn(REGION, ACCOUNT, "service/dev/x"),
+        force: None,
+    };
+    assert_eq!(
+        asked_for(&tx, Service::Ecs, "DeleteService", service),
+        ["ecs:DeleteService ecs:service/dev/x ecs:service/prod/x"]
+    );
+    let tag = |arn: String| {
+        let input = ecs::ListTagsForResourceRequest { resource_arn: arn };
+        asked_for(&tx, Service::Ecs, "ListTagsForResource", input)
+    };
+    assert_eq!(
+        tag(arn("eu-west-1", "999999999999", "cluster/x")),
+        ["ecs:ListTagsForResource ecs:eu-west-1:999999999999:cluster/x ecs:cluster/x"]
+    );
+    assert_eq!(
+        tag(arn(REGION, ACCOUNT, "cluster/x")),
+        ["ecs:ListTagsForResource ecs:cluster/x"]
+    );
+    // A secret may be another account's.
+    let theirs = format!("arn:aws:secretsmanager:{REGION}:999999999999:secret:a");
+    let secret = secretsmanager::GetSecretValueRequest {
+        secret_id: theirs,
+        ..secretsmanager::GetSecretValueRequest::default()
+    };
+    assert_eq!(
+        asked_for(&tx, Service::Secretsmanager, "GetSecretValue", secret),
+        ["secretsmanager:GetSecretValue secretsmanager:999999999999:secret:a"]
+    );
+}
+
+#[test]
+fn an_endpoint_has_a_policy_and_is_asked_about() {
+    let mut tx = tx_with_ann(json!({
+        "Effect": "Allow", "Action": "ec2:*", "Resource": "*",
+        "Condition": {"StringEquals": {"aws:SourceVpce": VpcEndpointId::from_bits(1).to_string()}}}));
+    let endpoint = |policy: serde_json::Value| VpcEndpoint {
+        scope: Scope::new(ACCOUNT, REGION),
+        vpc_endpoint_id: VpcEndpointId::from_bits(1),
+        vpc_id: fogbank_types::VpcId::from_bits(1),
+        service_name: "com.amazonaws.us-east-1.ec2".to_owned(),
+        kind: VpcEndpointKind::Gateway {
+            route_table_ids: Vec::new(),
+        },
+        state: VpcEndpointState::Available,
+        policy_document: json!({"Version": "2012-10-17", "Statement": policy}).to_string(),
+        client_token: None,
+        created_at: Timestamp(0),
+        tags: fogbank_types::Tags::new(),
+    };
+    let verdict = |tx: &Tx, endpoint: Option<u128>| {
+        let input = ec2::DescribeVpcsRequest::default().into_value();
+        let origin = Origin {
+            address: Some("10.0.0.7".parse().unwrap()),
+            endpoint: endpoint.map(VpcEndpointId::from_bits),
+            ..Origin::default()
+        };
+        let party = user("ann");
+        let asked = question(&party, &origin, Service::Ec2, "DescribeVpcs", &input);
+        decide(tx.snapshot(), &asked).unwrap().verdict
+    };
+    tx.put(endpoint(
+        json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}),
+    ));
+    assert_eq!(verdict(&tx, Some(1)), Verdict::Allowed);
+    assert_eq!(
+        verdict(&tx, None),
+        Verdict::ImplicitDeny(PolicyKind::Identity)
+    );
+    tx.put(endpoint(
+        json!({"Effect": "Allow", "Principal": "*", "Action": "ecs:*", "Resource": "*"}),
+    ));
+    assert_eq!(
+        verdict(&tx, Some(1)),
+        Verdict::ImplicitDeny(PolicyKind::Endpoint)
+    );
+    assert!(
+        !matches!(verdict(&tx, Some(2)), Verdict::Allowed),
+        "one that is gone"
     );
 }
 

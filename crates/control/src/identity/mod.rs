@@ -1,7 +1,6 @@
 //! Who calls.
 //!
-//! The endpoint will ask here for every call and get a [`Principal`], which it carries to the handler and to IAM's decision
-//! (issue 7: it cannot enforce yet).
+//! The endpoint asks here for every call and gets a [`Principal`], which it carries to IAM's decision and to the handler.
 //! What must stay true: a key that the region made is nobody else's, and where the region enforces, nobody comes in
 //! without one.
 
@@ -18,6 +17,7 @@ use crate::model::iam::policies;
 use fogbank_pki::Session;
 use fogbank_types::iam::AccessKey;
 use fogbank_types::{Scope, Snapshot, Tags, Timestamp};
+use fogbank_wire::Service;
 
 /// Somebody who calls, as far as it is known who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,14 @@ impl Principal {
     pub fn token_issued_at(&self) -> Option<Timestamp> {
         let session = self.session.as_ref()?;
         Some(Timestamp(session.issued_at_ms))
+    }
+
+    /// "You cannot call any IAM API operations unless MFA authentication information is included in the request", with what
+    /// GetSessionToken gave; and nobody has a second factor here.
+    /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html>
+    pub fn is_barred_from(&self, service: Service) -> bool {
+        let is_own = |session: &Session| session.role.is_empty();
+        service == Service::Iam && self.session.as_ref().is_some_and(is_own)
     }
 
     /// The root of an account.

@@ -132,6 +132,7 @@ where
         return Err(Failure::unsupported());
     }
     if let (Some(digest), Some(from)) = (call.query("mount"), call.query("from"))
+        && call.may_mount
         && let Some(answer) = mount(call, digest, from).await?
     {
         return Ok(answer);

@@ -4,9 +4,8 @@
 
 use super::Reply;
 use super::reply::{self, Failure};
-use crate::authorization::known as resource;
+use crate::authorization::{self, Origin};
 use crate::identity::{Known, Principal};
-use crate::model::iam::evaluation;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fogbank_pki::Sessions;
@@ -20,7 +19,15 @@ const PURPOSE: &str = "registry password";
 pub enum Caller {
     /// Nothing is enforced.
     Anyone,
-    Principal(Box<Principal>),
+    Known(Box<Comer>),
+}
+
+/// Somebody whose password is good, and how they came.
+#[derive(Debug)]
+pub struct Comer {
+    principal: Principal,
+    origin: Origin,
+    at: Timestamp,
 }
 
 /// A password for whoever has those credentials.
@@ -37,14 +44,20 @@ pub fn password(
 
 impl Caller {
     /// By the Authorization header. The refusal asks for a password.
-    pub fn of(known: &Known, headers: &HeaderMap) -> Result<Self, Box<Reply>> {
+    pub fn of(
+        known: &Known,
+        headers: &HeaderMap,
+        origin: impl FnOnce(&Principal) -> Origin,
+    ) -> Result<Self, Box<Reply>> {
         if !known.enforces() {
             return Ok(Self::Anyone);
         }
-        match principal(known, headers) {
-            Some(principal) => Ok(Self::Principal(Box::new(principal))),
-            None => Err(Box::new(unauthorized(headers))),
-        }
+        let principal = principal(known, headers).ok_or_else(|| Box::new(unauthorized(headers)))?;
+        Ok(Self::Known(Box::new(Comer {
+            origin: origin(&principal),
+            principal,
+            at: known.now,
+        })))
     }
 
     /// Whether they may do that with a repository, or with all.
@@ -55,15 +68,13 @@ impl Caller {
         scope: &Scope,
         repository: Option<&str>,
     ) -> Result<(), Failure> {
-        let Self::Principal(principal) = self else {
+        let Self::Known(comer) = self else {
             return Ok(());
         };
-        let party = &principal.party;
-        let own = Scope::new(&party.account, &scope.region);
+        let party = &comer.principal.party;
         let arn = scope.arn("ecr", &format!("repository/{}", repository.unwrap_or("*")));
-        let resources = [resource(snapshot, &own, &arn)];
-        let conditions = party.conditions();
-        let decision = evaluation::decide(snapshot, party, action, &resources, &conditions);
+        let (origin, at) = (&comer.origin, comer.at);
+        let decision = authorization::judge_one(snapshot, scope, party, origin, at, action, &arn);
         if decision.is_allowed() {
             return Ok(());
         }

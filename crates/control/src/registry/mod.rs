@@ -40,6 +40,8 @@ struct Call {
     method: Method,
     headers: http::HeaderMap,
     query: Vec<(String, String)>,
+    /// Whether the caller may have what the repository holds that a blob is to be taken over `from`.
+    may_mount: bool,
 }
 
 impl Call {
@@ -125,6 +127,12 @@ where
     caller.may(&engine.snapshot(), action, &scope, Some(&repository))?;
     let blobs =
         BlobStore::open(&engine.config().data_dir).map_err(|error| Failure::internal(&error))?;
+    let query = name::query(parts.uri.query().unwrap_or_default());
+    let from = query.iter().find(|(name, _)| name == "from");
+    let may_mount = from.is_none_or(|(_, from)| {
+        let (snapshot, action) = (engine.snapshot(), "ecr:GetDownloadUrlForLayer");
+        caller.may(&snapshot, action, &scope, Some(from)).is_ok()
+    });
     let call = Call {
         engine,
         blobs,
@@ -133,7 +141,8 @@ where
         called: target.repository,
         method: parts.method,
         headers: parts.headers,
-        query: name::query(parts.uri.query().unwrap_or_default()),
+        query,
+        may_mount,
     };
     crate::model::ecr::repositories::find(&call.engine.snapshot(), &call.scope, &call.repository)?;
     match target.what {

@@ -22,7 +22,9 @@ pub fn admit(door: &Door, request: &Request<'_, '_>) -> Result<(), Refusal> {
     match door {
         Door::Public => Ok(()),
         Door::Storage => Err(Refusal::NoBuckets),
-        Door::Endpoint { service, region } => admit_one(service, region, request),
+        Door::Endpoint {
+            service, region, ..
+        } => admit_one(service, region, request),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fogbank_types::aws_service::{self, AwsService};
 use fogbank_types::ec2::{VpcEndpoint, VpcEndpointKind};
-use fogbank_types::{RegionConfig, Snapshot};
+use fogbank_types::{RegionConfig, Snapshot, VpcEndpointId};
 
 use crate::namespace::NAMESPACES_DIR;
 
@@ -19,9 +19,20 @@ pub enum Door {
     Storage,
     /// An interface endpoint: one service of one region.
     Endpoint {
+        id: VpcEndpointId,
         service: &'static AwsService,
         region: String,
     },
+}
+
+impl Door {
+    /// The interface endpoint that it is of.
+    pub fn endpoint(&self) -> Option<&VpcEndpointId> {
+        match self {
+            Self::Endpoint { id, .. } => Some(id),
+            Self::Public | Self::Storage => None,
+        }
+    }
 }
 
 /// Where a door is: a namespace and an address in it.
@@ -60,7 +71,13 @@ fn behind(endpoint: &VpcEndpoint) -> Option<(Door, &[fogbank_types::EniId])> {
     };
     let region = endpoint.scope.region.clone();
     let service = aws_service::by_service_name(&region, &endpoint.service_name)?;
-    Some((Door::Endpoint { service, region }, eni_ids))
+    let id = endpoint.vpc_endpoint_id.clone();
+    let door = Door::Endpoint {
+        id,
+        service,
+        region,
+    };
+    Some((door, eni_ids))
 }
 
 /// In the edge's namespace. Nobody is behind DynamoDB's address: connections to it are refused.

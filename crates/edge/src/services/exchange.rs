@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fogbank_types::Arrival;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -56,8 +57,12 @@ pub struct Way {
     pub limits: Limits,
 }
 
-/// Serves one connection to its end.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut client: S, way: &Way) -> io::Result<()> {
+/// Serves one connection to its end. The API is told how it came before anything of it.
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut client: S,
+    arrival: &Arrival,
+    way: &Way,
+) -> io::Result<()> {
     let mut inbound = Inbound::default();
     let mut fresh = [0; 4096];
     let deadline = Instant::now() + way.limits.head;
@@ -72,7 +77,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut client: S, way: &Way) 
         }
     }
     if inbound.cleared > 0 {
-        match connect(way).await {
+        match connect(arrival, way).await {
             Some(upstream) => return pass(client, upstream, inbound, way).await,
             None => inbound.refusal = Some(Refusal::Unavailable),
         }
@@ -84,10 +89,16 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut client: S, way: &Way) 
 }
 
 /// Tries again while nobody listens: that is how a restart of control looks.
-async fn connect(way: &Way) -> Option<UnixStream> {
+async fn connect(arrival: &Arrival, way: &Way) -> Option<UnixStream> {
+    let header = arrival.header();
+    let announced = async || {
+        let mut stream = UnixStream::connect(&way.api).await?;
+        stream.write_all(&header).await?;
+        io::Result::Ok(stream)
+    };
     let attempts = async {
         loop {
-            match UnixStream::connect(&way.api).await {
+            match announced().await {
                 Ok(stream) => return stream,
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }

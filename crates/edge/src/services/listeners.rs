@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fogbank_types::{RegionConfig, Snapshot};
+use fogbank_types::{Arrival, RegionConfig, Snapshot};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -248,7 +248,7 @@ pub async fn accept(
         let (way, tls, counters) = (way.clone(), tls.clone(), shared.counters.clone());
         connections.spawn(async move {
             // Whatever ends a connection, it is the client's business alone.
-            if let Err(error) = connection(stream, &way, tls, &counters).await {
+            if let Err(error) = connection(stream, client, &way, tls, &counters).await {
                 tracing::debug!(%error, %client, "a connection ended");
             }
             drop((slot, place));
@@ -262,18 +262,24 @@ fn canonical(client: SocketAddr) -> IpAddr {
 
 async fn connection(
     stream: TcpStream,
+    client: SocketAddr,
     way: &Way,
     tls: Option<TlsAcceptor>,
     counters: &Counters,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let arrival = Arrival {
+        client: SocketAddr::new(canonical(client), client.port()),
+        is_tls: tls.is_some(),
+        endpoint: way.door.endpoint().cloned(),
+    };
     let Some(tls) = tls else {
-        return exchange::serve(stream, way).await;
+        return exchange::serve(stream, &arrival, way).await;
     };
     let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
     let stream = handshake
         .map_err(io::Error::from)
         .and_then(|result| result)
         .inspect_err(|_| count(&counters.handshakes_failed))?;
-    exchange::serve(stream, way).await
+    exchange::serve(stream, &arrival, way).await
 }

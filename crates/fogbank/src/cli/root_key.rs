@@ -1,4 +1,4 @@
-//! `fogbank root-key`: a root access key of the region's account. Whoever is root of the host can make one at any time, so
+//! `fogbank root-key`: a root access key of the region's account, or of another. Whoever is root of the host can make one at any time, so
 //! nobody is locked out for good.
 
 use super::{RegionArguments, http, region};
@@ -12,15 +12,26 @@ With authentication enforced a region makes its first root key when it starts, a
 most: --replace deletes those that there are.
 Examples:
   sudo fogbank root-key
+  sudo fogbank root-key --account 111122223333
   eval \"$(sudo fogbank root-key --replace)\"";
 
 #[derive(Args)]
 pub struct RootKeyArguments {
     #[command(flatten)]
     region: RegionArguments,
+    /// The account, in twelve digits [default: the region's own]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account)]
+    account: Option<String>,
     /// Delete the root keys that the account has
     #[arg(long)]
     replace: bool,
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_account
+        .then(|| text.to_owned())
+        .ok_or_else(|| "an account has twelve digits".to_owned())
 }
 
 /// An access key that was just made.
@@ -38,7 +49,10 @@ impl std::fmt::Display for RootKey {
 }
 
 pub fn run(arguments: &RootKeyArguments) -> Result<()> {
-    let config = region::config(&arguments.region)?;
+    let mut config = region::config(&arguments.region)?;
+    if let Some(account) = &arguments.account {
+        config.account = account.clone();
+    }
     if arguments.replace {
         let snapshot = region::snapshot(&config)?;
         let scope = Scope::new(&config.account, "global");

@@ -25,6 +25,38 @@ pub fn relative_uri(sessions: &Sessions, task: &str) -> String {
     format!("/v2/credentials/{}", sessions.uuid(task))
 }
 
+/// The roles that a task asks for, its own and that of its execution, by ARN; one that is named only is looked up.
+pub fn role_arns(
+    snapshot: &Snapshot,
+    task: &Task,
+    definition: &TaskDefinition,
+) -> (Option<String>, Option<String>) {
+    let arn = |given: [&Option<String>; 2]| {
+        let given = given
+            .into_iter()
+            .flatten()
+            .find(|given| !given.is_empty())?;
+        if given.starts_with("arn:") {
+            return Some(given.clone());
+        }
+        let scope = task.scope.global();
+        let name = given.rsplit('/').next().unwrap_or(given);
+        let found = snapshot.roles.get(&scope, name);
+        Some(found.map_or_else(
+            || scope.arn("iam", &format!("role/{given}")),
+            |role| role.arn.clone(),
+        ))
+    };
+    let overrides = &task.overrides;
+    (
+        arn([&overrides.task_role_arn, &definition.task_role_arn]),
+        arn([
+            &overrides.execution_role_arn,
+            &definition.execution_role_arn,
+        ]),
+    )
+}
+
 /// The role that a task runs with; `Ok(None)` if it asks for none. The error is the reason that ECS would give.
 pub fn role(
     snapshot: &Snapshot,

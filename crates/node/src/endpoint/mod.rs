@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use crate::sandbox::Hierarchies;
 
-pub use credentials::{relative_uri, role};
+pub use credentials::{relative_uri, role, role_arns};
 
 /// The address, in every VPC's namespace.
 const ADDRESS: std::net::Ipv4Addr = fogbank_net::names::TASK_METADATA;

@@ -5,16 +5,11 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use fogbank_types::ecs::Task;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
-use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(10);
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
+use crate::operator;
 
 /// The call that a request stands for, or what is wrong with its body.
 pub fn call(task: &Task, change: Option<&[u8]>) -> Result<(&'static str, Value), &'static str> {
@@ -47,39 +42,14 @@ pub async fn ask(
     operation: &str,
     input: &Value,
 ) -> io::Result<(u16, Value)> {
-    let body = input.to_string();
     // Any key is the root of the account that it names there.
-    let request = format!(
-        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.1\r\n\
+    let headers = format!(
+        "Content-Type: application/x-amz-json-1.1\r\n\
          X-Amz-Target: AmazonEC2ContainerServiceV20141113.{operation}\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential={}/20260101/{}/ecs/aws4_request, SignedHeaders=host, Signature=agent\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        task.scope.account,
-        task.scope.region,
-        body.len()
+         Authorization: AWS4-HMAC-SHA256 Credential={}/20260101/{}/ecs/aws4_request, SignedHeaders=host, Signature=agent\r\n",
+        task.scope.account, task.scope.region,
     );
-    let exchange = async {
-        let mut stream = UnixStream::connect(socket).await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream
-            .take(ANSWER_BYTES_MAX)
-            .read_to_end(&mut answer)
-            .await?;
-        Ok(answer)
-    };
-    let answer = timeout(PATIENCE, exchange)
-        .await
-        .map_err(io::Error::from)
-        .and_then(|answer| answer)?;
-    parse(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
-}
-
-fn parse(answer: &[u8]) -> Option<(u16, Value)> {
-    let end = answer.windows(4).position(|end| end == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, serde_json::from_slice(&answer[end + 4..]).ok()?))
+    operator::post(socket, "/", &headers, input).await
 }
 
 /// What the container is told: `protection`, `failure` or `error`, and the status.
@@ -112,16 +82,4 @@ pub fn answer(task: &Task, asked: io::Result<(u16, Value)>) -> (u16, Value) {
         protection["ExpirationDate"] = super::metadata::instant_s(at).into();
     }
     (200, json!({"protection": protection}))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_read_with_its_status() {
-        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}";
-        assert_eq!(parse(answer), Some((400, json!({}))));
-        assert_eq!(parse(b"HTTP/1.1 200 OK\r\n\r\n<"), None);
-    }
 }

@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 use fogbank_store::blob::Digest;
 use fogbank_types::ecs::Task;
 use fogbank_types::status::{TaskPhase, TaskStatus};
-use fogbank_types::{RegionConfig, Snapshot};
+use fogbank_types::{AuthMode, RegionConfig, Snapshot};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::images::{self, Brought};
+use super::permissions;
 use super::plan::{self, Plan, Ready};
 use super::secrets;
 use super::status;
@@ -220,7 +221,7 @@ impl Life {
     async fn prepare(&mut self, task: &Arc<Task>, snapshot: &Snapshot) -> Result<(), End> {
         self.save()?;
         self.report();
-        let plan = plan::plan(snapshot, task, &self.host.config)?;
+        let mut plan = plan::plan(snapshot, task, &self.host.config)?;
         // Until the bundle is written, which says itself what the task needs.
         let in_use = Arc::new(self.host.cache.begin());
         self.await_interface(&plan).await?;
@@ -245,6 +246,10 @@ impl Life {
             }
         };
         self.await_secrets(task, &plan).await?;
+        let lost = match self.host.config.auth {
+            AuthMode::Enforce => permissions::check(&self.host.config, snapshot, &plan).await?,
+            AuthMode::Off => Vec::new(),
+        };
         let (here, (), network) = tokio::join!(here, streams, self.await_network(task, &plan));
         network?;
         let images = match here {
@@ -254,6 +259,9 @@ impl Life {
                 unpacked(&self.host, &in_use, brought).await?
             }
         };
+        for number in lost {
+            plan.containers[number].log = None;
+        }
         for (container, image) in self.record.status.containers.iter_mut().zip(&images) {
             container.image_digest = Some(image.image.manifest.to_string());
         }

@@ -70,6 +70,11 @@ impl LogPlan {
         }))
     }
 
+    /// Whether the group is made, too.
+    pub fn creates_group(&self) -> bool {
+        self.create_group
+    }
+
     /// Creates what is missing. A store that is away holds up the container no longer than `patience`.
     pub async fn ensure(&self, store: &Arc<dyn Store>, patience: Duration) {
         if self.stream_exists {

@@ -13,6 +13,7 @@ pub mod images;
 mod life;
 mod log_options;
 mod logs;
+mod permissions;
 mod plan;
 mod reference;
 mod secrets;

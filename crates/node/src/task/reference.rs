@@ -31,6 +31,13 @@ pub fn is_private(text: &str) -> bool {
     Parts::of(text).registry.and_then(ecr_scope).is_some()
 }
 
+/// What policies call the repository that the reference names, if it is a private one of ECR.
+pub fn repository_arn(text: &str) -> Option<String> {
+    let parts = Parts::of(text);
+    let scope = parts.registry.and_then(ecr_scope)?;
+    Some(scope.arn("ecr", &format!("repository/{}", parts.repository)))
+}
+
 /// Where an image comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {

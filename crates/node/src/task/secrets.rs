@@ -65,6 +65,45 @@ pub fn from_asm(arn: &str, why: &str) -> String {
     )
 }
 
+pub fn from_registry(why: &str) -> String {
+    format!(
+        "{FAILED}: unable to retrieve ecr registry auth: service call has been retried 1 time(s): {why}"
+    )
+}
+
+/// What policies call the parameter that a reference is to.
+pub fn parameter_arn(scope: &Scope, from: &str) -> String {
+    let name = |text: &str| text.split(':').next().unwrap_or(text).to_owned();
+    match from.split_once(":parameter/") {
+        Some((front, rest)) if from.starts_with("arn:") => {
+            format!("{front}:parameter/{}", name(rest))
+        }
+        _ => {
+            let resource = format!("parameter/{}", name(from.trim_start_matches('/')));
+            scope.arn("ssm", &resource)
+        }
+    }
+}
+
+/// What policies call the secret that a reference is to; one that is not there is called as in the reference.
+pub fn managed_arn(snapshot: &Snapshot, scope: &Scope, from: &str) -> String {
+    let parts: Vec<&str> = from.splitn(8, ':').collect();
+    let (scope, name, arn) = match parts.as_slice() {
+        ["arn", _, _, region, account, _, name, ..] => {
+            let whole = parts[..7].join(":");
+            (Scope::new(*account, *region), *name, whole)
+        }
+        _ => {
+            let resource = format!("secret:{from}");
+            (scope.clone(), from, scope.arn("secretsmanager", &resource))
+        }
+    };
+    let found = find(snapshot, &scope, |secret| {
+        secret.arn == arn || secret.name == name
+    });
+    found.map_or(arn.clone(), |secret| secret.arn.clone())
+}
+
 /// By name in the task's own region, or by ARN in any; a version or label may follow a colon.
 fn parameter(snapshot: &Snapshot, scope: &Scope, from: &str) -> Option<String> {
     let (scope, name) = match from.strip_prefix("arn:") {
@@ -294,6 +333,33 @@ mod tests {
         ] {
             assert_eq!(value(&from).as_deref(), Ok(expected), "{from}");
         }
+    }
+
+    #[test]
+    fn policies_name_what_a_reference_is_to() {
+        let parameter = "arn:aws:ssm:us-east-1:000000000000:parameter/app/key";
+        for from in [
+            "/app/key",
+            "app/key:3",
+            parameter,
+            &format!("{parameter}:old"),
+        ] {
+            assert_eq!(parameter_arn(&scope(), from), parameter, "{from}");
+        }
+        let snapshot = snapshot();
+        for from in [
+            "db",
+            ARN,
+            &format!("{ARN}:user::"),
+            ARN.trim_end_matches("-AbCdEf"),
+        ] {
+            assert_eq!(managed_arn(&snapshot, &scope(), from), ARN, "{from}");
+        }
+        let other = "arn:aws:secretsmanager:us-east-1:000000000000:secret:other";
+        assert_eq!(
+            managed_arn(&snapshot, &scope(), &format!("{other}:key::")),
+            other
+        );
     }
 
     #[test]

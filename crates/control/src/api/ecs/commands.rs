@@ -1,11 +1,15 @@
 //! ExecuteCommand.
 
 use fogbank_pki::Sessions;
+use fogbank_types::ecs::Task;
+use fogbank_types::permission::{Demand, Inquiry};
+use fogbank_types::{Snapshot, Timestamp};
 use fogbank_wire::ecs as wire;
 
 use crate::api::{ApiError, Context};
+use crate::authorization::answer_inquiry;
 use crate::exec::{PATH, Ticket};
-use crate::model::ecs::commands;
+use crate::model::ecs::{Refusal, commands, task_definitions};
 
 pub fn execute(
     context: &Context,
@@ -21,6 +25,9 @@ pub fn execute(
         &request.command,
         request.interactive,
     )?;
+    if context.is_enforced() && !may_open_channels(&snapshot, &target.task, context.now()) {
+        return Err(Refusal::TargetNotConnected.into());
+    }
     let sessions = Sessions::open(&context.config().data_dir).map_err(|error| {
         tracing::error!(%error, "no commands can be executed");
         ApiError::new("ServerException", "The region's key can't be read.").with_status(500)
@@ -57,5 +64,33 @@ pub fn execute(
             token_value: Some(ticket.seal(&sessions)),
         }),
         task_arn: Some(target.task.arn.clone()),
+    })
+}
+
+/// The agent in the task speaks to Systems Manager as the task's role; without that it is not connected.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html#ecs-exec-required-iam-permissions>
+fn may_open_channels(snapshot: &Snapshot, task: &Task, now: Timestamp) -> bool {
+    const ACTIONS: [&str; 4] = [
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ];
+    let definition = task_definitions::find(snapshot, &task.scope, &task.task_definition_arn);
+    let given = task.overrides.task_role_arn.as_ref();
+    let role = given.or(definition.and_then(|definition| definition.task_role_arn.as_ref()));
+    let inquiry = Inquiry {
+        task: task.arn.clone(),
+        roles: role.cloned().into_iter().collect(),
+        role: role.cloned(),
+        demands: ACTIONS
+            .map(|action| Demand {
+                action: action.to_owned(),
+                resource: "*".to_owned(),
+            })
+            .to_vec(),
+    };
+    answer_inquiry(snapshot, &inquiry, now).is_some_and(|answer| {
+        answer.untrusting.is_none() && answer.refusals.iter().all(Option::is_none)
     })
 }

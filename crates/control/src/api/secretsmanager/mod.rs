@@ -6,9 +6,10 @@ mod policies;
 mod secrets;
 mod values;
 
-use super::ApiError;
 use super::page::requested;
+use super::{ApiError, Context};
 use crate::model::secretsmanager::{Refusal, invalid};
+use fogbank_types::Scope;
 use fogbank_types::secret::SecretValue;
 use fogbank_wire::secretsmanager as wire;
 
@@ -32,6 +33,20 @@ super::handlers! {
     write DeleteResourcePolicy => policies::delete,
     read ValidateResourcePolicy => policies::validate,
     write GetRandomPassword => passwords::random,
+}
+
+/// Where a secret is that is read: another account's may be, by its ARN, if IAM has found that both accounts allow it.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_examples_cross.html>
+fn home(context: &Context, id: &str) -> Scope {
+    let own = context.scope();
+    match id.splitn(6, ':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, "secretsmanager", region, account, _]
+            if context.is_enforced() && *region == own.region =>
+        {
+            Scope::new(*account, *region)
+        }
+        _ => own,
+    }
 }
 
 /// One page of a list, and the token of the next.

@@ -70,7 +70,11 @@ pub fn describe(
     input: wire::DescribeSecretRequest,
 ) -> Result<wire::DescribeSecretResponse, ApiError> {
     let snapshot = context.snapshot();
-    let row = model::find(&snapshot, &context.scope(), &input.secret_id)?;
+    let row = model::find(
+        &snapshot,
+        &super::home(context, &input.secret_id),
+        &input.secret_id,
+    )?;
     Ok(wire::DescribeSecretResponse {
         arn: Some(row.arn.clone()),
         created_date: Some(row.created_at),

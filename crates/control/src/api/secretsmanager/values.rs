@@ -3,14 +3,14 @@
 use super::{page, show_value, value};
 use crate::api::{ApiError, Context};
 use crate::model::secretsmanager::values::{self as model, Read};
-use crate::model::secretsmanager::{filters, invalid, stages};
+use crate::model::secretsmanager::{filters, invalid, secrets, stages};
 use fogbank_wire::secretsmanager as wire;
 
 pub fn get(
     context: &Context,
     input: wire::GetSecretValueRequest,
 ) -> Result<wire::GetSecretValueResponse, ApiError> {
-    let scope = context.scope();
+    let scope = super::home(context, &input.secret_id);
     let read = context.write(|tx| {
         let (version, stage) = (input.version_id.as_deref(), input.version_stage.as_deref());
         Ok(model::get(tx, &scope, &input.secret_id, version, stage)?)
@@ -89,7 +89,13 @@ pub fn get_many(
     };
     let (mut values, mut errors) = (Vec::new(), Vec::new());
     for id in ids {
-        match context.write(|tx| Ok(model::get(tx, &scope, &id, None, None)?)) {
+        // Each is refused by itself.
+        let arn = secrets::find(&context.snapshot(), &scope, &id)
+            .map_or_else(|_| id.clone(), |secret| secret.arn.clone());
+        let read = context
+            .may("secretsmanager:GetSecretValue", &arn)
+            .and_then(|()| context.write(|tx| Ok(model::get(tx, &scope, &id, None, None)?)));
+        match read {
             Ok(read) => values.push(entry(read)),
             Err(error) => errors.push(wire::APIErrorType {
                 error_code: Some(error.0.code.into_owned()),

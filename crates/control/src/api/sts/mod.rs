@@ -3,6 +3,7 @@
 //! Credentials are made from the region's key (`fogbank_pki::session`), which reads them back: there is no list of them.
 
 use super::{ApiError, Context};
+use crate::authorization;
 use crate::model::iam::evaluation::PartyKind;
 use crate::model::iam::{documents, roles};
 use fogbank_pki::{Session, Sessions};
@@ -14,10 +15,14 @@ super::handlers! {
     read GetCallerIdentity => caller_identity,
     write AssumeRole => assume_role,
     write GetSessionToken => session_token,
+    write DecodeAuthorizationMessage => decode_message,
 }
 
 /// Seconds that a session of a role lasts unless told otherwise.
 const ROLE_SECONDS: i32 = 3600;
+/// Seconds that a session of a role lasts at most that was assumed by another role.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
+const CHAINED_SECONDS: i32 = 3600;
 /// Seconds that a session token of the root user lasts at most, and unless told otherwise.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html>
 const ROOT_SECONDS: i32 = 3600;
@@ -36,12 +41,15 @@ fn caller_identity(
     })
 }
 
-fn credentials(context: &Context, session: &Session) -> Result<wire::Credentials, ApiError> {
-    let sessions = Sessions::open(&context.config().data_dir).map_err(|error| {
+fn sessions(context: &Context) -> Result<Sessions, ApiError> {
+    Sessions::open(&context.config().data_dir).map_err(|error| {
         tracing::error!(%error, "no credentials can be given");
         ApiError::new("InternalFailure", "The region's key can't be read.").with_status(500)
-    })?;
-    let credentials = sessions.credentials(session);
+    })
+}
+
+fn credentials(context: &Context, session: &Session) -> Result<wire::Credentials, ApiError> {
+    let credentials = sessions(context)?.credentials(session);
     Ok(wire::Credentials {
         access_key_id: credentials.access_key_id,
         expiration: Timestamp(session.expires_at_ms),
@@ -63,6 +71,11 @@ fn assume_role(
         );
         ApiError::new("AccessDenied", text).with_status(403)
     };
+    let party = &context.principal().party;
+    if context.is_enforced() && party.kind == PartyKind::Root {
+        let text = "Roles may not be assumed by root accounts.";
+        return Err(ApiError::new("AccessDenied", text).with_status(403));
+    }
     let parts: Vec<&str> = request.role_arn.splitn(6, ':').collect();
     let ["arn", _, "iam", "", owner, resource] = parts.as_slice() else {
         return Err(ApiError::new(
@@ -76,8 +89,10 @@ fn assume_role(
         .ok_or_else(denied)?;
     let snapshot = context.snapshot();
     let role = roles::find(&snapshot, &Scope::new(*owner, "global"), name).map_err(|_| denied())?;
-    if role.arn != request.role_arn || !documents::trusts_account(&role.assume_role_policy, account)
-    {
+    // Where IAM was asked it has read the trust policy, to the letter.
+    let trusts =
+        context.is_enforced() || documents::trusts_account(&role.assume_role_policy, account);
+    if role.arn != request.role_arn || !trusts {
         return Err(denied());
     }
     if let Some(policy) = &request.policy {
@@ -87,6 +102,10 @@ fn assume_role(
     if seconds > role.max_session_seconds as i32 {
         let text =
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
+        return Err(ApiError::new("ValidationError", text));
+    }
+    if matches!(party.kind, PartyKind::Session { .. }) && seconds > CHAINED_SECONDS {
+        let text = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.";
         return Err(ApiError::new("ValidationError", text));
     }
     let expiration = context.now().plus_ms(i64::from(seconds) * 1000);
@@ -163,5 +182,19 @@ fn session_token(
     )?;
     Ok(wire::GetSessionTokenResponse {
         credentials: Some(credentials),
+    })
+}
+
+fn decode_message(
+    context: &Context,
+    request: wire::DecodeAuthorizationMessageRequest,
+) -> Result<wire::DecodeAuthorizationMessageResponse, ApiError> {
+    let decoded = authorization::decoded(&sessions(context)?, &request.encoded_message);
+    let decoded = decoded.ok_or_else(|| {
+        let text = "The specified message is not valid, such as when it contains invalid characters or was altered.";
+        ApiError::new("InvalidAuthorizationMessageException", text)
+    })?;
+    Ok(wire::DecodeAuthorizationMessageResponse {
+        decoded_message: Some(decoded),
     })
 }

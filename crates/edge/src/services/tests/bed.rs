@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fogbank_types::aws_service;
+use fogbank_types::arrival::HEAD_BYTES;
+use fogbank_types::{Arrival, VpcEndpointId, aws_service};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -29,13 +30,17 @@ pub struct Bed {
     _folder: TempDir,
 }
 
-/// What reached the API: heads, as they came.
+/// What reached the API: heads, as they came, and how their connections had come to the door.
 #[derive(Clone, Default)]
-pub struct Heard(Arc<Mutex<Vec<String>>>);
+pub struct Heard(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<Arrival>>>);
 
 impl Heard {
     pub fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
+    }
+
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.1.lock().unwrap().clone()
     }
 }
 
@@ -78,7 +83,21 @@ impl Api {
     }
 }
 
+/// `None`: the door hung up.
+async fn arrival(stream: &mut UnixStream) -> Option<Arrival> {
+    let mut header = vec![0; HEAD_BYTES];
+    stream.read_exact(&mut header).await.ok()?;
+    let rest = Arrival::rest_bytes(header.first_chunk().unwrap());
+    header.resize(HEAD_BYTES + rest.expect("a door says how a client came"), 0);
+    stream.read_exact(&mut header[HEAD_BYTES..]).await.ok()?;
+    Some(Arrival::parse(&header).expect("it is well formed"))
+}
+
 async fn answer(mut stream: UnixStream, heard: Heard) {
+    let Some(arrival) = arrival(&mut stream).await else {
+        return;
+    };
+    heard.1.lock().unwrap().push(arrival);
     let mut buffer = Vec::new();
     for number in 1.. {
         let (length, mut body, keep_alive) = loop {
@@ -206,6 +225,7 @@ pub async fn read_until<R: AsyncRead + Unpin>(stream: &mut R, end: &str) -> Stri
 pub fn endpoint_of(service: &str) -> Door {
     let name = format!("com.amazonaws.us-east-1.{service}");
     Door::Endpoint {
+        id: VpcEndpointId::from_bits(1),
         service: aws_service::by_service_name("us-east-1", &name).unwrap(),
         region: "us-east-1".to_owned(),
     }

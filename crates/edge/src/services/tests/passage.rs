@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fogbank_types::{Arrival, VpcEndpointId};
 use tokio::io::AsyncWriteExt;
 
 use super::bed::{Api, Bed, endpoint_of, read_all, read_until, signed};
@@ -18,6 +19,27 @@ async fn a_request_goes_through_as_it_came() {
     stream.write_all(GET.as_bytes()).await.unwrap();
     read_until(&mut stream, "1:0").await;
     assert_eq!(bed.api.heard.all(), [GET]);
+}
+
+#[tokio::test]
+async fn the_api_is_told_how_a_client_came() {
+    for (door, endpoint) in [
+        (Door::Public, None),
+        (endpoint_of("ecs"), Some(VpcEndpointId::from_bits(1))),
+    ] {
+        let bed = Bed::start(door).await;
+        let mut stream = bed.connect().await;
+        let host = "ecs.us-east-1.amazonaws.com";
+        let call = signed("POST", "/", host, "us-east-1/ecs", "");
+        stream.write_all(call.as_bytes()).await.unwrap();
+        read_until(&mut stream, "1:0").await;
+        let expected = Arrival {
+            client: stream.local_addr().unwrap(),
+            is_tls: false,
+            endpoint,
+        };
+        assert_eq!(bed.api.heard.arrivals(), [expected]);
+    }
 }
 
 #[tokio::test]
