@@ -178,6 +178,9 @@ fn conditions(snapshot: &Snapshot, question: &Question) -> Conditions {
     if operation.service == Service::Ec2 {
         conditions.set("ec2:Region", region);
     }
+    if operation.service == Service::Kms {
+        kms_conditions(&mut conditions, input, &party.account);
+    }
     let scope = Scope::new(&party.account, region);
     let asked = Asked {
         snapshot,
@@ -193,6 +196,25 @@ fn conditions(snapshot: &Snapshot, question: &Question) -> Conditions {
         }
     }
     conditions
+}
+
+/// Encryption contexts, and who calls.
+/// <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>
+fn kms_conditions(conditions: &mut Conditions, input: Input, account: &str) {
+    conditions.set("kms:CallerAccount", account);
+    let names = ["EncryptionContext", "SourceEncryptionContext"];
+    let pairs: Vec<_> = names.iter().flat_map(|name| input.map(name)).collect();
+    for (key, value) in &pairs {
+        conditions.set(&format!("kms:EncryptionContext:{key}"), value.as_str());
+    }
+    if !pairs.is_empty() {
+        let keys: Vec<String> = pairs.into_iter().map(|(key, _)| key).collect();
+        conditions.set_list("kms:EncryptionContextKeys", keys);
+    }
+    let algorithms = input.texts("EncryptionAlgorithm");
+    if let Some(algorithm) = algorithms.into_iter().next() {
+        conditions.set("kms:EncryptionAlgorithm", algorithm);
+    }
 }
 
 /// The policy of the endpoint that the call came through.

@@ -2,8 +2,12 @@
 
 use super::input::Input;
 use crate::model::ecs::task_definitions;
+use crate::model::kms::keys::{self, Named};
 use crate::model::secretsmanager::secrets;
 use crate::model::vpc::tags;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fogbank_pki::ciphertext::Head;
 use fogbank_types::place::partition;
 use fogbank_types::{Scope, Snapshot};
 
@@ -76,6 +80,8 @@ enum Kind {
     InterfaceOf,
     UserOfKey,
     ScalableTarget,
+    /// The key's ARN, from whatever a request calls it, or from what was encrypted with it.
+    KmsKey,
 }
 
 impl Kind {
@@ -100,6 +106,7 @@ impl Kind {
             "interface-of" => Self::InterfaceOf,
             "user-of-key" => Self::UserOfKey,
             "scalable-target" => Self::ScalableTarget,
+            "kms-key" => Self::KmsKey,
             _ => return None,
         })
     }
@@ -341,6 +348,7 @@ fn looked_up(kind: Kind, value: &str, asked: &Asked) -> Vec<String> {
             let target = snapshot.scalable_targets.get(scope, value);
             target.map_or_else(|| "*".to_owned(), |target| target.arn.clone())
         }
+        Kind::KmsKey => kms_key(value, asked),
         Kind::VpcOfCidr
         | Kind::SubnetOfCidr
         | Kind::RouteTableOf
@@ -425,6 +433,23 @@ fn roles(definition: &str, asked: &Asked) -> Vec<String> {
     let task = unless("overrides.taskRoleArn", &found.task_role_arn);
     let execution = unless("overrides.executionRoleArn", &found.execution_role_arn);
     task.into_iter().chain(execution).collect()
+}
+
+/// Of a key that is not there, what it would be called.
+fn kms_key(value: &str, asked: &Asked) -> String {
+    let (snapshot, scope) = (asked.snapshot, asked.scope);
+    if let Ok(key) = keys::find(snapshot, scope, value, Named::ByAlias) {
+        return key.arn();
+    }
+    let blob = STANDARD.decode(value).ok();
+    if let Some(head) = blob.and_then(|blob| Head::of(&blob)) {
+        let owner = Scope::new(head.account, head.region);
+        return owner.arn("kms", &format!("key/{}", head.key_id));
+    }
+    if value.starts_with("arn:") {
+        return value.to_owned();
+    }
+    scope.arn("kms", &format!("key/{value}"))
 }
 
 /// The ARN of a role that is named by its ARN or its name.
