@@ -93,11 +93,26 @@ pub fn demands(snapshot: &Snapshot, question: &Question) -> Option<Vec<Demand>> 
                 field,
                 action,
                 resources,
-            } if input.has(field) => demands.push(Demand {
-                action: action.clone(),
-                resources: fill(resources),
-                keys: Conditions::default(),
-            }),
+            } if input.has(field) => {
+                let resources = fill(resources);
+                // A service's use of the caller's keys, if there are any.
+                let is_for_keys = action.starts_with("kms:") && operation.service != Service::Kms;
+                if is_for_keys && resources.is_empty() {
+                    continue;
+                }
+                let mut keys = Conditions::default();
+                if is_for_keys {
+                    let service = operation.service.schema().signing_name;
+                    let through = format!("{service}.{}.amazonaws.com", question.region);
+                    keys.set("kms:ViaService", through);
+                    keys.set("kms:CallerAccount", party.account.as_str());
+                }
+                demands.push(Demand {
+                    action: action.clone(),
+                    resources,
+                    keys,
+                });
+            }
             Also::PassRole {
                 field,
                 role,
