@@ -273,6 +273,7 @@ tables! {
     users: iam::User = "user", |r| r.scope.clone(), r.name.clone();
     groups: iam::Group = "group", |r| r.scope.clone(), r.name.clone();
     access_keys: iam::AccessKey = "access-key", |r| r.scope.clone(), r.id.clone();
+    password_policies: iam::PasswordPolicy = "password-policy", |r| r.scope.clone(), "this".to_owned();
     account_aliases: iam::AccountAlias = "account-alias", |r| r.scope.clone(), "this".to_owned();
     log_groups: logs::LogGroup = "log-group", |r| r.scope.clone(), r.name.clone();
     log_streams: logs::LogStream = "log-stream", |r| r.scope.clone(), format!("{}:{}", r.group, r.name);
