@@ -30,6 +30,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("ssm", "Ssm"),
     ("secretsmanager", "Secretsmanager"),
     ("cloudtrail", "Cloudtrail"),
+    ("kms", "Kms"),
 ];
 
 /// Names of the prelude that the generated code or of ours that the generated code uses plainly.

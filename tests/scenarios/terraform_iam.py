@@ -13,6 +13,7 @@ def access_keys(region, iam):
     own, sts = (region.client(service, key=key["AccessKeyId"]) for service in ("iam", "sts"))
     equal("the caller is the key's user", sts.get_caller_identity()["Arn"], own.get_user()["User"]["Arn"])
     equal("its ARN", own.get_user()["User"]["Arn"].split(":")[-1], "user/team/dora")
+    equal("whose account a key is of", (sts.get_access_key_info(AccessKeyId=key["AccessKeyId"])["Account"], error_code(sts.get_access_key_info, AccessKeyId="A" * 20)), ("000000000000", "ValidationError"))
     second = own.create_access_key()["AccessKey"]
     equal("whose the second is", second["UserName"], "dora")
     equal("a third", error_code(iam.create_access_key, UserName="dora"), "LimitExceeded")

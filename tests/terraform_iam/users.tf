@@ -87,3 +87,12 @@ output "keys" {
 output "users" {
   value = data.aws_iam_users.all.names
 }
+
+resource "aws_iam_account_password_policy" "this" {
+  minimum_password_length      = var.changed ? 14 : 8
+  require_symbols              = true
+  require_numbers              = var.changed
+  require_uppercase_characters = true
+  max_password_age             = var.changed ? 90 : 0
+  password_reuse_prevention    = var.changed ? 5 : null
+}

@@ -8,6 +8,7 @@ pub mod api;
 pub mod audit;
 pub mod authorization;
 pub mod buckets;
+mod encryption;
 pub mod engine;
 mod exec;
 pub mod identity;

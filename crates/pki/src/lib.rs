@@ -1,12 +1,13 @@
 //! Keys, certificates, the region's own certificate authority and its roles' sessions.
 //!
-//! Called by `edge` (the certificates that the doors to AWS's services show), by `control` (Certificate Manager) and by
-//! `fogbank ca`. What must stay true: a private key is never logged and never in an error's text; no bytes that a caller
+//! Called by `edge` (the certificates that the doors to AWS's services show), by `control` (Certificate Manager, Key
+//! Management Service), by `node` (secrets of containers) and by `fogbank ca`. What must stay true: a private key is never logged and never in an error's text; no bytes that a caller
 //! sends panic a reader; the authority's key never leaves `<data>/ca`. `authority`, `session` and `signing` alone touch
 //! files.
 
 pub mod authority;
 pub mod certificate;
+pub mod ciphertext;
 mod confidence;
 pub mod key;
 #[cfg(test)]

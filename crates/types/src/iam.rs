@@ -218,6 +218,22 @@ impl AccessKey {
     }
 }
 
+/// An account's rules for passwords: one at most.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordPolicy {
+    pub scope: Scope,
+    pub minimum_length: i32,
+    pub require_symbols: bool,
+    pub require_numbers: bool,
+    pub require_uppercase: bool,
+    pub require_lowercase: bool,
+    pub allow_users_to_change: bool,
+    pub max_age_days: Option<i32>,
+    /// So many old passwords may not come again.
+    pub reuse_prevention: Option<i32>,
+    pub hard_expiry: bool,
+}
+
 /// An account's other name: one at most.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AccountAlias {

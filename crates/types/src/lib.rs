@@ -20,6 +20,7 @@ pub mod elb;
 pub mod exec_frame;
 pub mod iam;
 pub mod id;
+pub mod kms;
 pub mod logs;
 pub mod metering;
 pub mod metric;

@@ -2,7 +2,7 @@
 
 use crate::*;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The stage that a reader gets unless he names another.
 pub const CURRENT: &str = "AWSCURRENT";
@@ -43,6 +43,21 @@ pub struct SecretVersion {
 pub enum SecretValue {
     Text(String),
     Binary(Vec<u8>),
+    /// Encrypted with the secret's key in the context that [`SecretValue::context`] says.
+    Encrypted {
+        is_text: bool,
+        ciphertext: Vec<u8>,
+    },
+}
+
+impl SecretValue {
+    /// What a value is encrypted in.
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html>
+    pub fn context(arn: &str, version_id: &str) -> BTreeMap<String, String> {
+        let pairs = [("SecretARN", arn), ("SecretVersionId", version_id)];
+        let own = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        own.into()
+    }
 }
 
 impl Secret {

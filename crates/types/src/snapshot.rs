@@ -273,6 +273,7 @@ tables! {
     users: iam::User = "user", |r| r.scope.clone(), r.name.clone();
     groups: iam::Group = "group", |r| r.scope.clone(), r.name.clone();
     access_keys: iam::AccessKey = "access-key", |r| r.scope.clone(), r.id.clone();
+    password_policies: iam::PasswordPolicy = "password-policy", |r| r.scope.clone(), "this".to_owned();
     account_aliases: iam::AccountAlias = "account-alias", |r| r.scope.clone(), "this".to_owned();
     log_groups: logs::LogGroup = "log-group", |r| r.scope.clone(), r.name.clone();
     log_streams: logs::LogStream = "log-stream", |r| r.scope.clone(), format!("{}:{}", r.group, r.name);
@@ -282,6 +283,9 @@ tables! {
     instances: discovery::Instance = "instance", |r| r.scope.clone(), format!("{}/{}", r.service_id, r.id);
     discovery_operations: discovery::DiscoveryOperation = "discovery-operation", |r| r.scope.clone(), r.id.clone();
     secrets: secret::Secret = "secret", |r| r.scope.clone(), r.arn.clone();
+    kms_keys: kms::Key = "kms-key", |r| r.scope.clone(), r.id.clone();
+    kms_aliases: kms::Alias = "kms-alias", |r| r.scope.clone(), r.name.clone();
+    kms_grants: kms::Grant = "kms-grant", |r| r.scope.clone(), format!("{}/{}", r.key_id, r.id);
     scalable_targets: scaling::ScalableTarget = "scalable-target", |r| r.scope.clone(), r.resource_id.clone();
     scaling_policies: scaling::ScalingPolicy = "scaling-policy", |r| r.scope.clone(), format!("{}/{}", r.resource_id, r.name);
     scheduled_scalings: scaling::ScheduledScaling = "scheduled-scaling", |r| r.scope.clone(), format!("{}/{}", r.resource_id, r.name);

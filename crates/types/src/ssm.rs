@@ -2,7 +2,7 @@
 
 use crate::*;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Parameter {
@@ -19,7 +19,11 @@ pub struct ParameterVersion {
     /// From 1.
     pub version: u64,
     pub kind: ParameterKind,
+    /// Empty where it is encrypted.
     pub value: String,
+    /// A SecureString's value, encrypted with its key in the context `PARAMETER_ARN`.
+    #[serde(default)]
+    pub ciphertext: Vec<u8>,
     /// `text`, `aws:ec2:image`.
     pub data_type: String,
     /// `Standard`, `Advanced`.
@@ -48,6 +52,12 @@ impl Parameter {
     pub fn arn(&self) -> String {
         let name = self.name.strip_prefix('/').unwrap_or(&self.name);
         self.scope.arn("ssm", &format!("parameter/{name}"))
+    }
+
+    /// What a SecureString is encrypted in.
+    /// <https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html>
+    pub fn context(&self) -> BTreeMap<String, String> {
+        [("PARAMETER_ARN".to_owned(), self.arn())].into()
     }
 
     pub fn latest(&self) -> Option<&ParameterVersion> {

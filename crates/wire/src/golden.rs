@@ -122,6 +122,7 @@ fn round_trips(operation: &Operation) -> (RoundTrip, RoundTrip) {
         Service::Ssm => crate::ssm::ROUND_TRIPS,
         Service::Secretsmanager => crate::secretsmanager::ROUND_TRIPS,
         Service::Cloudtrail => crate::cloudtrail::ROUND_TRIPS,
+        Service::Kms => crate::kms::ROUND_TRIPS,
     };
     let (_, input, output) = table
         .iter()

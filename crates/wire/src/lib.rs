@@ -109,5 +109,7 @@ services! {
     /// AWS Secrets Manager.
     secretsmanager,
     /// AWS CloudTrail: the events of the last days.
-    cloudtrail
+    cloudtrail,
+    /// AWS Key Management Service.
+    kms
 }

@@ -34,6 +34,7 @@ pub enum Service {
     Ssm,
     Secretsmanager,
     Cloudtrail,
+    Kms,
 }
 
 /// What a service's model says about it as a whole.
@@ -62,7 +63,7 @@ pub struct ServiceSchema {
 }
 
 impl Service {
-    pub const ALL: [Service; 15] = [
+    pub const ALL: [Service; 16] = [
         Service::Ec2,
         Service::Elbv2,
         Service::Ecs,
@@ -78,6 +79,7 @@ impl Service {
         Service::Ssm,
         Service::Secretsmanager,
         Service::Cloudtrail,
+        Service::Kms,
     ];
 
     pub fn schema(self) -> &'static ServiceSchema {
@@ -97,6 +99,7 @@ impl Service {
             Service::Ssm => &crate::ssm::SERVICE,
             Service::Secretsmanager => &crate::secretsmanager::SERVICE,
             Service::Cloudtrail => &crate::cloudtrail::SERVICE,
+            Service::Kms => &crate::kms::SERVICE,
         }
     }
 
@@ -132,6 +135,7 @@ impl Service {
             Service::Ssm => "ssm",
             Service::Secretsmanager => "secretsmanager",
             Service::Cloudtrail => "cloudtrail",
+            Service::Kms => "kms",
         }
     }
 

@@ -189,6 +189,7 @@ pub fn code(service: Service, violations: &[Violation]) -> &'static str {
         Protocol::RestXml => "InvalidInput",
         Protocol::AwsJson => match service {
             Service::Acm
+            | Service::Kms
             | Service::ApplicationAutoscaling
             | Service::Ssm
             | Service::Secretsmanager => "ValidationException",
@@ -205,7 +206,11 @@ pub fn message(service: Service, violations: &[Violation]) -> String {
     match (service, violations) {
         (Service::Ec2, [first, ..]) => ec2_message(first),
         (Service::Ecr, [first, ..]) => ecr_message(first),
-        // The one member whose value AWS does not repeat.
+        // Members whose values AWS does not repeat.
+        (Service::Kms, [one]) if one.path == "plaintext" => format!(
+            "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: {}",
+            constraint(one.kind)
+        ),
         (Service::Logs, [one]) if one.path == "logGroupIdentifier" => format!(
             "1 validation error detected: Value at '{}' failed to satisfy constraint: {}",
             one.path,

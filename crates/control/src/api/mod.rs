@@ -21,6 +21,7 @@ pub mod ecr;
 pub mod ecs;
 pub mod elbv2;
 pub mod iam;
+pub mod kms;
 pub mod logs;
 mod page;
 pub mod route53;
@@ -245,6 +246,7 @@ impl Handlers {
             ecs::handlers(),
             elbv2::handlers(),
             iam::handlers(),
+            kms::handlers(),
             logs::handlers(),
             route53::handlers(),
             secretsmanager::handlers(),

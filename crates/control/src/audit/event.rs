@@ -148,7 +148,7 @@ fn lower_first(name: &str) -> String {
 
 /// Whether an operation changes nothing.
 fn is_read_only(name: &str) -> bool {
-    const READS: [&str; 16] = [
+    const READS: [&str; 20] = [
         "Describe",
         "Get",
         "List",
@@ -165,6 +165,10 @@ fn is_read_only(name: &str) -> bool {
         "Check",
         "AssumeRole",
         "StartNetworkInsights",
+        "Decrypt",
+        "Encrypt",
+        "ReEncrypt",
+        "Generate",
     ];
     READS.iter().any(|start| name.starts_with(start))
 }

@@ -1,5 +1,7 @@
 //! Fields of a request by name, whatever its shape.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fogbank_types::Tags;
 use fogbank_wire::schema::Kind;
 use fogbank_wire::{Schema, Value};
@@ -59,12 +61,18 @@ impl<'a> Input<'a> {
             Value::String(text) if !text.is_empty() => Some(text.clone()),
             Value::Integer(number) => Some(number.to_string()),
             Value::Boolean(truth) => Some(truth.to_string()),
+            Value::Blob(bytes) => Some(STANDARD.encode(bytes)),
             _ => None,
         }
     }
 
     pub fn has(self, path: &str) -> bool {
         !self.at(path).is_empty()
+    }
+
+    /// The pairs of a map.
+    pub fn map(self, name: &str) -> Vec<(String, String)> {
+        self.member(name).map_or_else(Vec::new, Self::pairs)
     }
 
     /// The tags that the request gives.
@@ -111,9 +119,9 @@ impl<'a> Input<'a> {
             return all.map(|(key, value)| (key.clone(), text(value))).collect();
         }
         let one = |tag: Self| {
-            let part = |names: [&str; 2]| names.iter().find_map(|name| tag.member(name));
-            let key = part(["Key", "key"])?.text()?;
-            let value = part(["Value", "value"]).and_then(Self::text);
+            let part = |names: [&str; 3]| names.iter().find_map(|name| tag.member(name));
+            let key = part(["Key", "key", "TagKey"])?.text()?;
+            let value = part(["Value", "value", "TagValue"]).and_then(Self::text);
             Some((key, value.unwrap_or_default()))
         };
         self.items().into_iter().filter_map(one).collect()

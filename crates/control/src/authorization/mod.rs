@@ -107,11 +107,26 @@ pub fn demands(snapshot: &Snapshot, question: &Question) -> Option<Vec<Demand>> 
                 field,
                 action,
                 resources,
-            } if input.has(field) => demands.push(Demand {
-                action: action.clone(),
-                resources: fill(resources),
-                keys: Conditions::default(),
-            }),
+            } if input.has(field) => {
+                let resources = fill(resources);
+                // A service's use of the caller's keys, if there are any.
+                let is_for_keys = action.starts_with("kms:") && operation.service != Service::Kms;
+                if is_for_keys && resources.is_empty() {
+                    continue;
+                }
+                let mut keys = Conditions::default();
+                if is_for_keys {
+                    let service = operation.service.schema().signing_name;
+                    let through = format!("{service}.{}.amazonaws.com", question.region);
+                    keys.set("kms:ViaService", through);
+                    keys.set("kms:CallerAccount", party.account.as_str());
+                }
+                demands.push(Demand {
+                    action: action.clone(),
+                    resources,
+                    keys,
+                });
+            }
             Also::PassRole {
                 field,
                 role,
@@ -202,6 +217,9 @@ fn conditions(snapshot: &Snapshot, question: &Question) -> Conditions {
     if operation.service == Service::Ec2 {
         conditions.set("ec2:Region", region);
     }
+    if operation.service == Service::Kms {
+        kms_conditions(&mut conditions, input, &party.account);
+    }
     let scope = Scope::new(&party.account, region);
     let asked = Asked {
         snapshot,
@@ -217,6 +235,25 @@ fn conditions(snapshot: &Snapshot, question: &Question) -> Conditions {
         }
     }
     conditions
+}
+
+/// Encryption contexts, and who calls.
+/// <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html>
+fn kms_conditions(conditions: &mut Conditions, input: Input, account: &str) {
+    conditions.set("kms:CallerAccount", account);
+    let names = ["EncryptionContext", "SourceEncryptionContext"];
+    let pairs: Vec<_> = names.iter().flat_map(|name| input.map(name)).collect();
+    for (key, value) in &pairs {
+        conditions.set(&format!("kms:EncryptionContext:{key}"), value.as_str());
+    }
+    if !pairs.is_empty() {
+        let keys: Vec<String> = pairs.into_iter().map(|(key, _)| key).collect();
+        conditions.set_list("kms:EncryptionContextKeys", keys);
+    }
+    let algorithms = input.texts("EncryptionAlgorithm");
+    if let Some(algorithm) = algorithms.into_iter().next() {
+        conditions.set("kms:EncryptionAlgorithm", algorithm);
+    }
 }
 
 /// The caller's policies, and that of the endpoint that the call came through.

@@ -1,8 +1,11 @@
 //! What the region knows of a resource that a request names: its tags, its policy, what it is in.
 
 use crate::model::iam::evaluation::Resource;
+use crate::model::kms::grants;
 use crate::model::vpc::tags as vpc_tags;
+use fogbank_types::kms::Key;
 use fogbank_types::{Scope, Snapshot, Tags};
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// By ARN; of one that is not there, only the ARN.
@@ -156,6 +159,17 @@ fn tags<'a>(
             }
             &secret.tags
         }
+        ("kms", "key") => {
+            let key = snapshot.kms_keys.get(scope, id)?;
+            resource.policy = policy_of(&key_policy(snapshot, key), true);
+            let aliases = snapshot.kms_aliases.in_scope(scope);
+            let names: Vec<String> = aliases
+                .filter(|alias| alias.key_id == key.id)
+                .map(|alias| alias.name.clone())
+                .collect();
+            resource.conditions.set_list("kms:ResourceAliases", names);
+            &key.tags
+        }
         ("logs", _) => {
             let group = id.split(":log-stream:").next().unwrap_or(id);
             &snapshot
@@ -181,6 +195,25 @@ fn tags<'a>(
         _ => return None,
     };
     Some(Cow::Borrowed(tags))
+}
+
+/// A key's policy, with what its grants allow as statements of it.
+fn key_policy(snapshot: &Snapshot, key: &Key) -> String {
+    let mut grants = grants::of_key(snapshot, key).peekable();
+    let policy = serde_json::from_str::<Value>(&key.policy);
+    let Ok(mut policy) = policy else {
+        return key.policy.clone();
+    };
+    if grants.peek().is_none() {
+        return key.policy.clone();
+    }
+    let mut statements = match policy["Statement"].take() {
+        Value::Array(statements) => statements,
+        one => vec![one],
+    };
+    statements.extend(grants.map(|grant| grants::statement(grant)));
+    policy["Statement"] = Value::Array(statements);
+    policy.to_string()
 }
 
 fn policy_of(

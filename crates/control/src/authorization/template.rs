@@ -2,10 +2,16 @@
 
 use super::input::Input;
 use crate::model::ecs::task_definitions;
+use crate::model::kms::keys::{self, Named};
 use crate::model::secretsmanager::secrets;
+use crate::model::ssm::names;
 use crate::model::vpc::tags;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fogbank_pki::ciphertext::Head;
 use fogbank_types::place::partition;
 use fogbank_types::{Scope, Snapshot};
+use std::collections::BTreeSet;
 
 /// Where the ARNs of a service's resources are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +82,12 @@ enum Kind {
     InterfaceOf,
     UserOfKey,
     ScalableTarget,
+    /// The key's ARN, from whatever a request calls it, or from what was encrypted with it.
+    KmsKey,
+    /// The account's own keys that encrypt it; none for AWS's, which everybody may use through the service.
+    KeyOfSecret,
+    KeyOfParameter,
+    KeysUnderPath,
 }
 
 impl Kind {
@@ -100,6 +112,10 @@ impl Kind {
             "interface-of" => Self::InterfaceOf,
             "user-of-key" => Self::UserOfKey,
             "scalable-target" => Self::ScalableTarget,
+            "kms-key" => Self::KmsKey,
+            "key-of-secret" => Self::KeyOfSecret,
+            "key-of-parameter" => Self::KeyOfParameter,
+            "keys-under-path" => Self::KeysUnderPath,
             _ => return None,
         })
     }
@@ -382,6 +398,10 @@ fn looked_up(kind: Kind, value: &str, asked: &Asked) -> Vec<String> {
             let target = snapshot.scalable_targets.get(scope, value);
             target.map_or_else(|| "*".to_owned(), |target| target.arn.clone())
         }
+        Kind::KmsKey => kms_key(value, asked),
+        Kind::KeyOfSecret | Kind::KeyOfParameter | Kind::KeysUnderPath => {
+            return keys_of(kind, value, asked);
+        }
         Kind::VpcOfCidr
         | Kind::SubnetOfCidr
         | Kind::RouteTableOf
@@ -466,6 +486,64 @@ fn roles(definition: &str, asked: &Asked) -> Vec<String> {
     let task = unless("overrides.taskRoleArn", &found.task_role_arn);
     let execution = unless("overrides.executionRoleArn", &found.execution_role_arn);
     task.into_iter().chain(execution).collect()
+}
+
+/// Of a key that is not there, what it would be called.
+fn kms_key(value: &str, asked: &Asked) -> String {
+    let (snapshot, scope) = (asked.snapshot, asked.scope);
+    if let Ok(key) = keys::find(snapshot, scope, value, Named::ByAlias) {
+        return key.arn();
+    }
+    let blob = STANDARD.decode(value).ok();
+    if let Some(head) = blob.and_then(|blob| Head::of(&blob)) {
+        let owner = Scope::new(head.account, head.region);
+        return owner.arn("kms", &format!("key/{}", head.key_id));
+    }
+    if value.starts_with("arn:") {
+        return value.to_owned();
+    }
+    scope.arn("kms", &format!("key/{value}"))
+}
+
+fn keys_of(kind: Kind, value: &str, asked: &Asked) -> Vec<String> {
+    let (snapshot, scope) = (asked.snapshot, asked.scope);
+    let ids: Vec<&String> = match kind {
+        Kind::KeyOfSecret => {
+            let secret = secrets::find(snapshot, scope, value).ok();
+            secret
+                .and_then(|row| row.kms_key_id.as_ref())
+                .into_iter()
+                .collect()
+        }
+        Kind::KeyOfParameter => {
+            let name = value
+                .split_once(":parameter")
+                .map_or(value, |(_, name)| name);
+            let name = name.split(':').next().unwrap_or(name);
+            let rows = [name, name.trim_start_matches('/')].into_iter();
+            let row = rows
+                .filter_map(|name| snapshot.parameters.get(scope, name))
+                .next();
+            let versions = row.iter().flat_map(|row| &row.versions);
+            versions
+                .filter_map(|version| version.key_id.as_ref())
+                .collect()
+        }
+        _ => {
+            let rows = snapshot.parameters.in_scope(scope);
+            let under = rows.filter(|row| names::is_under(&row.name, value, true));
+            let latest = under.filter_map(|row| row.latest());
+            latest
+                .filter_map(|version| version.key_id.as_ref())
+                .collect()
+        }
+    };
+    let found = ids
+        .into_iter()
+        .filter_map(|id| keys::find(snapshot, scope, id, Named::ByAlias).ok())
+        .filter(|key| !key.is_managed_by_aws);
+    let arns: BTreeSet<String> = found.map(|key| key.arn()).collect();
+    arns.into_iter().collect()
 }
 
 /// The ARN of a role that is named by its ARN or its name.

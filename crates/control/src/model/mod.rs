@@ -7,6 +7,7 @@ pub mod ecr;
 pub mod ecs;
 pub mod elb;
 pub mod iam;
+pub mod kms;
 pub mod logs;
 pub mod metering;
 pub mod route53;

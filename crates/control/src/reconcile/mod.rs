@@ -11,6 +11,7 @@ pub mod finding_cleanup;
 pub mod flow_log_streams;
 pub mod health_check_status;
 pub mod instance_registration;
+pub mod key_state;
 pub mod load_balancer_state;
 pub mod nat_gateway_state;
 pub mod parameter_expiry;
@@ -49,6 +50,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "parameter_expiry",
         run: parameter_expiry::reconcile,
+    },
+    Reconciler {
+        name: "key_state",
+        run: key_state::reconcile,
     },
     Reconciler {
         name: "peering_expiry",

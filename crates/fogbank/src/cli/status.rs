@@ -98,6 +98,23 @@ impl Counts {
                     .count(),
             ),
             (
+                // AWS's own, and those that wait for their deletion.
+                "kms-key",
+                snapshot
+                    .kms_keys
+                    .all()
+                    .filter(|key| key.is_managed_by_aws || key.deletion.is_some())
+                    .count(),
+            ),
+            (
+                "kms-alias",
+                snapshot
+                    .kms_aliases
+                    .all()
+                    .filter(|alias| alias.name.starts_with("alias/aws/"))
+                    .count(),
+            ),
+            (
                 "task",
                 snapshot
                     .tasks

@@ -3,10 +3,13 @@
 //! Called once, when a task is planned. What must stay true: a value is in no error, no log and no debug text.
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specifying-sensitive-data.html>
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use fogbank_pki::ciphertext::{Head, decrypt};
 use fogbank_types::ecs::{ContainerDefinition, SecretReference};
 use fogbank_types::secret::{CURRENT, Secret, SecretValue, SecretVersion};
+use fogbank_types::ssm::ParameterKind;
 use fogbank_types::{Scope, Snapshot};
 
 /// Names and values for a container's environment.
@@ -135,7 +138,26 @@ fn parameter(snapshot: &Snapshot, scope: &Scope, from: &str) -> Option<String> {
             version.version.to_string() == selector || version.labels.contains(selector)
         }),
     };
-    Some(version?.value.clone())
+    let version = version?;
+    if version.kind != ParameterKind::SecureString || version.ciphertext.is_empty() {
+        return Some(version.value.clone());
+    }
+    let opened = decrypted(snapshot, &found.context(), &version.ciphertext).ok()?;
+    String::from_utf8(opened).ok()
+}
+
+/// With the key of Key Management Service that the text itself names, while it is enabled.
+fn decrypted(
+    snapshot: &Snapshot,
+    context: &BTreeMap<String, String>,
+    ciphertext: &[u8],
+) -> Result<Vec<u8>, String> {
+    const FAILED: &str = "AccessDeniedException: Access to KMS is not allowed";
+    let head = Head::of(ciphertext).ok_or(FAILED)?;
+    let scope = Scope::new(head.account, head.region);
+    let key = snapshot.kms_keys.get(&scope, &head.key_id);
+    let key = key.filter(|key| key.state() == "Enabled").ok_or(FAILED)?;
+    decrypt(key.secret.reveal(), context, ciphertext).ok_or_else(|| FAILED.to_owned())
 }
 
 /// The current value of a secret, which is named by its ARN or, in the task's own region, by its name.
@@ -144,7 +166,7 @@ pub fn managed(snapshot: &Snapshot, scope: &Scope, from: &str) -> Result<String,
         return secret(snapshot, from);
     }
     let found = find(snapshot, scope, |secret| secret.name == from)?;
-    Ok(text(version(found, None, None)?)?.to_owned())
+    text(snapshot, found, version(found, None, None)?)
 }
 
 fn find<'a>(
@@ -163,11 +185,17 @@ fn find<'a>(
     Ok(found)
 }
 
-fn text(version: &SecretVersion) -> Result<&str, String> {
+fn text(snapshot: &Snapshot, secret: &Secret, version: &SecretVersion) -> Result<String, String> {
+    const BINARY: &str = "the secret's value is binary, which an environment can not hold";
     match &version.value {
-        SecretValue::Text(text) => Ok(text),
-        SecretValue::Binary(_) => {
-            Err("the secret's value is binary, which an environment can not hold".to_owned())
+        SecretValue::Text(text) => Ok(text.clone()),
+        SecretValue::Binary(_) | SecretValue::Encrypted { is_text: false, .. } => {
+            Err(BINARY.to_owned())
+        }
+        SecretValue::Encrypted { ciphertext, .. } => {
+            let context = SecretValue::context(&secret.arn, &version.id);
+            let opened = decrypted(snapshot, &context, ciphertext)?;
+            String::from_utf8(opened).map_err(|_| BINARY.to_owned())
         }
     }
 }
@@ -185,11 +213,11 @@ fn secret(snapshot: &Snapshot, from: &str) -> Result<String, String> {
     let found = find(snapshot, &scope, |secret| {
         secret.arn == arn || secret.name == parts[6]
     })?;
-    let text = text(version(found, given(8), given(9))?)?;
+    let text = text(snapshot, found, version(found, given(8), given(9))?)?;
     let Some(key) = given(7) else {
-        return Ok(text.to_owned());
+        return Ok(text);
     };
-    let values: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
+    let values: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text)
         .map_err(|_| "retrieved secret from Secrets Manager is not a JSON object".to_owned())?;
     match values.get(key) {
         Some(serde_json::Value::String(value)) => Ok(value.clone()),
@@ -228,7 +256,9 @@ fn version<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fogbank_types::ssm::{Parameter, ParameterKind, ParameterVersion};
+    use fogbank_pki::ciphertext::encrypt;
+    use fogbank_types::kms::{Key, KeySecret};
+    use fogbank_types::ssm::{Parameter, ParameterVersion};
     use fogbank_types::{Tags, Timestamp};
     use std::sync::Arc;
 
@@ -243,6 +273,7 @@ mod tests {
             version,
             kind: ParameterKind::SecureString,
             value: format!("v{version}"),
+            ciphertext: Vec::new(),
             data_type: "text".into(),
             tier: "Standard".into(),
             description: None,
@@ -390,5 +421,65 @@ mod tests {
                 "{reason}"
             );
         }
+    }
+
+    const KEY: &str = "1234abcd-12ab-34cd-56ef-1234567890ab";
+
+    fn sealed(context: &BTreeMap<String, String>, text: &str) -> Vec<u8> {
+        let head = Head {
+            account: scope().account,
+            region: scope().region,
+            key_id: KEY.into(),
+            material: 0,
+        };
+        encrypt(&[7; 32], &head, context, text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_a_key_encrypted_is_read_while_the_key_is_enabled() {
+        let mut snapshot = snapshot();
+        let mut parameter = Parameter::clone(snapshot.parameters.get(&scope(), "plain").unwrap());
+        let context = parameter.context();
+        for version in &mut parameter.versions {
+            version.ciphertext = sealed(&context, "kept");
+            version.value.clear();
+        }
+        snapshot.parameters.insert(Arc::new(parameter), 2);
+        let mut secret = Secret::clone(snapshot.secrets.get(&scope(), ARN).unwrap());
+        for version in &mut secret.versions {
+            let context = SecretValue::context(ARN, &version.id);
+            version.value = SecretValue::Encrypted {
+                is_text: true,
+                ciphertext: sealed(&context, r#"{"user":"hidden"}"#),
+            };
+        }
+        snapshot.secrets.insert(Arc::new(secret), 2);
+        let read = |snapshot: &Snapshot| {
+            let user = super::secret(snapshot, &format!("{ARN}:user::"));
+            (super::parameter(snapshot, &scope(), "plain"), user)
+        };
+        let denied = "AccessDeniedException: Access to KMS is not allowed".to_owned();
+        assert_eq!(read(&snapshot), (None, Err(denied.clone())));
+        let mut key = Key {
+            scope: scope(),
+            id: KEY.into(),
+            description: String::new(),
+            is_managed_by_aws: false,
+            is_enabled: true,
+            policy: String::new(),
+            secret: KeySecret::new([7; 32]),
+            materials: Vec::new(),
+            rotation_period_days: None,
+            rotation_enabled_at: None,
+            deletion: None,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        snapshot.kms_keys.insert(Arc::new(key.clone()), 3);
+        let whole = (Some("kept".to_owned()), Ok("hidden".to_owned()));
+        assert_eq!(read(&snapshot), whole);
+        key.is_enabled = false;
+        snapshot.kms_keys.insert(Arc::new(key), 4);
+        assert_eq!(read(&snapshot), (None, Err(denied)));
     }
 }

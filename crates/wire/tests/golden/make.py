@@ -31,7 +31,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE.parents[3] / "models"
 SERVICES = ["ec2", "elbv2", "ecs", "ecr", "route53", "iam", "sts", "logs", "acm", "cloudwatch",
             "application-autoscaling", "servicediscovery", "ssm", "secretsmanager",
-            "cloudtrail"]
+            "cloudtrail", "kms"]
 REQUEST_ID = "00000000-0000-4000-8000-000000000000"
 SCOPE = "AKIAIOSFODNN7EXAMPLE/20260102/eu-west-1/{}/aws4_request"
 
@@ -41,7 +41,7 @@ CANDIDATES = [
     "sha256:0123456789abcdef", "123456789012", "01234567-89ab-cdef-0123-456789abcdef",
     "www.example.com", "192.0.2.44", "/", "/path/", "v1", "47.60", "arn:aws:iam::123456789012:role/word", "us-west-1",
     "arn:aws:application-autoscaling:us-west-1:123456789012:scalable-target/word",
-    "Name", "4h",
+    "Name", "4h", "cluster-word2word2w",
     "arn:aws:secretsmanager:us-west-1:123456789012:secret:ecr-pullthroughcache/word",
     "arn:aws:acm:us-west-1:123456789012:certificate/word", "arn:aws:acm-pca:us-west-1:123456789012:certificate-authority/word",
     "-----BEGIN CERTIFICATE-----\nd29yZA==\n-----END CERTIFICATE-----\n",

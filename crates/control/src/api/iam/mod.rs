@@ -5,6 +5,7 @@ mod account_aliases;
 mod boundaries;
 mod groups;
 mod identity_policies;
+mod passwords;
 mod policies;
 mod policy_holders;
 mod profiles;
@@ -106,6 +107,9 @@ super::handlers! {
     write CreateAccountAlias => account_aliases::create,
     write DeleteAccountAlias => account_aliases::delete,
     read ListAccountAliases => account_aliases::list,
+    write UpdateAccountPasswordPolicy => passwords::update,
+    read GetAccountPasswordPolicy => passwords::get,
+    write DeleteAccountPasswordPolicy => passwords::delete,
     read SimulatePrincipalPolicy => simulation::principal,
     read SimulateCustomPolicy => simulation::custom,
     read GetContextKeysForPrincipalPolicy => simulation::principal_keys,

@@ -75,10 +75,12 @@ fn value(
     }
 }
 
-fn show_value(value: &SecretValue) -> (Option<String>, Option<bytes::Bytes>) {
+/// A decrypted value, in the member that is for its kind.
+fn show_value(value: SecretValue) -> (Option<String>, Option<bytes::Bytes>) {
     match value {
-        SecretValue::Text(text) => (Some(text.clone()), None),
-        SecretValue::Binary(bytes) => (None, Some(bytes::Bytes::from(bytes.clone()))),
+        SecretValue::Text(text) => (Some(text), None),
+        SecretValue::Binary(bytes) => (None, Some(bytes::Bytes::from(bytes))),
+        SecretValue::Encrypted { .. } => (None, None),
     }
 }
 

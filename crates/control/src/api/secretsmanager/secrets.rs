@@ -2,6 +2,8 @@
 
 use super::{show_tags, value};
 use crate::api::{ApiError, Context};
+use crate::encryption;
+use crate::model::Tx;
 use crate::model::secretsmanager::invalid;
 use crate::model::secretsmanager::secrets::{self as model, NewSecret, Update};
 use fogbank_types::Tags;
@@ -44,7 +46,11 @@ pub fn create(
         tags: tags(input.tags.unwrap_or_default())?,
     };
     let scope = context.scope();
-    let (row, version_id) = context.write(|tx| Ok(model::create(tx, &scope, new.clone())?))?;
+    let own_key = encryption::new_secret()?;
+    let (row, version_id) = context.write(|tx| {
+        let create = |tx: &mut Tx| model::create(tx, &scope, new.clone());
+        encryption::with_secret(tx, &scope, &new.name, &own_key, create, |(row, _)| &row.arn)
+    })?;
     Ok(wire::CreateSecretResponse {
         arn: Some(row.arn),
         name: Some(row.name),
@@ -104,8 +110,11 @@ pub fn update(
         token: input.client_request_token,
     };
     let scope = context.scope();
-    let (row, version_id) =
-        context.write(|tx| Ok(model::update(tx, &scope, &input.secret_id, update.clone())?))?;
+    let (own_key, id) = (encryption::new_secret()?, &input.secret_id);
+    let (row, version_id) = context.write(|tx| {
+        let change = |tx: &mut Tx| model::update(tx, &scope, id, update.clone());
+        encryption::with_secret(tx, &scope, id, &own_key, change, |(row, _)| &row.arn)
+    })?;
     Ok(wire::UpdateSecretResponse {
         arn: Some(row.arn),
         name: Some(row.name),

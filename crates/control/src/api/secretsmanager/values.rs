@@ -2,8 +2,11 @@
 
 use super::{page, show_value, value};
 use crate::api::{ApiError, Context};
+use crate::encryption;
+use crate::model::Tx;
 use crate::model::secretsmanager::values::{self as model, Read};
 use crate::model::secretsmanager::{filters, invalid, secrets, stages};
+use fogbank_types::secret::SecretValue;
 use fogbank_wire::secretsmanager as wire;
 
 pub fn get(
@@ -15,7 +18,8 @@ pub fn get(
         let (version, stage) = (input.version_id.as_deref(), input.version_stage.as_deref());
         Ok(model::get(tx, &scope, &input.secret_id, version, stage)?)
     })?;
-    let (secret_string, secret_binary) = show_value(&read.version.value);
+    let opened = encryption::open_secret(&context.snapshot(), &read.arn, &read.version)?;
+    let (secret_string, secret_binary) = show_value(opened);
     Ok(wire::GetSecretValueResponse {
         arn: Some(read.arn),
         created_date: Some(read.version.created_at),
@@ -34,9 +38,11 @@ pub fn put(
     let scope = context.scope();
     let value = value(input.secret_string, input.secret_binary)?;
     let wanted = input.version_stages.unwrap_or_default();
+    let (own_key, id) = (encryption::new_secret()?, &input.secret_id);
     let (row, version_id) = context.write(|tx| {
-        let (id, token) = (&input.secret_id, input.client_request_token.clone());
-        Ok(model::put(tx, &scope, id, token, value.clone(), &wanted)?)
+        let token = input.client_request_token.clone();
+        let put = |tx: &mut Tx| model::put(tx, &scope, id, token, value.clone(), &wanted);
+        encryption::with_secret(tx, &scope, id, &own_key, put, |(row, _)| &row.arn)
     })?;
     let version = row.versions.iter().find(|version| version.id == version_id);
     let stages = version.map(|version| version.stages.iter().cloned().collect());
@@ -48,8 +54,8 @@ pub fn put(
     })
 }
 
-fn entry(read: Read) -> wire::SecretValueEntry {
-    let (secret_string, secret_binary) = show_value(&read.version.value);
+fn entry(read: Read, opened: SecretValue) -> wire::SecretValueEntry {
+    let (secret_string, secret_binary) = show_value(opened);
     wire::SecretValueEntry {
         arn: Some(read.arn),
         created_date: Some(read.version.created_at),
@@ -92,11 +98,15 @@ pub fn get_many(
         // Each is refused by itself.
         let arn = secrets::find(&context.snapshot(), &scope, &id)
             .map_or_else(|_| id.clone(), |secret| secret.arn.clone());
-        let read = context
+        let opened = context
             .may("secretsmanager:GetSecretValue", &arn)
-            .and_then(|()| context.write(|tx| Ok(model::get(tx, &scope, &id, None, None)?)));
-        match read {
-            Ok(read) => values.push(entry(read)),
+            .and_then(|()| context.write(|tx| Ok(model::get(tx, &scope, &id, None, None)?)))
+            .and_then(|read| {
+                let value = encryption::open_secret(&context.snapshot(), &read.arn, &read.version)?;
+                Ok((read, value))
+            });
+        match opened {
+            Ok((read, value)) => values.push(entry(read, value)),
             Err(error) => errors.push(wire::APIErrorType {
                 error_code: Some(error.0.code.into_owned()),
                 message: Some(error.0.message),

@@ -55,7 +55,7 @@ pub fn by_path(
             version: version.clone(),
             selector,
         };
-        found.push(show(&found_one, input.with_decryption));
+        found.push(show(&snapshot, &found_one, input.with_decryption)?);
     }
     let (parameters, next_token) = page(found, input.next_token.as_deref(), input.max_results, 10)?;
     Ok(wire::GetParametersByPathResult {
@@ -133,22 +133,24 @@ pub fn history(
     let (snapshot, scope) = (context.snapshot(), context.scope());
     let row = names::row(&snapshot, &scope, &input.name)
         .ok_or_else(|| Refusal::NotFound(input.name.clone()))?;
-    let show = |version: &ParameterVersion| wire::ParameterHistory {
-        allowed_pattern: version.allowed_pattern.clone(),
-        data_type: Some(version.data_type.clone()),
-        description: version.description.clone(),
-        key_id: version.key_id.clone(),
-        labels: Some(version.labels.iter().cloned().collect()),
-        last_modified_date: Some(version.modified_at),
-        last_modified_user: Some(version.modified_by.clone()),
-        name: Some(row.name.clone()),
-        policies: Some(inline_policies(version)),
-        tier: Some(version.tier.clone()),
-        r#type: Some(kind_text(version.kind).to_owned()),
-        value: Some(value(row, version, input.with_decryption)),
-        version: Some(version.version as i64),
+    let show = |version: &ParameterVersion| -> Result<wire::ParameterHistory, Refusal> {
+        Ok(wire::ParameterHistory {
+            allowed_pattern: version.allowed_pattern.clone(),
+            data_type: Some(version.data_type.clone()),
+            description: version.description.clone(),
+            key_id: version.key_id.clone(),
+            labels: Some(version.labels.iter().cloned().collect()),
+            last_modified_date: Some(version.modified_at),
+            last_modified_user: Some(version.modified_by.clone()),
+            name: Some(row.name.clone()),
+            policies: Some(inline_policies(version)),
+            tier: Some(version.tier.clone()),
+            r#type: Some(kind_text(version.kind).to_owned()),
+            value: Some(value(&snapshot, row, version, input.with_decryption)?),
+            version: Some(version.version as i64),
+        })
     };
-    let found = row.versions.iter().map(show).collect();
+    let found = row.versions.iter().map(show).collect::<Result<_, _>>()?;
     let (parameters, next_token) = page(found, input.next_token.as_deref(), input.max_results, 50)?;
     Ok(wire::GetParameterHistoryResult {
         next_token,

@@ -2,18 +2,21 @@
 
 use super::caller;
 use crate::api::{ApiError, Context};
+use crate::encryption;
+use crate::model::kms::keys::usable;
 use crate::model::secretsmanager::values;
 use crate::model::ssm::filters::kind_text;
 use crate::model::ssm::names::{self, Found};
 use crate::model::ssm::parameters::{self as model, NewVersion};
 use crate::model::ssm::{Refusal, invalid, labels};
+use crate::model::{Tx, kms};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fogbank_types::Tags;
+use fogbank_types::kms::KeySecret;
 use fogbank_types::secret::SecretValue;
 use fogbank_types::ssm::{Parameter, ParameterKind, ParameterVersion};
+use fogbank_types::{Scope, Snapshot, Tags};
 use fogbank_wire::ssm as wire;
-use sha2::{Digest, Sha256};
 
 pub fn put(
     context: &Context,
@@ -41,7 +44,14 @@ pub fn put(
         caller: caller(context),
     };
     let scope = context.scope();
-    let version = context.write(|tx| Ok(model::put(tx, &scope, new.clone())?))?;
+    let secret = encryption::new_secret()?;
+    let version = context.write(|tx| {
+        let version = model::put(tx, &scope, new.clone())?;
+        if version.kind == ParameterKind::SecureString {
+            seal(tx, &scope, &new.name, &version, &secret)?;
+        }
+        Ok(version)
+    })?;
     Ok(wire::PutParameterResult {
         tier: Some(version.tier),
         version: Some(version.version as i64),
@@ -59,42 +69,70 @@ fn kind(text: &str) -> Result<ParameterKind, Refusal> {
     }
 }
 
-/// A SecureString's value is told only if asked for; otherwise something as opaque as what KMS would have made of it.
-pub fn value(parameter: &Parameter, version: &ParameterVersion, decrypt: Option<bool>) -> String {
-    if version.kind != ParameterKind::SecureString || decrypt == Some(true) {
-        return version.value.clone();
-    }
-    // Digests of what is known anyhow, about as many bytes as KMS's would be: nothing of the value is in them.
-    let seed = format!(
-        "{}\n{}\n{}",
-        parameter.arn(),
-        version.version,
-        version.modified_at.0
-    );
-    let length = 150 + version.value.len();
-    let mut bytes = Vec::with_capacity(length + 32);
-    for block in 0..length.div_ceil(32) {
-        bytes.extend(Sha256::digest(format!("{seed}\n{block}")));
-    }
-    bytes.truncate(length);
-    format!("AQICAH{}", STANDARD.encode(bytes))
+/// Encrypts the version that was just made. `secret` is for AWS's own key, if this is its first use.
+fn seal(
+    tx: &mut Tx,
+    scope: &Scope,
+    name: &str,
+    version: &ParameterVersion,
+    secret: &KeySecret,
+) -> Result<(), ApiError> {
+    let id = version.key_id.as_deref().unwrap_or(model::DEFAULT_KEY);
+    let bad_key = |refusal: kms::Refusal| Refusal::KeyId(refusal.to_string());
+    let key = encryption::key_in(tx, id, scope, secret).map_err(bad_key)?;
+    usable(&key).map_err(bad_key)?;
+    let Some(row) = tx.snapshot().parameters.get(scope, name).cloned() else {
+        return Ok(());
+    };
+    let ciphertext = encryption::encrypt(&key, &row.context(), version.value.as_bytes())?;
+    tx.update::<Parameter>(scope, name, |row| {
+        if let Some(latest) = row.versions.last_mut() {
+            latest.value.clear();
+            latest.ciphertext = ciphertext;
+        }
+    });
+    Ok(())
 }
 
-pub fn show(found: &Found, decrypt: Option<bool>) -> wire::Parameter {
+/// A SecureString's value is told only if asked for; otherwise it is told as KMS encrypted it.
+pub fn value(
+    snapshot: &Snapshot,
+    parameter: &Parameter,
+    version: &ParameterVersion,
+    decrypt: Option<bool>,
+) -> Result<String, Refusal> {
+    if version.kind != ParameterKind::SecureString {
+        return Ok(version.value.clone());
+    }
+    if decrypt != Some(true) {
+        return Ok(STANDARD.encode(&version.ciphertext));
+    }
+    let region = &parameter.scope.region;
+    let ciphertext = &version.ciphertext;
+    let opened = encryption::decrypt(snapshot, region, None, &parameter.context(), ciphertext);
+    let opened = opened.map_err(|refusal| Refusal::KeyId(refusal.to_string()))?;
+    String::from_utf8(opened.text).map_err(|_| Refusal::KeyId("The value is no text.".to_owned()))
+}
+
+pub fn show(
+    snapshot: &Snapshot,
+    found: &Found,
+    decrypt: Option<bool>,
+) -> Result<wire::Parameter, Refusal> {
     let Found {
         parameter, version, ..
     } = found;
-    wire::Parameter {
+    Ok(wire::Parameter {
         arn: Some(parameter.arn()),
         data_type: Some(version.data_type.clone()),
         last_modified_date: Some(version.modified_at),
         name: Some(parameter.name.clone()),
         selector: found.selector.clone(),
         r#type: Some(kind_text(version.kind).to_owned()),
-        value: Some(value(parameter, version, decrypt)),
+        value: Some(value(snapshot, parameter, version, decrypt)?),
         version: Some(version.version as i64),
         ..wire::Parameter::default()
-    }
+    })
 }
 
 /// Names under which Secrets Manager's secrets are parameters.
@@ -104,10 +142,9 @@ const SECRETS: &str = "/aws/reference/secretsmanager/";
 /// What a name, an ARN, or a reference to a secret stands for.
 fn read(context: &Context, name: &str, decrypt: Option<bool>) -> Result<wire::Parameter, ApiError> {
     let Some(secret) = name.strip_prefix(SECRETS) else {
-        return Ok(show(
-            &names::select(&context.snapshot(), &context.scope(), name)?,
-            decrypt,
-        ));
+        let snapshot = context.snapshot();
+        let found = names::select(&snapshot, &context.scope(), name)?;
+        return Ok(show(&snapshot, &found, decrypt)?);
     };
     if decrypt != Some(true) {
         return Err(invalid(
@@ -120,7 +157,8 @@ fn read(context: &Context, name: &str, decrypt: Option<bool>) -> Result<wire::Pa
     let read = context
         .write(|tx| Ok(values::get(tx, &scope, secret, None, None)?))
         .map_err(|_| not_found())?;
-    let SecretValue::Text(value) = read.version.value else {
+    let opened = encryption::open_secret(&context.snapshot(), &read.arn, &read.version);
+    let SecretValue::Text(value) = opened? else {
         return Err(not_found().into());
     };
     Ok(wire::Parameter {
@@ -162,8 +200,13 @@ pub fn get_many(
     for name in names {
         match read(context, &name, input.with_decryption) {
             Ok(parameter) => found.push(parameter),
-            Err(error) if error.0.code == "ValidationException" => return Err(error),
-            Err(_) => missing.push(name),
+            Err(error)
+                if error.0.code == "ParameterNotFound"
+                    || error.0.code == "ParameterVersionNotFound" =>
+            {
+                missing.push(name)
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(wire::GetParametersResult {

@@ -7,6 +7,7 @@ use crate::authorization;
 use crate::model::iam::evaluation::PartyKind;
 use crate::model::iam::{documents, roles};
 use fogbank_pki::{Session, Sessions};
+use fogbank_types::iam::AccessKey;
 use fogbank_types::{Scope, Timestamp};
 use fogbank_wire::sts as wire;
 
@@ -16,6 +17,7 @@ super::handlers! {
     write AssumeRole => assume_role,
     write GetSessionToken => session_token,
     write DecodeAuthorizationMessage => decode_message,
+    read GetAccessKeyInfo => access_key_info,
 }
 
 /// Seconds that a session of a role lasts unless told otherwise.
@@ -38,6 +40,18 @@ fn caller_identity(
         arn: Some(party.arn.clone()),
         user_id: Some(party.unique_id.clone()),
         account: Some(party.account.clone()),
+    })
+}
+
+/// Whose a key is: its id says so, whether or not there is such a key.
+fn access_key_info(
+    _: &Context,
+    request: wire::GetAccessKeyInfoRequest,
+) -> Result<wire::GetAccessKeyInfoResponse, ApiError> {
+    let account = AccessKey::account_of(&request.access_key_id)
+        .ok_or_else(|| ApiError::new("ValidationError", "The access key ID is not valid."))?;
+    Ok(wire::GetAccessKeyInfoResponse {
+        account: Some(account),
     })
 }
 

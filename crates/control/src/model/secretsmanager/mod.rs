@@ -35,6 +35,14 @@ pub enum Refusal {
     Request(String),
     #[error("{0}")]
     Limit(String),
+    #[error(
+        "Secrets Manager can't encrypt the protected secret text using the provided KMS key. {0}"
+    )]
+    Encryption(String),
+    #[error(
+        "Secrets Manager can't decrypt the protected secret text using the provided KMS key. {0}"
+    )]
+    Decryption(String),
     #[error("The specified token is not valid.")]
     Token,
     #[error("This resource policy contains a syntax error.")]
@@ -53,6 +61,8 @@ impl Refused for Refusal {
             Self::Parameter(_) => "InvalidParameterException",
             Self::Request(_) => "InvalidRequestException",
             Self::Limit(_) => "LimitExceededException",
+            Self::Encryption(_) => "EncryptionFailure",
+            Self::Decryption(_) => "DecryptionFailure",
             Self::Token => "InvalidNextTokenException",
             Self::MalformedPolicy => "MalformedPolicyDocumentException",
             Self::PublicPolicy => "PublicPolicyException",

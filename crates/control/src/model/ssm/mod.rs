@@ -31,6 +31,8 @@ pub enum Refusal {
     AlreadyExists,
     #[error("{0}")]
     Validation(String),
+    #[error("{0}")]
+    KeyId(String),
     #[error("No access to reserved parameter name: {0}.")]
     Reserved(String),
     #[error(
@@ -96,6 +98,7 @@ impl Refused for Refusal {
             Self::VersionNotFound { .. } => "ParameterVersionNotFound",
             Self::AlreadyExists => "ParameterAlreadyExists",
             Self::Validation(_) => "ValidationException",
+            Self::KeyId(_) => "InvalidKeyId",
             Self::Reserved(_) => "AccessDeniedException",
             Self::TooManyLevels => "HierarchyLevelLimitExceededException",
             Self::TypeMismatch => "HierarchyTypeMismatchException",

@@ -122,6 +122,7 @@ fn next_version(
         version: last.map_or(1, |last| last.version + 1),
         kind,
         value: new.value.clone(),
+        ciphertext: Vec::new(),
         data_type: new
             .data_type
             .clone()
