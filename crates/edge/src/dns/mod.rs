@@ -7,6 +7,7 @@
 mod addresses;
 mod asker;
 mod balancer;
+mod cache;
 mod choice;
 mod forward;
 mod geography;

@@ -1,5 +1,6 @@
 mod answers;
 pub(crate) mod fixture;
+mod forwarding;
 pub(crate) mod kernel;
 mod lookup;
 mod mirror;
