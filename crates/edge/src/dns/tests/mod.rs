@@ -2,7 +2,6 @@ mod answers;
 pub(crate) mod fixture;
 mod forwarding;
 pub(crate) mod kernel;
-mod limit;
 mod lookup;
 mod mirror;
 mod outside;
