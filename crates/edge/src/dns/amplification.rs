@@ -2,7 +2,7 @@
 //! forged sources gain nothing by asking us. As in Knot, NSD and BIND: counted by network and answer; of what is too
 //! much, every second response is a truncated one, by which an honest asker that shares the network comes by TCP.
 //!
-//! Used by `server` on the public address. What must stay true: it takes the same memory whoever asks, and nothing else
+//! Used by `guard` on the public address. What must stay true: it takes the same memory whoever asks, and nothing else
 //! than packets over UDP from other machines is counted.
 
 use std::hash::{BuildHasher, RandomState};
@@ -107,17 +107,19 @@ fn question(message: &[u8]) -> &[u8] {
 }
 
 /// What is left of a response when it is truncated on purpose: so short that it amplifies nothing.
-pub fn truncate(response: &mut Vec<u8>) {
-    let end = HEADER_BYTES + question(response).len();
-    if response.len() < HEADER_BYTES {
-        return;
+pub fn truncated(response: &[u8]) -> Vec<u8> {
+    let question = question(response);
+    let mut out = response[..HEADER_BYTES.min(response.len())].to_vec();
+    if out.len() < HEADER_BYTES {
+        return out;
     }
-    response.truncate(end);
-    response[2] |= 0x02;
-    response[6..HEADER_BYTES].fill(0);
-    if end == HEADER_BYTES {
-        response[4..6].fill(0);
+    out[2] |= 0x02;
+    out[6..].fill(0);
+    if question.is_empty() {
+        out[4..6].fill(0);
     }
+    out.extend(question);
+    out
 }
 
 #[cfg(test)]
@@ -152,9 +154,15 @@ mod tests {
         let start = Instant::now();
         let mut limit = ResponseLimit::new(start);
         let message = response(b"a", 0, 1);
-        assert_eq!(sent(&mut limit, "192.0.2.1", &message, start), [200, 400, 400]);
+        assert_eq!(
+            sent(&mut limit, "192.0.2.1", &message, start),
+            [200, 400, 400]
+        );
         let later = start + Duration::from_secs(1);
-        assert_eq!(sent(&mut limit, "192.0.2.99", &message, later), [200, 400, 400]);
+        assert_eq!(
+            sent(&mut limit, "192.0.2.99", &message, later),
+            [200, 400, 400]
+        );
     }
 
     #[test]
@@ -162,7 +170,11 @@ mod tests {
         let start = Instant::now();
         let mut limit = ResponseLimit::new(start);
         sent(&mut limit, "192.0.2.1", &response(b"a", 0, 1), start);
-        for (source, label) in [("192.0.3.1", b"a"), ("192.0.2.1", b"b"), ("2001:db8::1", b"a")] {
+        for (source, label) in [
+            ("192.0.3.1", b"a"),
+            ("192.0.2.1", b"b"),
+            ("2001:db8::1", b"a"),
+        ] {
             let source = source.parse().unwrap();
             let verdict = limit.judge(source, &response(label, 0, 1), start);
             assert_eq!(verdict, Verdict::Send, "{source}");
@@ -194,11 +206,14 @@ mod tests {
 
     #[test]
     fn a_truncated_response_is_the_question_alone() {
-        let mut message = response(b"a", 0, 3);
-        truncate(&mut message);
-        assert_eq!(message, [0, 7, 0x86, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1]);
-        let mut header = vec![0, 7, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0];
-        truncate(&mut header);
-        assert_eq!(header.len(), 12);
+        let message = truncated(&response(b"a", 0, 3));
+        assert_eq!(
+            message,
+            [
+                0, 7, 0x86, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1
+            ]
+        );
+        let header = [0, 7, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(truncated(&header).len(), 12);
     }
 }

@@ -5,12 +5,15 @@
 //! and `balancer`, facts ROUTE-1 to ROUTE-6 in `policy` and `choice`, all pure.
 
 mod addresses;
+mod amplification;
 mod asker;
 mod balancer;
 mod cache;
 mod choice;
+mod cookies;
 mod forward;
 mod geography;
+mod guard;
 mod hosts;
 mod kind;
 mod message;

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::forward::Forwarder;
 use super::geography::Geography;
+use super::guard::Guard;
 use super::mirror::{Effect, Mirror};
 use super::report;
 use super::resolvers::Resolvers;
@@ -72,7 +73,8 @@ async fn serve_counted(
         InternetAccess::None => None,
         InternetAccess::Host => Some(Forwarder::of_host(config.dns)),
     };
-    let responder = Responder::new(tables.clone(), View::Public, None, counters.clone());
+    let responder =
+        Responder::new(tables.clone(), View::Public, None, counters.clone()).guarded(Guard::new());
     let mut tasks = JoinSet::new();
     let (udp, tcp) = sockets(config.dns).await?;
     tasks.spawn(server::serve_udp(udp, responder.clone(), None));

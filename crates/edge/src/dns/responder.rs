@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use super::amplification::{self, Verdict};
 use super::asker::Asker;
 use super::forward::Forwarder;
+use super::guard::Guard;
 use super::kind::Kind;
 use super::message::{self, Query, Unanswerable};
 use super::name::Name;
@@ -41,6 +43,8 @@ pub struct Counters {
     /// Answered by an error because they could not be read.
     pub malformed: AtomicU64,
     pub forwarded: AtomicU64,
+    /// Responses over UDP that were one too many for a network.
+    pub limited: AtomicU64,
 }
 
 impl Counters {
@@ -56,6 +60,7 @@ pub struct Responder {
     view: View,
     forwarder: Option<Forwarder>,
     counters: Arc<Counters>,
+    guard: Option<Arc<Guard>>,
 }
 
 impl Responder {
@@ -71,6 +76,15 @@ impl Responder {
             view,
             forwarder,
             counters,
+            guard: None,
+        }
+    }
+
+    /// Limits responses and gives cookies, as an address that anybody can reach needs.
+    pub fn guarded(self, guard: Guard) -> Self {
+        Self {
+            guard: Some(Arc::new(guard)),
+            ..self
         }
     }
 
@@ -79,8 +93,31 @@ impl Responder {
     }
 
     pub fn reply(&self, packet: &[u8], transport: Transport, source: IpAddr) -> Reply {
+        let mut known = transport == Transport::Tcp;
+        let reply = self.respond(packet, transport, source, &mut known);
+        let (Some(guard), Reply::Now(response), false) = (&self.guard, &reply, known) else {
+            return reply;
+        };
+        match guard.judge(source, response) {
+            Verdict::Send => reply,
+            Verdict::Truncate => Reply::Now(amplification::truncated(response)),
+            Verdict::Drop => {
+                Counters::count(&self.counters.limited);
+                Reply::Silence
+            }
+        }
+    }
+
+    /// `known` becomes true when the source is certainly who it says.
+    fn respond(
+        &self,
+        packet: &[u8],
+        transport: Transport,
+        source: IpAddr,
+        known: &mut bool,
+    ) -> Reply {
         Counters::count(&self.counters.queries);
-        let query = match Query::read(packet) {
+        let mut query = match Query::read(packet) {
             Ok(query) => query,
             Err(Unanswerable::Drop) => {
                 Counters::count(&self.counters.dropped);
@@ -91,6 +128,15 @@ impl Responder {
                 return Reply::Now(message::write_refusal(id, flags, code));
             }
         };
+        if let Some(edns) = &mut query.edns {
+            edns.cookie = match (&self.guard, edns.cookie) {
+                (Some(guard), Some(cookie)) => {
+                    *known |= guard.believes(&cookie, source);
+                    Some(guard.cookie(&cookie, source))
+                }
+                _ => None,
+            };
+        }
         let answer = match refused(&query) {
             Some(code) => Answer {
                 code,

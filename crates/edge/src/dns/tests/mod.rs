@@ -1,6 +1,7 @@
 mod answers;
 pub(crate) mod fixture;
 mod forwarding;
+mod guarding;
 pub(crate) mod kernel;
 mod lookup;
 mod mirror;
