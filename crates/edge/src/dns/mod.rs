@@ -11,6 +11,7 @@ mod balancer;
 mod cache;
 mod choice;
 mod cookies;
+mod datagrams;
 mod forward;
 mod geography;
 mod guard;
