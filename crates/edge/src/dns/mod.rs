@@ -24,6 +24,7 @@ mod place;
 mod policy;
 mod process;
 mod pulse;
+mod query_log;
 mod rdata;
 mod report;
 mod resolvers;

@@ -18,6 +18,7 @@ use super::guard::Guard;
 use super::kind::Kind;
 use super::message::{self, Query, Unanswerable};
 use super::name::Name;
+use super::query_log::{self, Entry, QueryLogger};
 use super::tables::{Answer, Code, Record, Tables, View};
 
 /// How a packet came.
@@ -45,6 +46,8 @@ pub struct Counters {
     pub forwarded: AtomicU64,
     /// Responses over UDP that were one too many for a network.
     pub limited: AtomicU64,
+    /// Missing in the query logs of their zones.
+    pub unlogged: AtomicU64,
 }
 
 impl Counters {
@@ -61,6 +64,7 @@ pub struct Responder {
     forwarder: Option<Forwarder>,
     counters: Arc<Counters>,
     guard: Option<Arc<Guard>>,
+    logger: Option<QueryLogger>,
 }
 
 impl Responder {
@@ -77,6 +81,7 @@ impl Responder {
             forwarder,
             counters,
             guard: None,
+            logger: None,
         }
     }
 
@@ -84,6 +89,14 @@ impl Responder {
     pub fn guarded(self, guard: Guard) -> Self {
         Self {
             guard: Some(Arc::new(guard)),
+            ..self
+        }
+    }
+
+    /// Writes down what is asked of zones that have it so.
+    pub fn logged(self, logger: QueryLogger) -> Self {
+        Self {
+            logger: Some(logger),
             ..self
         }
     }
@@ -146,7 +159,9 @@ impl Responder {
                 let tables = self.tables.borrow().clone();
                 let subnet = query.edns.and_then(|edns| edns.subnet);
                 let asker = Asker::new(Some(source), subnet, &|below| random() % below);
-                tables.answer_to(&asker, &self.view, &query.name, query.kind)
+                let answer = tables.answer_to(&asker, &self.view, &query.name, query.kind);
+                self.write_down(&tables, &query, answer.code, transport, source);
+                answer
             }
         };
         let pending = Pending {
@@ -168,6 +183,32 @@ impl Responder {
                 }))
             }
             _ => Reply::Now(pending.fail()),
+        }
+    }
+
+    fn write_down(
+        &self,
+        tables: &Tables,
+        query: &Query,
+        code: Code,
+        transport: Transport,
+        resolver: IpAddr,
+    ) {
+        // A VPC's resolver knows by itself: no public server is asked.
+        let (Some(logger), View::Public) = (&self.logger, &self.view) else {
+            return;
+        };
+        if let Some(log) = tables.query_log(&query.name, query.kind) {
+            logger.tell(Entry {
+                log: log.clone(),
+                time_ms: query_log::now_ms(),
+                name: query.name.clone(),
+                kind: query.kind,
+                code,
+                transport,
+                resolver,
+                subnet: query.edns.and_then(|edns| edns.subnet),
+            });
         }
     }
 }

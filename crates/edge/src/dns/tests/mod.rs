@@ -7,6 +7,7 @@ mod lookup;
 mod mirror;
 mod outside;
 mod packets;
+mod query_logs;
 mod routing;
 mod services;
 mod wire;
