@@ -9,8 +9,11 @@ use std::process::{Command, Stdio};
 /// A program, or a file by its path, and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
+    ("dig", "bind9-dnsutils"),
     ("docker-registry", "docker-registry"),
+    ("drill", "ldnsutils"),
     ("ip", "iproute2"),
+    ("kdig", "knot-dnsutils"),
     ("nft", "nftables"),
     ("mke2fs", "e2fsprogs"),
     ("openssl", "openssl"),

@@ -88,10 +88,8 @@ pub fn send(socket: &UdpSocket, responses: &[Outgoing]) {
         .collect();
     let mut at = 0;
     while at < responses.len() {
-        let sent = socket.try_io(Interest::WRITABLE, || {
-            send_some(socket.as_raw_fd(), &slices[at..], &addresses[at..])
-        });
-        match sent {
+        // Not by `try_io`: a new socket is not writable to tokio before it has been waited for, and nobody waits here.
+        match send_some(socket.as_raw_fd(), &slices[at..], &addresses[at..]) {
             Ok(count) => at += count.max(1),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             // It was the first one's: its asker is gone, or its address is nobody's.
