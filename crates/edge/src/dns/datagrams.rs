@@ -8,8 +8,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
+use rustix::io::Errno;
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -35,8 +36,6 @@ thread_local! {
         packets: Box::new([[0; PACKET_BYTES]; BATCH]),
         came: Vec::with_capacity(BATCH),
     });
-    static OUTGOING: RefCell<MultiHeaders<SockaddrStorage>> =
-        RefCell::new(MultiHeaders::preallocate(BATCH, None));
 }
 
 /// Takes what is there, at most [`BATCH`] packets, and has each dealt with.
@@ -76,39 +75,30 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     v4().or_else(v6)
 }
 
-/// Sends at most [`BATCH`] responses. One that cannot be sent at once is lost, as any packet may be.
+/// Sends them, in order. One that cannot be sent at once is lost, as any packet may be.
 pub fn send(socket: &UdpSocket, responses: &[Outgoing]) {
-    let slices: Vec<[IoSlice<'_>; 1]> = responses
+    let slices = responses
         .iter()
-        .map(|(response, _)| [IoSlice::new(response)])
-        .collect();
-    let addresses: Vec<Option<SockaddrStorage>> = responses
-        .iter()
-        .map(|(_, target)| Some(SockaddrStorage::from(*target)))
-        .collect();
+        .map(|(response, _)| [IoSlice::new(response)]);
+    let slices: Vec<[IoSlice<'_>; 1]> = slices.collect();
+    let targets = responses.iter().map(|(_, target)| (*target).into());
+    let targets: Vec<SocketAddrAny> = targets.collect();
+    let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> = Vec::new();
+    controls.resize_with(responses.len(), SendAncillaryBuffer::default);
+    let messages = slices.iter().zip(&targets).zip(&mut controls);
+    let messages =
+        messages.map(|((slice, target), control)| MMsgHdr::new_with_addr(target, slice, control));
+    let mut messages: Vec<MMsgHdr<'_>> = messages.collect();
     let mut at = 0;
-    while at < responses.len() {
+    while at < messages.len() {
         // Not by `try_io`: a new socket is not writable to tokio before it has been waited for, and nobody waits here.
-        match send_some(socket.as_raw_fd(), &slices[at..], &addresses[at..]) {
+        match sendmmsg(socket, &mut messages[at..], SendFlags::DONTWAIT) {
             Ok(count) => at += count.max(1),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(Errno::AGAIN) => return,
             // It was the first one's: its asker is gone, or its address is nobody's.
             Err(_) => at += 1,
         }
     }
-}
-
-fn send_some(
-    descriptor: RawFd,
-    slices: &[[IoSlice<'_>; 1]],
-    addresses: &[Option<SockaddrStorage>],
-) -> io::Result<usize> {
-    OUTGOING.with_borrow_mut(|headers| {
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let sent = sendmmsg(descriptor, headers, slices, addresses, [], flags);
-        sent.map(Iterator::count)
-            .map_err(|error: Errno| error.into())
-    })
 }
 
 #[cfg(test)]
