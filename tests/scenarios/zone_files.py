@@ -40,6 +40,12 @@ def scenario(host):
             "Name": "w.example.test", "Type": "A", "TTL": 60, "SetIdentifier": "x", "Weight": 1, "ResourceRecords": [{"Value": "192.0.2.9"}]}}]})
         out = subprocess.run([host.fogbank, "zone", "export", two, "--instance", region.instance], capture_output=True, text=True, check=True)
         assert "; w.example.test. A SetIdentifier=x Weight=1" in out.stdout and "1 record sets are aliases" in out.stderr, out
+        # What the host's own resolver would be told: public zones, or the domains one names.
+        told = lambda *more: region.cli("dns", "install", "--print", *more).splitlines()[1:]
+        client.create_hosted_zone(Name="below.example.test", CallerReference="c")
+        client.create_hosted_zone(Name="other.test", CallerReference="d")
+        equal("systemd-resolved", told("--to", "systemd-resolved"), ["[Resolve]", "DNS=127.0.0.1:4553", "Domains=~example.test ~other.test"])
+        equal("dnsmasq", told("--to", "dnsmasq", "--domain", "A.test"), ["server=/a.test/127.0.0.1#4553"])
         with open(path, "w") as f:
             f.write("$INCLUDE /etc/passwd\n")
         for arguments, why in (((one, path), "is refused"), (("example.test", path), "2 hosted zones"), (("none.test", path), "no hosted zone")):

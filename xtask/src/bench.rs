@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: the figures that docs/figures.md reports, measured on this machine by tests/bench.py,
-//! tests/bench_network.py, tests/bench_tasks.py, tests/bench_load_balancer.py and tests/bench_api.py.
+//! tests/bench_network.py, tests/bench_tasks.py, tests/bench_load_balancer.py, tests/bench_api.py and
+//! tests/bench_dns.py.
 
 use crate::{demo, setup, shell};
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// All, or with the word `network`, `tasks`, `load-balancer` or `api` only these. Other arguments go to the programs.
+/// All, or with the word `network`, `tasks`, `load-balancer`, `api` or `dns` only these. Other arguments go to the programs.
 pub fn run(arguments: &[&str]) -> Result<()> {
     setup::for_tests()?;
     let python = setup::python()?;
@@ -15,6 +16,7 @@ pub fn run(arguments: &[&str]) -> Result<()> {
         ["tasks", rest @ ..] => tasks(&python, &fogbank, rest),
         ["load-balancer", rest @ ..] => load_balancer(&python, &fogbank, rest),
         ["api", rest @ ..] => api(&python, &fogbank, rest),
+        ["dns", rest @ ..] => dns(&python, &fogbank, rest),
         _ => {
             let mut bench = program(&python, "tests/bench.py", &fogbank);
             bench.arg("--api").arg(demo::build_api()?);
@@ -22,7 +24,8 @@ pub fn run(arguments: &[&str]) -> Result<()> {
             network(&python, &fogbank, &[])?;
             tasks(&python, &fogbank, &[])?;
             load_balancer(&python, &fogbank, &[])?;
-            api(&python, &fogbank, &[])
+            api(&python, &fogbank, &[])?;
+            dns(&python, &fogbank, &[])
         }
     }
 }
@@ -56,6 +59,11 @@ fn load_balancer(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()
 fn api(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()> {
     setup::for_api_bench()?;
     shell::run(program(python, "tests/bench_api.py", fogbank).args(arguments))
+}
+
+fn dns(python: &Path, fogbank: &Path, arguments: &[&str]) -> Result<()> {
+    setup::for_dns_bench()?;
+    shell::run(program(python, "tests/bench_dns.py", fogbank).args(arguments))
 }
 
 fn program(python: &Path, script: &str, fogbank: &Path) -> std::process::Command {

@@ -20,7 +20,7 @@ What one does with this repository.
   cargo xtask demo [--once]   build, start a region, deploy the reference architecture, show that it serves
   cargo xtask test            every test: unit, kernel, scenarios with real clients; installs what they need
   cargo xtask check           format, lints, walls between the crates
-  cargo xtask bench           measure what docs/figures.md reports (release build); bench network | tasks | load-balancer | api: only these
+  cargo xtask bench           measure what docs/figures.md reports (release build); bench network | tasks | load-balancer | api | dns: only these
   cargo xtask sim             the scheduler in a simulated region: --seed N --steps M
   cargo xtask models          trim the service models anew from the installed botocore
 

@@ -9,8 +9,11 @@ use std::process::{Command, Stdio};
 /// A program, or a file by its path, and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
+    ("dig", "bind9-dnsutils"),
     ("docker-registry", "docker-registry"),
+    ("drill", "ldnsutils"),
     ("ip", "iproute2"),
+    ("kdig", "knot-dnsutils"),
     ("nft", "nftables"),
     ("mke2fs", "e2fsprogs"),
     ("openssl", "openssl"),
@@ -34,6 +37,9 @@ const FOR_LOAD_BALANCER_BENCH: &[(&str, &str)] = &[
     ("wrk", "wrk"),
 ];
 
+/// What DNS is measured beside, and with.
+const FOR_DNS_BENCH: &[(&str, &str)] = &[("dnsperf", "dnsperf"), ("knotd", "knot"), ("nsd", "nsd")];
+
 /// What tasks are measured beside.
 const FOR_TASK_BENCH: &[(&str, &str)] = &[("podman", "podman"), ("runc", "runc")];
 
@@ -56,6 +62,11 @@ pub fn for_load_balancer_bench() -> Result<()> {
 /// Installs what makes the load for the figures of the API.
 pub fn for_api_bench() -> Result<()> {
     programs(FOR_LOAD_BALANCER_BENCH, |program| program == "wrk")
+}
+
+/// Installs what the figures of DNS need beside.
+pub fn for_dns_bench() -> Result<()> {
+    programs(FOR_DNS_BENCH, |_| true)
 }
 
 /// Installs what the figures of tasks need beside.

@@ -1,6 +1,7 @@
 //! The processes that `fogbank up` and the node start. Hidden commands: each reads the region's configuration and runs
 //! one room.
 
+use crate::cli::host_dns::{self, DnsCommand};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use fogbank_types::RegionConfig;
@@ -25,11 +26,14 @@ pub enum Process {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Route 53's answers
-    #[command(hide = true)]
+    /// The host's own resolver: have it ask the region for its domains
+    #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
     Dns {
-        #[arg(long)]
-        config: PathBuf,
+        /// Route 53's answers
+        #[arg(long, hide = true)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        command: Option<DnsCommand>,
     },
     /// Doors to AWS's services inside the network
     #[command(hide = true)]
@@ -79,7 +83,12 @@ pub fn run(process: Process) -> Result<()> {
             let config = read_config(&config)?;
             drive(async { fogbank_node::run(config).await.context("node") })
         }
-        Process::Dns { config } => {
+        Process::Dns {
+            command: Some(command),
+            ..
+        } => host_dns::run(&command),
+        Process::Dns { config, .. } => {
+            let config = config.context("--config is missing")?;
             crate::logging::start("dns");
             let config = read_config(&config)?;
             drive(async { fogbank_edge::dns::run(config).await.context("dns") })

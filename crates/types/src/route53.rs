@@ -3,6 +3,9 @@
 use crate::*;
 use serde::{Deserialize, Serialize};
 
+/// The only place that Route 53 answers from here, as query logs and their streams name it: an airport's code and a number.
+pub const EDGE_LOCATION: &str = "IAD12";
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostedZone {
     pub scope: Scope,
@@ -284,6 +287,9 @@ pub struct QueryLoggingConfig {
     pub zone_id: String,
     /// In us-east-1.
     pub log_group_arn: String,
+    /// Of the stream that the queries are appended to; `None` while the log group is not there.
+    #[serde(default)]
+    pub stream_uid: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

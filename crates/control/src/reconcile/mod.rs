@@ -16,6 +16,7 @@ pub mod load_balancer_state;
 pub mod nat_gateway_state;
 pub mod parameter_expiry;
 pub mod peering_expiry;
+pub mod query_log_streams;
 pub mod scheduled_scaling;
 pub mod service_count;
 pub mod service_scaling;
@@ -102,6 +103,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "flow_log_streams",
         run: flow_log_streams::reconcile,
+    },
+    Reconciler {
+        name: "query_log_streams",
+        run: query_log_streams::reconcile,
     },
     Reconciler {
         name: "composite_alarm_state",

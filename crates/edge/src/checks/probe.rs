@@ -260,7 +260,7 @@ impl Names {
             answer = world.ask(&name, Kind::A).await;
         }
         let answer = answer.map_err(|error| {
-            Failure::Name(match error {
+            Failure::Name(match &*error {
                 ForwardError::Timeout { .. } => "timed out".to_owned(),
                 other => other.to_string(),
             })

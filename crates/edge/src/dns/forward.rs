@@ -1,21 +1,24 @@
 //! Asking the host's resolvers, for VPCs of a region with `--internet host`.
 //!
 //! Called by `responder`. What must stay true: every question goes out from a socket (so a port) and with an
-//! id of its own, only the asked server's response to that question is taken, and each call ends in time.
+//! id of its own, only the asked server's response to that question is taken, and each call ends in time. Equal questions
+//! are asked once, and what was heard is kept by `cache`; both know names outside of the region alone.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
+use super::cache::Cache;
 use super::kind::Kind;
-use super::message::{self, Heard};
+use super::message::{self, Heard as Response};
 use super::name::Name;
 use super::tables::{Answer, Code};
 
@@ -27,6 +30,9 @@ const MIN_TRIES: usize = 2;
 const MAX_TRIES: usize = 3;
 /// Questions under way; more are refused at once.
 const MAX_QUESTIONS: usize = 512;
+/// Askers that wait for them; one question may have many.
+const MAX_ASKERS: usize = 4_096;
+const CACHE_BYTES: usize = 16 << 20;
 
 #[derive(Debug, Error)]
 pub enum ForwardError {
@@ -45,13 +51,30 @@ pub enum ForwardError {
     Timeout { server: SocketAddr },
     #[error("{server} could not answer")]
     Failed { server: SocketAddr },
+    #[error("the question was given up")]
+    GivenUp,
 }
 
-/// Cheap to clone.
+type Key = (Name, Kind);
+/// What all who asked the same get.
+type Outcome = Result<Answer, Arc<ForwardError>>;
+
+/// Cheap to clone; the clones share what was heard.
 #[derive(Clone)]
-pub struct Forwarder {
+pub struct Forwarder(Arc<Shared>);
+
+struct Shared {
     servers: Servers,
     slots: Arc<Semaphore>,
+    askers: Semaphore,
+    heard: Mutex<Heard>,
+}
+
+struct Heard {
+    cache: Cache,
+    /// Who answered what the cache holds.
+    servers: Arc<[SocketAddr]>,
+    under_way: HashMap<Key, watch::Receiver<Option<Outcome>>>,
 }
 
 #[derive(Clone)]
@@ -74,29 +97,113 @@ impl Forwarder {
     }
 
     fn of(servers: Servers) -> Self {
-        Self {
+        let heard = Heard {
+            cache: Cache::new(CACHE_BYTES),
+            servers: Arc::default(),
+            under_way: HashMap::new(),
+        };
+        Self(Arc::new(Shared {
             servers,
             slots: Arc::new(Semaphore::new(MAX_QUESTIONS)),
-        }
+            askers: Semaphore::new(MAX_ASKERS),
+            heard: Mutex::new(heard),
+        }))
     }
 
-    /// One server after the other, until one knows.
-    pub async fn ask(&self, name: &Name, kind: Kind) -> Result<Answer, ForwardError> {
-        let _slot = self.slots.try_acquire().map_err(|_| ForwardError::Busy)?;
-        let mut last = ForwardError::NoServer;
-        let servers = self.servers.now();
-        let tries = servers.len().clamp(MIN_TRIES, MAX_TRIES);
-        for &server in servers.iter().cycle().take(tries) {
-            let question = ask_one(server, name, kind);
-            last = match timeout(SERVER_TIMEOUT, question).await {
-                Err(_) => ForwardError::Timeout { server },
-                Ok(Err(error)) => error,
-                Ok(Ok(answer)) if answer.code == Code::ServFail => ForwardError::Failed { server },
-                Ok(Ok(answer)) => return Ok(answer),
-            };
-        }
-        Err(last)
+    /// From the cache, with those who ask the same already, or from the servers.
+    pub async fn ask(&self, name: &Name, kind: Kind) -> Result<Answer, Arc<ForwardError>> {
+        let busy = || Arc::new(ForwardError::Busy);
+        let _asker = self.0.askers.try_acquire().map_err(|_| busy())?;
+        let mut outcome = {
+            let mut heard = self.0.heard();
+            if let Some(answer) = heard.cache.get(name, kind, Instant::now()) {
+                return Ok(answer);
+            }
+            let key = (name.clone(), kind);
+            match heard.under_way.get(&key) {
+                Some(outcome) => outcome.clone(),
+                None => {
+                    let slot = self.0.slots.clone().try_acquire_owned();
+                    self.start(&mut heard, key, slot.map_err(|_| busy())?)
+                }
+            }
+        };
+        let ended = outcome.wait_for(Option::is_some).await;
+        let ended = ended.ok().and_then(|outcome| outcome.clone());
+        ended.unwrap_or_else(|| Err(Arc::new(ForwardError::GivenUp)))
     }
+
+    /// In a task of its own: who began to ask may be gone before the others have their answer.
+    fn start(
+        &self,
+        heard: &mut Heard,
+        key: Key,
+        slot: OwnedSemaphorePermit,
+    ) -> watch::Receiver<Option<Outcome>> {
+        let (tell, outcome) = watch::channel(None);
+        heard.under_way.insert(key.clone(), outcome.clone());
+        let question = Question {
+            shared: self.0.clone(),
+            key,
+        };
+        tokio::spawn(async move {
+            let _slot = slot;
+            let ended = question.ask().await.map_err(Arc::new);
+            // First out of the table, so that who comes now looks into the cache.
+            drop(question);
+            tell.send_replace(Some(ended));
+        });
+        outcome
+    }
+}
+
+impl Shared {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question under way; leaves the table however it ends.
+struct Question {
+    shared: Arc<Shared>,
+    key: Key,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.shared.heard().under_way.remove(&self.key);
+    }
+}
+
+impl Question {
+    async fn ask(&self) -> Result<Answer, ForwardError> {
+        let (name, kind) = &self.key;
+        let servers = self.shared.servers.now();
+        let answer = ask_all(&servers, name, *kind).await?;
+        let mut heard = self.shared.heard();
+        // Another network may know other names.
+        if heard.servers != servers {
+            heard.cache.clear();
+            heard.servers = servers;
+        }
+        heard.cache.put(name, *kind, &answer, Instant::now());
+        Ok(answer)
+    }
+}
+
+/// One server after the other, until one knows.
+async fn ask_all(servers: &[SocketAddr], name: &Name, kind: Kind) -> Result<Answer, ForwardError> {
+    let mut last = ForwardError::NoServer;
+    let tries = servers.len().clamp(MIN_TRIES, MAX_TRIES);
+    for &server in servers.iter().cycle().take(tries) {
+        last = match timeout(SERVER_TIMEOUT, ask_one(server, name, kind)).await {
+            Err(_) => ForwardError::Timeout { server },
+            Ok(Err(error)) => error,
+            Ok(Ok(answer)) if answer.code == Code::ServFail => ForwardError::Failed { server },
+            Ok(Ok(answer)) => return Ok(answer),
+        };
+    }
+    Err(last)
 }
 
 impl Servers {
@@ -128,14 +235,14 @@ async fn ask_one(server: SocketAddr, name: &Name, kind: Kind) -> Result<Answer, 
     loop {
         let length = socket.recv(&mut buffer).await.map_err(failed)?;
         match message::read_response(&buffer[..length], id, name, kind) {
-            Some(Heard::Answer(answer)) => return Ok(answer),
-            Some(Heard::Truncated) => break,
+            Some(Response::Answer(answer)) => return Ok(answer),
+            Some(Response::Truncated) => break,
             None => {}
         }
     }
     let response = ask_tcp(server, &question).await.map_err(failed)?;
     match message::read_response(&response, id, name, kind) {
-        Some(Heard::Answer(answer)) => Ok(answer),
+        Some(Response::Answer(answer)) => Ok(answer),
         _ => Err(ForwardError::Failed { server }),
     }
 }

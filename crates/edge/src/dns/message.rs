@@ -4,6 +4,7 @@
 //! loop or allocate more than a message's size; the question goes back byte for byte, in the asker's case.
 
 use super::asker::Subnet;
+use super::cookies::{self, Cookie};
 use super::kind::Kind;
 use super::name::Name;
 use super::tables::{Answer, Code, Record};
@@ -48,6 +49,8 @@ pub struct Edns {
     pub version: u8,
     pub dnssec_ok: bool,
     pub subnet: Option<Subnet>,
+    /// As it came; `responder` puts in what the asker gets.
+    pub cookie: Option<Cookie>,
 }
 
 /// Why a packet gets no answer proper.
@@ -108,11 +111,13 @@ fn read_question(packet: &[u8], id: u16, flags: u16) -> Option<Query> {
             if edns.is_some() || !record.name.is_root() {
                 return None;
             }
+            let (subnet, cookie) = read_options(packet.get(record.value)?)?;
             edns = Some(Edns {
                 udp_bytes: record.class,
                 version: (record.ttl >> 16) as u8,
                 dnssec_ok: record.ttl & 0x8000 != 0,
-                subnet: read_subnet(packet.get(record.value)?)?,
+                subnet,
+                cookie,
             });
         }
     }
@@ -127,19 +132,22 @@ fn read_question(packet: &[u8], id: u16, flags: u16) -> Option<Query> {
     })
 }
 
-/// The client subnet among EDNS options, if there is one; `None` if they are malformed.
-fn read_subnet(options: &[u8]) -> Option<Option<Subnet>> {
+/// What we know of EDNS options; `None` if they are malformed. Of several cookies the first counts (RFC 7873, section 5.2).
+fn read_options(options: &[u8]) -> Option<(Option<Subnet>, Option<Cookie>)> {
     let mut at = 0;
     let mut subnet = None;
+    let mut cookie = None;
     while at < options.len() {
         let (code, length) = (word(options, at)?, usize::from(word(options, at + 2)?));
         let value = options.get(at + 4..at + 4 + length)?;
-        if code == CLIENT_SUBNET {
-            subnet = Some(Subnet::read(value)?);
+        match code {
+            CLIENT_SUBNET => subnet = Some(Subnet::read(value)?),
+            cookies::OPTION if cookie.is_none() => cookie = Some(Cookie::read(value)?),
+            _ => {}
         }
         at += 4 + length;
     }
-    Some(subnet)
+    Some((subnet, cookie))
 }
 
 /// A record as it stands in a message.
@@ -222,7 +230,10 @@ pub fn write_answer(query: &Query, answer: &Answer, recursion: bool, limit: usiz
     }
     // A client subnet comes back with how much of it was looked at.
     let subnet = query.edns.and_then(|edns| edns.subnet).zip(answer.scope);
-    let option_bytes = subnet.map_or(0, |(subnet, _)| 4 + subnet.length());
+    let cookie = (query.edns.and_then(|edns| edns.cookie))
+        .and_then(|cookie| Some((cookie.client, cookie.server?)));
+    let option_bytes = subnet.map_or(0, |(subnet, _)| 4 + subnet.length())
+        + cookie.map_or(0, |_| 4 + cookies::VALUE_BYTES);
     let room = limit - query.edns.map_or(0, |_| OPT_BYTES + option_bytes);
     let mut writer = Writer::new(query, room);
     let sections = [&answer.answers, &answer.authority, &answer.additional];
@@ -248,6 +259,12 @@ pub fn write_answer(query: &Query, answer: &Answer, recursion: bool, limit: usiz
             out.extend(CLIENT_SUBNET.to_be_bytes());
             out.extend((subnet.length() as u16).to_be_bytes());
             subnet.write(scope, &mut out);
+        }
+        if let Some((client, server)) = cookie {
+            out.extend(cookies::OPTION.to_be_bytes());
+            out.extend((cookies::VALUE_BYTES as u16).to_be_bytes());
+            out.extend(client);
+            out.extend(server);
         }
     }
     out[..2].copy_from_slice(&query.id.to_be_bytes());

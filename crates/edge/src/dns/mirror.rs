@@ -33,6 +33,7 @@ const FOLLOWED: &[&str] = &[
     "listener",
     "listener-rule",
     "status-target-health",
+    "query-logging-config",
     COLLECTION,
 ];
 /// Kinds of which a flag is all that answers have.

@@ -5,11 +5,16 @@
 //! and `balancer`, facts ROUTE-1 to ROUTE-6 in `policy` and `choice`, all pure.
 
 mod addresses;
+mod amplification;
 mod asker;
 mod balancer;
+mod cache;
 mod choice;
+mod cookies;
+mod datagrams;
 mod forward;
 mod geography;
+mod guard;
 mod hosts;
 mod kind;
 mod message;
@@ -19,6 +24,7 @@ mod place;
 mod policy;
 mod process;
 mod pulse;
+mod query_log;
 mod rdata;
 mod report;
 mod resolvers;

@@ -17,7 +17,9 @@ use tokio::task::JoinSet;
 
 use super::forward::Forwarder;
 use super::geography::Geography;
+use super::guard::Guard;
 use super::mirror::{Effect, Mirror};
+use super::query_log::QueryLogger;
 use super::report;
 use super::resolvers::Resolvers;
 use super::responder::{Counters, Responder};
@@ -35,6 +37,8 @@ pub enum DnsError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error("starting the thread of query logs")]
+    Thread { source: io::Error },
     #[error("waiting for signals")]
     Signal { source: io::Error },
     #[error(transparent)]
@@ -48,31 +52,43 @@ pub async fn run(config: RegionConfig) -> Result<(), DnsError> {
     let mut interrupt = listen(SignalKind::interrupt())?;
     let store: Arc<dyn Store> = Arc::new(Client::connect(config.store_socket()));
     let counters = Arc::new(Counters::default());
+    let logger = logger(&config, &counters)?;
     let ended = tokio::select! {
-        result = serve_counted(config, store, counters.clone()) => result,
+        result = serve_counted(config, store, counters.clone(), logger.clone()) => result,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
+    logger.finish().await;
     tracing::info!(?counters, "the servers end");
     ended
 }
 
 /// Serves until it is dropped.
 pub async fn serve(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), DnsError> {
-    serve_counted(config, store, Arc::default()).await
+    let counters = Arc::default();
+    let logger = logger(&config, &counters)?;
+    serve_counted(config, store, counters, logger).await
+}
+
+fn logger(config: &RegionConfig, counters: &Arc<Counters>) -> Result<QueryLogger, DnsError> {
+    QueryLogger::start(config.logs_dir(), counters.clone())
+        .map_err(|source| DnsError::Thread { source })
 }
 
 async fn serve_counted(
     config: RegionConfig,
     store: Arc<dyn Store>,
     counters: Arc<Counters>,
+    logger: QueryLogger,
 ) -> Result<(), DnsError> {
     let (publish, tables) = watch::channel(Arc::new(Tables::default()));
     let forwarder = match config.internet {
         InternetAccess::None => None,
         InternetAccess::Host => Some(Forwarder::of_host(config.dns)),
     };
-    let responder = Responder::new(tables.clone(), View::Public, None, counters.clone());
+    let responder = Responder::new(tables.clone(), View::Public, None, counters.clone())
+        .guarded(Guard::new())
+        .logged(logger);
     let mut tasks = JoinSet::new();
     let (udp, tcp) = sockets(config.dns).await?;
     tasks.spawn(server::serve_udp(udp, responder.clone(), None));

@@ -11,11 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use super::amplification::{self, Verdict};
 use super::asker::Asker;
 use super::forward::Forwarder;
+use super::guard::Guard;
 use super::kind::Kind;
 use super::message::{self, Query, Unanswerable};
 use super::name::Name;
+use super::query_log::{self, Entry, QueryLogger};
 use super::tables::{Answer, Code, Record, Tables, View};
 
 /// How a packet came.
@@ -41,6 +44,10 @@ pub struct Counters {
     /// Answered by an error because they could not be read.
     pub malformed: AtomicU64,
     pub forwarded: AtomicU64,
+    /// Responses over UDP that were one too many for a network.
+    pub limited: AtomicU64,
+    /// Missing in the query logs of their zones.
+    pub unlogged: AtomicU64,
 }
 
 impl Counters {
@@ -56,6 +63,8 @@ pub struct Responder {
     view: View,
     forwarder: Option<Forwarder>,
     counters: Arc<Counters>,
+    guard: Option<Arc<Guard>>,
+    logger: Option<QueryLogger>,
 }
 
 impl Responder {
@@ -71,6 +80,24 @@ impl Responder {
             view,
             forwarder,
             counters,
+            guard: None,
+            logger: None,
+        }
+    }
+
+    /// Limits responses and gives cookies, as an address that anybody can reach needs.
+    pub fn guarded(self, guard: Guard) -> Self {
+        Self {
+            guard: Some(Arc::new(guard)),
+            ..self
+        }
+    }
+
+    /// Writes down what is asked of zones that have it so.
+    pub fn logged(self, logger: QueryLogger) -> Self {
+        Self {
+            logger: Some(logger),
+            ..self
         }
     }
 
@@ -79,8 +106,31 @@ impl Responder {
     }
 
     pub fn reply(&self, packet: &[u8], transport: Transport, source: IpAddr) -> Reply {
+        let mut known = transport == Transport::Tcp;
+        let reply = self.respond(packet, transport, source, &mut known);
+        let (Some(guard), Reply::Now(response), false) = (&self.guard, &reply, known) else {
+            return reply;
+        };
+        match guard.judge(source, response) {
+            Verdict::Send => reply,
+            Verdict::Truncate => Reply::Now(amplification::truncated(response)),
+            Verdict::Drop => {
+                Counters::count(&self.counters.limited);
+                Reply::Silence
+            }
+        }
+    }
+
+    /// `known` becomes true when the source is certainly who it says.
+    fn respond(
+        &self,
+        packet: &[u8],
+        transport: Transport,
+        source: IpAddr,
+        known: &mut bool,
+    ) -> Reply {
         Counters::count(&self.counters.queries);
-        let query = match Query::read(packet) {
+        let mut query = match Query::read(packet) {
             Ok(query) => query,
             Err(Unanswerable::Drop) => {
                 Counters::count(&self.counters.dropped);
@@ -91,6 +141,15 @@ impl Responder {
                 return Reply::Now(message::write_refusal(id, flags, code));
             }
         };
+        if let Some(edns) = &mut query.edns {
+            edns.cookie = match (&self.guard, edns.cookie) {
+                (Some(guard), Some(cookie)) => {
+                    *known |= guard.believes(&cookie, source);
+                    Some(guard.cookie(&cookie, source))
+                }
+                _ => None,
+            };
+        }
         let answer = match refused(&query) {
             Some(code) => Answer {
                 code,
@@ -100,7 +159,9 @@ impl Responder {
                 let tables = self.tables.borrow().clone();
                 let subnet = query.edns.and_then(|edns| edns.subnet);
                 let asker = Asker::new(Some(source), subnet, &|below| random() % below);
-                tables.answer_to(&asker, &self.view, &query.name, query.kind)
+                let answer = tables.answer_to(&asker, &self.view, &query.name, query.kind);
+                self.write_down(&tables, &query, answer.code, transport, source);
+                answer
             }
         };
         let pending = Pending {
@@ -122,6 +183,32 @@ impl Responder {
                 }))
             }
             _ => Reply::Now(pending.fail()),
+        }
+    }
+
+    fn write_down(
+        &self,
+        tables: &Tables,
+        query: &Query,
+        code: Code,
+        transport: Transport,
+        resolver: IpAddr,
+    ) {
+        // A VPC's resolver knows by itself: no public server is asked.
+        let (Some(logger), View::Public) = (&self.logger, &self.view) else {
+            return;
+        };
+        if let Some(log) = tables.query_log(&query.name, query.kind) {
+            logger.tell(Entry {
+                log: log.clone(),
+                time_ms: query_log::now_ms(),
+                name: query.name.clone(),
+                kind: query.kind,
+                code,
+                transport,
+                resolver,
+                subnet: query.edns.and_then(|edns| edns.subnet),
+            });
         }
     }
 }

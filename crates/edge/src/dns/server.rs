@@ -13,12 +13,11 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::datagrams::{self, Outgoing};
 use super::message::HEADER_BYTES;
 use super::responder::{Counters, Reply, Responder, Transport};
 use crate::clients::Clients;
 
-/// Packets taken in one go before others get their turn.
-const BATCH: usize = 64;
 /// Connections of one listener; further clients wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
 /// Of them, those of one client.
@@ -68,52 +67,49 @@ pub async fn serve_udp(
     limit: Option<Arc<Mutex<RateLimit>>>,
 ) {
     let socket = Arc::new(socket);
-    let mut buffer = vec![0; 4096];
     loop {
         if let Err(error) = socket.readable().await {
             tracing::warn!(%error, "waiting for packets");
             sleep(PAUSE).await;
         }
+        let mut responses = Vec::with_capacity(datagrams::BATCH);
         let now = Instant::now();
-        for _ in 0..BATCH {
-            let (length, source) = match socket.try_recv_from(&mut buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An asker that is gone (ICMP).
-                Err(_) => continue,
-            };
-            if limit
-                .as_ref()
-                .is_some_and(|limit| !lock(limit).admits(source.ip(), now))
-            {
+        datagrams::receive(&socket, |packet, source| {
+            let admits = |limit: &Arc<Mutex<RateLimit>>| lock(limit).admits(source.ip(), now);
+            if !limit.as_ref().is_none_or(admits) {
                 Counters::count(&responder.counters().dropped);
-                continue;
+                return;
             }
-            reply_udp(&socket, &responder, &buffer[..length], source);
-        }
+            responses.extend(reply_udp(&socket, &responder, packet, source));
+        });
+        datagrams::send(&socket, &responses);
         tokio::task::yield_now().await;
     }
 }
 
-/// A response that cannot be sent at once is lost, as any packet may be.
-fn reply_udp(socket: &Arc<UdpSocket>, responder: &Responder, packet: &[u8], source: SocketAddr) {
+/// What can be answered at once; the other responses are sent when they are there.
+fn reply_udp(
+    socket: &Arc<UdpSocket>,
+    responder: &Responder,
+    packet: &[u8],
+    source: SocketAddr,
+) -> Option<Outgoing> {
     // Port 0 cannot be answered.
     if source.port() == 0 {
-        return;
+        return None;
     }
     match responder.reply(packet, Transport::Udp, source.ip()) {
-        Reply::Silence => {}
-        Reply::Now(response) => {
-            let _ = socket.try_send_to(&response, source);
-        }
+        Reply::Silence => None,
+        Reply::Now(response) => Some((response, source)),
         Reply::Later(pending) => {
             let socket = Arc::downgrade(socket);
             tokio::spawn(async move {
                 let response = pending.finish().await;
                 if let Some(socket) = socket.upgrade() {
-                    let _ = socket.try_send_to(&response, source);
+                    datagrams::send(&socket, &[(response, source)]);
                 }
             });
+            None
         }
     }
 }

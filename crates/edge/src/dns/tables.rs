@@ -20,6 +20,7 @@ use super::hosts::{self, Hosts, Known};
 use super::kind::Kind;
 use super::name::Name;
 use super::pulse::Pulses;
+use super::query_log::QueryLog;
 use super::services::{self, Services};
 use super::zone::{Found, Set, Soa, Zone};
 
@@ -78,6 +79,8 @@ pub struct Answer {
 pub struct Tables {
     public: HashMap<Name, Arc<Zone>>,
     private: HashMap<(String, VpcId), HashMap<Name, Arc<Zone>>>,
+    /// Of public zones whose queries are logged, by their origin.
+    logged: HashMap<Name, Arc<QueryLog>>,
     balancers: HashMap<Name, Balancer>,
     services: Services,
     hosts: Hosts,
@@ -135,11 +138,16 @@ impl Tables {
         }
         // Two zones may have one name (fact DNS-1), on different servers. We are all servers at once: the
         // newest answers, as if the name had been delegated to it last.
+        let logs = query_logs(snapshot);
         let mut rows: Vec<_> = snapshot.hosted_zones.all().collect();
         rows.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         for row in rows {
             let Some(zone) = zone_of(row) else { continue };
             if !row.private {
+                match logs.get(row.id.as_str()) {
+                    Some(log) => tables.logged.insert(zone.origin.clone(), log.clone()),
+                    None => tables.logged.remove(&zone.origin),
+                };
                 tables.public.insert(zone.origin.clone(), zone);
                 continue;
             }
@@ -310,6 +318,15 @@ impl Tables {
         }
     }
 
+    /// Where a question to the public servers is written down: as the most specific zone wants it.
+    pub(super) fn query_log(&self, name: &Name, kind: Kind) -> Option<&Arc<QueryLog>> {
+        if self.logged.is_empty() {
+            return None;
+        }
+        let zone = most_specific(&self.public, name, kind)?;
+        self.logged.get(&zone.origin)
+    }
+
     /// Where an alias leads that names something of AWS's: time to live and addresses. Interface endpoints are
     /// targets of aliases as well.
     pub(super) fn aws_target(&self, target: &Name) -> Option<(u32, Cow<'_, Addresses>)> {
@@ -332,6 +349,20 @@ impl Tables {
     pub(super) fn geography(&self) -> Option<&Geography> {
         self.geography.as_deref()
     }
+}
+
+/// By zone. A configuration without a stream has lost its log group.
+fn query_logs(snapshot: &Snapshot) -> HashMap<&str, Arc<QueryLog>> {
+    let configs = snapshot.query_logging_configs.all();
+    configs
+        .filter_map(|config| {
+            let log = QueryLog {
+                zone_id: config.zone_id.clone(),
+                stream_uid: config.stream_uid.clone()?,
+            };
+            Some((config.zone_id.as_str(), Arc::new(log)))
+        })
+        .collect()
 }
 
 /// The records of a set under the name that was asked for (a wildcard's name is never told), and how many of them

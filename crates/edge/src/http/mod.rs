@@ -11,7 +11,7 @@ mod anomaly;
 mod answer;
 pub(crate) mod body;
 mod buffer;
-mod clock;
+pub(crate) mod clock;
 mod compile;
 mod connect;
 mod connection;

@@ -4,6 +4,7 @@ mod bill;
 mod ca;
 mod down;
 mod exec;
+pub mod host_dns;
 mod hosted_zone;
 mod http;
 mod iam;

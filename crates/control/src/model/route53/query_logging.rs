@@ -4,8 +4,9 @@
 //! CloudWatch Logs' resource policies are not offered by this region, so that none can be missing.
 
 use super::{Refusal, invalid, zones};
+use crate::model::logs;
 use crate::model::tx::Tx;
-use fogbank_types::route53::QueryLoggingConfig;
+use fogbank_types::route53::{EDGE_LOCATION, QueryLoggingConfig};
 use fogbank_types::{Scope, Snapshot};
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub fn create(
         id: tx.uuid(),
         zone_id: zone_id.to_owned(),
         log_group_arn: log_group_arn.to_owned(),
+        stream_uid: None,
     };
     tx.put(row.clone());
     Ok(row)
@@ -92,6 +94,32 @@ pub fn delete(tx: &mut Tx, scope: &Scope, id: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The stream that the name servers append to: one for each edge location, made anew when it was deleted. Without the log
+/// group nothing is logged, until there is one of its name again.
+pub fn keep_stream(tx: &mut Tx, config: &QueryLoggingConfig) {
+    let uid = stream_uid(tx, config);
+    if uid != config.stream_uid {
+        let set = |row: &mut QueryLoggingConfig| row.stream_uid = uid;
+        tx.update(&config.scope, &config.id, set);
+    }
+}
+
+fn stream_uid(tx: &mut Tx, config: &QueryLoggingConfig) -> Option<String> {
+    let group = group_name(&config.scope, &config.log_group_arn).ok()?;
+    let scope = Scope::new(&config.scope.account, REGION);
+    if !tx.snapshot().log_groups.contains(&scope, group) {
+        return None;
+    }
+    let name = format!("{}/{EDGE_LOCATION}", config.zone_id);
+    let streams = &tx.snapshot().log_streams;
+    if let Some(stream) = streams.get(&scope, format!("{group}:{name}")) {
+        return Some(stream.uid.clone());
+    }
+    let made = logs::streams::create(tx, &scope, group, &name);
+    let made = made.expect("ids are a name, the group is there and the stream is not");
+    Some(made.uid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{scope, zone};
@@ -134,6 +162,33 @@ mod tests {
         create(&mut tx, &scope(), &id, ARN).unwrap();
         zones::delete(&mut tx, &scope(), &id).unwrap();
         assert!(tx.snapshot().query_logging_configs.is_empty());
+    }
+
+    #[test]
+    fn a_configuration_has_a_stream_as_long_as_there_is_its_group() {
+        let mut tx = Tx::for_test();
+        let id = zone(&mut tx, "example.test").id;
+        group(&mut tx, REGION);
+        let made = create(&mut tx, &scope(), &id, ARN).unwrap();
+        let kept = |tx: &mut Tx| {
+            let row = find(tx.snapshot(), &scope(), &made.id).unwrap().clone();
+            keep_stream(tx, &row);
+            let row = find(tx.snapshot(), &scope(), &made.id).unwrap();
+            row.stream_uid.clone()
+        };
+        let first = kept(&mut tx);
+        assert!(first.is_some());
+        assert_eq!(kept(&mut tx), first, "it converges");
+        let logs_scope = Scope::new("000000000000", REGION);
+        let (group_name, stream) = ("/aws/route53/example", format!("{id}/IAD12"));
+        let deleted = logs::streams::delete(&mut tx, &logs_scope, group_name, &stream);
+        assert_eq!(Some(deleted.unwrap()), first);
+        let second = kept(&mut tx);
+        assert!(second.is_some() && second != first);
+        logs::groups::delete(&mut tx, &logs_scope, group_name).unwrap();
+        assert_eq!(kept(&mut tx), None);
+        group(&mut tx, REGION);
+        assert!(kept(&mut tx).is_some());
     }
 
     #[test]

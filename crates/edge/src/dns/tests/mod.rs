@@ -1,10 +1,13 @@
 mod answers;
 pub(crate) mod fixture;
+mod forwarding;
+mod guarding;
 pub(crate) mod kernel;
 mod lookup;
 mod mirror;
 mod outside;
 mod packets;
+mod query_logs;
 mod routing;
 mod services;
 mod wire;
