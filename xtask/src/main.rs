@@ -1,9 +1,10 @@
-//! What one does with this repository: `cargo xtask demo | test | check | bench | sim | models`.
+//! What one does with this repository: `cargo xtask demo | test | check | bench | moto | sim | models`.
 
 mod bench;
 mod check;
 mod demo;
 mod models;
+mod moto;
 mod setup;
 mod shell;
 mod sim;
@@ -22,6 +23,7 @@ What one does with this repository.
   cargo xtask check           format, lints, walls between the crates
   cargo xtask bench           measure what docs/figures.md reports (release build); bench network | tasks | load-balancer | api | dns: only these
   cargo xtask sim             the scheduler in a simulated region: --seed N --steps M
+  cargo xtask moto            a peer's test suite against a region, failures beside tests/moto-differences.md: --services ec2,ecs ...
   cargo xtask models          trim the service models anew from the installed botocore
 
 demo and test need a Linux host and root; run by an ordinary user they build as that user and ask sudo for the rest.
@@ -47,6 +49,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["check"] => check::run(),
         ["bench", rest @ ..] => bench::run(rest),
         ["models"] => models::run(),
+        ["moto", "compare", result] => moto::compare(std::path::Path::new(result)),
+        ["moto", rest @ ..] => moto::run(rest),
         ["sim", rest @ ..] => sim::run(rest),
         ["traffic", rest @ ..] => traffic::run(rest),
         ["help" | "--help" | "-h"] | [] => {

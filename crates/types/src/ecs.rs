@@ -37,11 +37,20 @@ pub struct TaskDefinition {
     /// False after DeregisterTaskDefinition.
     pub active: bool,
     pub containers: Vec<ContainerDefinition>,
-    /// CPU units, 1024 a vCPU.
+    /// CPU units, 1024 a vCPU. Zero, as the memory: not given, which only tasks on container instances may leave out.
     pub cpu: u32,
     pub memory_mib: u32,
+    /// `awsvpc`, or `bridge`, `host`, `none` on container instances.
     pub network_mode: String,
     pub requires_compatibilities: Vec<String>,
+    /// Whether it can run on Fargate; what cannot is for container instances, which this region has none of.
+    #[serde(default = "fits_by_default")]
+    pub fits_fargate: bool,
+    /// Type and expression.
+    #[serde(default)]
+    pub placement_constraints: Vec<(String, Option<String>)>,
+    #[serde(default)]
+    pub ipc_mode: Option<String>,
     pub execution_role_arn: Option<String>,
     pub task_role_arn: Option<String>,
     pub ephemeral_storage_gib: Option<u32>,
@@ -58,6 +67,11 @@ pub struct TaskDefinition {
     pub delete_requested_at: Option<Timestamp>,
     pub registered_by: String,
     pub tags: Tags,
+}
+
+/// Rows from before container instances were spoken of are all for Fargate.
+fn fits_by_default() -> bool {
+    true
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -164,6 +178,9 @@ pub struct Volume {
     /// Whether `host` was given; clients tell an empty one from none.
     #[serde(default)]
     pub host: bool,
+    /// A folder of the container instance.
+    #[serde(default)]
+    pub source_path: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,7 +240,7 @@ pub struct Service {
     pub status: ServiceStatus,
     pub task_definition_arn: String,
     pub desired_count: u32,
-    /// `FARGATE`, or `None` if a capacity provider strategy is given.
+    /// `FARGATE`, `EC2`, or `None` if a capacity provider strategy is given.
     pub launch_type: Option<String>,
     pub capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
     pub platform_version: String,

@@ -22,6 +22,16 @@ impl LogGroup {
     }
 }
 
+/// Who of other services may write into the account's groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogResourcePolicy {
+    pub scope: Scope,
+    pub name: String,
+    /// JSON text as given.
+    pub document: String,
+    pub updated_at: Timestamp,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogStream {
     pub scope: Scope,

@@ -11,7 +11,7 @@ use crate::model::Tx;
 use crate::model::ecs::health::{self, Failure, Health, Targets};
 use crate::model::ecs::rollout::{self, Bounds, TaskView, Verdict};
 use crate::model::ecs::services::TasksByService;
-use crate::model::ecs::tasks::{self, Launch, Sites};
+use crate::model::ecs::tasks::{self, Launch, NoPlace, Sites};
 use crate::model::ecs::{capacity, protection, services, task_definitions};
 use fogbank_types::ecs::{
     Deployment, DesiredStatus, RolloutState, Service, ServiceStatus, Task, TaskOverrides,
@@ -426,7 +426,12 @@ fn start(
                 tell_once(
                     tx,
                     service,
-                    &format!("was unable to place a task. Reason: {reason}."),
+                    &match reason {
+                        NoPlace::Instances => format!(
+                            "was unable to place a task because no container instance met all of its requirements. Reason: {reason}. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide."
+                        ),
+                        _ => format!("was unable to place a task. Reason: {reason}."),
+                    },
                 );
                 wake.at(tx.now().plus_ms(tx.config().scaled_ms(NO_PLACE_MS) as i64));
                 break;
@@ -481,7 +486,10 @@ fn launch(tx: &Tx, service: &Service, deployment: &Deployment) -> Option<Launch>
         network: deployment.network.clone(),
         group: format!("service:{}", service.name),
         started_by: Some(deployment.id.clone()),
-        launch_type: "FARGATE".to_owned(),
+        launch_type: service
+            .launch_type
+            .clone()
+            .unwrap_or_else(|| "FARGATE".to_owned()),
         capacity_provider: None,
         platform_version: deployment.platform_version.clone(),
         overrides: TaskOverrides::default(),

@@ -44,6 +44,7 @@ super::handlers! {
     write PutRegistryPolicy => registries::put_policy,
     write DeleteRegistryPolicy => registries::delete_policy,
     read GetRegistryScanningConfiguration => registries::get_scanning,
+    read BatchGetRepositoryScanningConfiguration => registries::get_repositories_scanning,
     write PutRegistryScanningConfiguration => registries::put_scanning,
     read GetAccountSetting => registries::get_account_setting,
     write PutAccountSetting => registries::put_account_setting,

@@ -4,7 +4,7 @@ use super::images::{read_name, show_name, wanted};
 use super::{invalid, page, registry};
 use crate::api::{ApiError, Context};
 use crate::model::ecr::images::{self, ImageName};
-use crate::model::ecr::registries;
+use crate::model::ecr::{registries, repositories};
 use fogbank_types::ecr::{Image, LifecyclePreview, Registry};
 use fogbank_wire::ecr as wire;
 
@@ -93,6 +93,44 @@ pub fn get_scanning(
     Ok(wire::GetRegistryScanningConfigurationResponse {
         registry_id: Some(scope.account),
         scanning_configuration: Some(show_scanning(row)),
+    })
+}
+
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetRepositoryScanningConfiguration.html>
+pub fn get_repositories_scanning(
+    context: &Context,
+    request: wire::BatchGetRepositoryScanningConfigurationRequest,
+) -> Result<wire::BatchGetRepositoryScanningConfigurationResponse, ApiError> {
+    let (snapshot, scope) = (context.snapshot(), context.scope());
+    let row = registries::registry(&snapshot, &scope);
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for name in request.repository_names {
+        let Ok(repository) = repositories::find(&snapshot, &scope, &name) else {
+            failures.push(wire::RepositoryScanningConfigurationFailure {
+                failure_code: Some("REPOSITORY_NOT_FOUND".to_owned()),
+                failure_reason: Some("REPOSITORY_NOT_FOUND".to_owned()),
+                repository_name: Some(name),
+            });
+            continue;
+        };
+        let (frequency, filters) = registries::scanning_of(&row, repository);
+        let filters = filters
+            .into_iter()
+            .map(|filter| wire::ScanningRepositoryFilter {
+                filter,
+                filter_type: "WILDCARD".to_owned(),
+            });
+        found.push(wire::RepositoryScanningConfiguration {
+            applied_scan_filters: Some(filters.collect()),
+            repository_arn: Some(repository.arn.clone()),
+            repository_name: Some(name),
+            scan_frequency: Some(frequency),
+            scan_on_push: Some(repository.scan_on_push),
+        });
+    }
+    Ok(wire::BatchGetRepositoryScanningConfigurationResponse {
+        failures: Some(failures),
+        scanning_configurations: Some(found),
     })
 }
 

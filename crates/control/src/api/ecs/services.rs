@@ -14,7 +14,7 @@ use crate::model::ecs::services::{self, NewService, ServiceUpdate};
 use crate::model::ecs::tasks::Capacity;
 use crate::model::ecs::{Refusal, clusters, connect, tags};
 use fogbank_types::Snapshot;
-use fogbank_types::ecs::{Deployment, RolloutState, Service, ServiceStatus};
+use fogbank_types::ecs::{Deployment, NetworkConfiguration, RolloutState, Service, ServiceStatus};
 use fogbank_wire::ecs as wire;
 
 fn check_controller(controller: &Option<wire::DeploymentController>) -> Result<(), ApiError> {
@@ -39,9 +39,12 @@ pub fn create(
     )?;
     check_controller(&request.deployment_controller)?;
     if request.scheduling_strategy.as_deref() == Some("DAEMON") {
-        return Err(invalid(
-            "The daemon scheduling strategy is not supported for Fargate.",
-        ));
+        return Err(match request.launch_type.as_deref() {
+            Some("FARGATE") => {
+                invalid("The daemon scheduling strategy is not supported for Fargate.")
+            }
+            _ => not_offered("The scheduling strategy DAEMON"),
+        });
     }
     if request.role.is_some() {
         return Err(invalid(
@@ -235,6 +238,16 @@ pub fn list_by_namespace(
     })
 }
 
+/// Container instances have no platform version.
+fn on_fargate(platform_version: &str) -> bool {
+    !platform_version.is_empty()
+}
+
+/// Tasks without interfaces of their own have none.
+fn shown_network(network: &NetworkConfiguration) -> Option<wire::NetworkConfiguration> {
+    (!network.subnets.is_empty()).then(|| show_network(network))
+}
+
 fn show_deployment(
     snapshot: &Snapshot,
     service: &Service,
@@ -253,10 +266,11 @@ fn show_deployment(
         failed_tasks: Some((deployment.failed_tasks + deployment.failed_health_checks) as i32),
         id: Some(deployment.id.clone()),
         launch_type: deployment.course.launch_type.clone(),
-        network_configuration: Some(show_network(&deployment.network)),
+        network_configuration: shown_network(&deployment.network),
         pending_count: Some(pending as i32),
-        platform_family: Some("Linux".to_owned()),
-        platform_version: Some(deployment.platform_version.clone()),
+        platform_family: on_fargate(&deployment.platform_version).then(|| "Linux".to_owned()),
+        platform_version: on_fargate(&deployment.platform_version)
+            .then(|| deployment.platform_version.clone()),
         rollout_state: Some(
             match deployment.rollout_state {
                 RolloutState::InProgress => "IN_PROGRESS",
@@ -334,12 +348,13 @@ fn show(snapshot: &Snapshot, service: &Service, with_tags: bool) -> wire::Servic
             .map(|seconds| seconds as i32),
         launch_type: service.launch_type.clone(),
         load_balancers: Some(show_load_balancers(&service.load_balancers)),
-        network_configuration: Some(show_network(&service.network)),
+        network_configuration: shown_network(&service.network),
         pending_count: Some(pending as i32),
         placement_constraints: Some(Vec::new()),
         placement_strategy: Some(Vec::new()),
-        platform_family: Some("Linux".to_owned()),
-        platform_version: Some(service.platform_version.clone()),
+        platform_family: on_fargate(&service.platform_version).then(|| "Linux".to_owned()),
+        platform_version: on_fargate(&service.platform_version)
+            .then(|| service.platform_version.clone()),
         propagate_tags: Some(service.propagate_tags.clone()),
         role_arn: Some(service.scope.global().arn(
             "iam",

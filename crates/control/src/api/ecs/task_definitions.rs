@@ -3,8 +3,8 @@
 use super::container_definitions::{self, refuse_fault_injection};
 use super::{absent, client, included, not_true, page, read_tags, show_tags};
 use crate::api::{ApiError, Context};
-use crate::model::ecs::tags;
 use crate::model::ecs::task_definitions::{self, NewTaskDefinition};
+use crate::model::ecs::{compatibility, tags};
 use fogbank_types::ecs::{ContainerDefinition, TaskDefinition, Volume};
 use fogbank_wire::ecs as wire;
 use std::collections::BTreeMap;
@@ -21,14 +21,6 @@ pub fn register(
     given(
         request.inference_accelerators.iter().flatten().count(),
         "Unsupported field 'inferenceAccelerators'.",
-    )?;
-    given(
-        request.ipc_mode.iter().count(),
-        "Fargate compatible task definitions do not support ipcMode",
-    )?;
-    given(
-        request.placement_constraints.iter().flatten().count(),
-        "Fargate compatible task definitions do not support constraints",
     )?;
     absent(&request.proxy_configuration, "proxyConfiguration")?;
     let volumes = request
@@ -54,6 +46,13 @@ pub fn register(
             .runtime_platform
             .map(|platform| (platform.cpu_architecture, platform.operating_system_family)),
         pid_mode: request.pid_mode.filter(|mode| !mode.is_empty()),
+        ipc_mode: request.ipc_mode.filter(|mode| !mode.is_empty()),
+        placement_constraints: request
+            .placement_constraints
+            .unwrap_or_default()
+            .into_iter()
+            .map(|constraint| (constraint.r#type.unwrap_or_default(), constraint.expression))
+            .collect(),
         volumes: volumes.collect::<Result<_, _>>()?,
         tags: read_tags(request.tags)?,
     };
@@ -94,22 +93,20 @@ fn read_volume(volume: wire::Volume) -> Result<Volume, ApiError> {
     let path = volume
         .host
         .as_ref()
-        .and_then(|host| host.source_path.as_ref());
-    if path.is_some_and(|path| !path.is_empty()) {
-        return Err(client(
-            "Fargate compatible task definitions do not support sourcePath",
-        ));
-    }
+        .and_then(|host| host.source_path.clone());
     Ok(Volume {
         name: volume.name.unwrap_or_default(),
         host: volume.host.is_some(),
+        source_path: path.filter(|path| !path.is_empty()),
     })
 }
 
 /// ECS answers with an empty `host` for a volume that is nothing but a name.
 fn show_volume(volume: &Volume) -> wire::Volume {
     wire::Volume {
-        host: Some(wire::HostVolumeProperties::default()),
+        host: Some(wire::HostVolumeProperties {
+            source_path: volume.source_path.clone(),
+        }),
         name: Some(volume.name.clone()),
         ..wire::Volume::default()
     }
@@ -117,7 +114,12 @@ fn show_volume(volume: &Volume) -> wire::Volume {
 
 fn show(definition: &TaskDefinition) -> wire::TaskDefinition {
     wire::TaskDefinition {
-        compatibilities: Some(vec!["EC2".to_owned(), "FARGATE".to_owned()]),
+        compatibilities: Some(
+            compatibility::shown(definition)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+        ),
         container_definitions: Some(
             definition
                 .containers
@@ -125,7 +127,7 @@ fn show(definition: &TaskDefinition) -> wire::TaskDefinition {
                 .map(container_definitions::show)
                 .collect(),
         ),
-        cpu: Some(definition.cpu.to_string()),
+        cpu: (definition.cpu > 0).then(|| definition.cpu.to_string()),
         delete_requested_at: definition.delete_requested_at,
         deregistered_at: definition.deregistered_at,
         ephemeral_storage: definition
@@ -135,14 +137,27 @@ fn show(definition: &TaskDefinition) -> wire::TaskDefinition {
             }),
         execution_role_arn: definition.execution_role_arn.clone(),
         family: Some(definition.family.clone()),
-        memory: Some(definition.memory_mib.to_string()),
+        ipc_mode: definition.ipc_mode.clone(),
+        memory: (definition.memory_mib > 0).then(|| definition.memory_mib.to_string()),
         network_mode: Some(definition.network_mode.clone()),
         pid_mode: definition.pid_mode.clone(),
-        placement_constraints: Some(Vec::new()),
+        placement_constraints: Some(
+            definition
+                .placement_constraints
+                .iter()
+                .map(
+                    |(kind, expression)| wire::TaskDefinitionPlacementConstraint {
+                        expression: expression.clone(),
+                        r#type: Some(kind.clone()),
+                    },
+                )
+                .collect(),
+        ),
         registered_at: Some(definition.registered_at),
         registered_by: Some(definition.registered_by.clone()),
         requires_attributes: Some(attributes(definition)),
-        requires_compatibilities: Some(definition.requires_compatibilities.clone()),
+        requires_compatibilities: (!definition.requires_compatibilities.is_empty())
+            .then(|| definition.requires_compatibilities.clone()),
         revision: Some(definition.revision as i32),
         runtime_platform: definition.runtime_platform.clone().map(
             |(cpu_architecture, operating_system_family)| wire::RuntimePlatform {
@@ -178,7 +193,10 @@ fn attributes(definition: &TaskDefinition) -> Vec<wire::Attribute> {
     let ecr = any(|c| c.image.contains(".dkr.ecr."));
     let given = [
         (true, "com.amazonaws.ecs.capability.docker-remote-api.1.18"),
-        (true, "ecs.capability.task-eni"),
+        (
+            definition.network_mode == "awsvpc",
+            "ecs.capability.task-eni",
+        ),
         (logs, "com.amazonaws.ecs.capability.logging-driver.awslogs"),
         (logs, "com.amazonaws.ecs.capability.docker-remote-api.1.19"),
         (logs, "ecs.capability.execution-role-awslogs"),

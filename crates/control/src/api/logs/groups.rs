@@ -204,3 +204,46 @@ pub fn list_tags(
     let tags = groups::tags(&context.snapshot(), &context.scope(), &request.resource_arn)?;
     Ok(wire::ListTagsForResourceResponse { tags: Some(tags) })
 }
+
+// The operations of before ARNs: "on the path to deprecation", and older clients call them.
+// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_TagLogGroup.html>
+
+/// The group's ARN, by which tags are kept; the group must be there.
+fn arn_of(context: &Context, name: &str) -> Result<String, ApiError> {
+    Ok(groups::find(&context.snapshot(), &context.scope(), name)?.arn())
+}
+
+pub fn tag_by_name(
+    context: &Context,
+    request: wire::TagLogGroupRequest,
+) -> Result<wire::TagLogGroupResponse, ApiError> {
+    let (scope, arn) = (context.scope(), arn_of(context, &request.log_group_name)?);
+    context.write(|tx| {
+        let tags = request.tags.clone();
+        Ok(groups::change_tags(tx, &scope, &arn, tags, &[])?)
+    })?;
+    Ok(wire::TagLogGroupResponse {})
+}
+
+pub fn untag_by_name(
+    context: &Context,
+    request: wire::UntagLogGroupRequest,
+) -> Result<wire::UntagLogGroupResponse, ApiError> {
+    let (scope, arn) = (context.scope(), arn_of(context, &request.log_group_name)?);
+    context.write(|tx| {
+        let none = Tags::new();
+        Ok(groups::change_tags(tx, &scope, &arn, none, &request.tags)?)
+    })?;
+    Ok(wire::UntagLogGroupResponse {})
+}
+
+pub fn list_tags_by_name(
+    context: &Context,
+    request: wire::ListTagsLogGroupRequest,
+) -> Result<wire::ListTagsLogGroupResponse, ApiError> {
+    let snapshot = context.snapshot();
+    let group = groups::find(&snapshot, &context.scope(), &request.log_group_name)?;
+    Ok(wire::ListTagsLogGroupResponse {
+        tags: Some(group.tags.clone()),
+    })
+}

@@ -3,6 +3,7 @@
 mod events;
 mod filter;
 mod groups;
+mod resource_policies;
 mod streams;
 
 use super::{ApiError, Context};
@@ -23,6 +24,12 @@ super::handlers! {
     write TagResource => groups::tag,
     write UntagResource => groups::untag,
     read ListTagsForResource => groups::list_tags,
+    write TagLogGroup => groups::tag_by_name,
+    write UntagLogGroup => groups::untag_by_name,
+    read ListTagsLogGroup => groups::list_tags_by_name,
+    write PutResourcePolicy => resource_policies::put,
+    read DescribeResourcePolicies => resource_policies::describe,
+    write DeleteResourcePolicy => resource_policies::delete,
     write CreateLogStream => streams::create,
     write DescribeLogStreams => streams::describe,
     write DeleteLogStream => streams::delete,

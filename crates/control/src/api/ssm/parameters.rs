@@ -139,6 +139,19 @@ pub fn show(
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/integration-ps-secretsmanager.html>
 const SECRETS: &str = "/aws/reference/secretsmanager/";
 
+/// A secret's name, and the version that stands behind its colon: an id or a stage.
+fn chosen(reference: &str) -> (&str, Option<&str>, Option<&str>) {
+    let Some((secret, version)) = reference.rsplit_once(':') else {
+        return (reference, None, None);
+    };
+    let digits = |b: u8| b.is_ascii_hexdigit() || b == b'-';
+    if version.len() >= 32 && version.bytes().all(digits) {
+        (secret, Some(version), None)
+    } else {
+        (secret, None, Some(version))
+    }
+}
+
 /// What a name, an ARN, or a reference to a secret stands for.
 fn read(context: &Context, name: &str, decrypt: Option<bool>) -> Result<wire::Parameter, ApiError> {
     let Some(secret) = name.strip_prefix(SECRETS) else {
@@ -154,8 +167,9 @@ fn read(context: &Context, name: &str, decrypt: Option<bool>) -> Result<wire::Pa
     }
     let scope = context.scope();
     let not_found = || Refusal::NotFound(name.to_owned());
+    let (secret, version_id, stage) = chosen(secret);
     let read = context
-        .write(|tx| Ok(values::get(tx, &scope, secret, None, None)?))
+        .write(|tx| Ok(values::get(tx, &scope, secret, version_id, stage)?))
         .map_err(|_| not_found())?;
     let opened = encryption::open_secret(&context.snapshot(), &read.arn, &read.version);
     let SecretValue::Text(value) = opened? else {

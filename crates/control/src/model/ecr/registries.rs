@@ -3,7 +3,7 @@
 use super::images::{self, ImageName};
 use super::{Refusal, lifecycle, policies, repositories};
 use crate::model::Tx;
-use fogbank_types::ecr::{Image, LifecyclePreview, Registry};
+use fogbank_types::ecr::{Image, LifecyclePreview, Registry, Repository};
 use fogbank_types::{Scope, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,6 +86,48 @@ pub fn set_scanning(
         row.scan_type = scan_type;
         row.scan_rules = rules;
     }))
+}
+
+/// How often a repository's images would be scanned, and by which filters of the registry. A repository that says
+/// scan on push itself is scanned so; without any rule for it scans are manual.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-filters.html>
+pub fn scanning_of(registry: &Registry, repository: &Repository) -> (String, Vec<String>) {
+    let by_rules: Vec<(&String, &String)> = registry
+        .scan_rules
+        .iter()
+        .flat_map(|(frequency, filters)| filters.iter().map(move |filter| (frequency, filter)))
+        .filter(|(_, filter)| is_matched(filter, &repository.name))
+        .collect();
+    let filters = by_rules.iter().map(|(_, filter)| (*filter).clone());
+    let named = |wanted: &str| by_rules.iter().any(|(frequency, _)| *frequency == wanted);
+    let frequency = if named("CONTINUOUS_SCAN") {
+        "CONTINUOUS_SCAN"
+    } else if named("SCAN_ON_PUSH") || repository.scan_on_push {
+        "SCAN_ON_PUSH"
+    } else {
+        "MANUAL"
+    };
+    (frequency.to_owned(), filters.collect())
+}
+
+/// "A filter with a wildcard matches ... any repository name where the wildcard replaces zero or more characters"; one
+/// without is contained in the name.
+fn is_matched(filter: &str, name: &str) -> bool {
+    let Some((start, rest)) = filter.split_once('*') else {
+        return name.contains(filter);
+    };
+    let Some(mut left) = name.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        match left.find(part) {
+            Some(at) => left = &left[at + part.len()..],
+            None => return false,
+        }
+    }
+    left.ends_with(end)
 }
 
 /// The value of a setting; its default if it was never put.
@@ -191,6 +233,26 @@ mod tests {
 
     fn scope() -> Scope {
         Scope::new("000000000000", "us-east-1")
+    }
+
+    #[test]
+    fn a_filter_matches_what_its_wildcards_leave_open() {
+        for (filter, name) in [
+            ("api", "shop/api-v2"),
+            ("*", "anything"),
+            ("shop/*", "shop/api"),
+            ("s*p/*i", "shop/api"),
+            ("*api", "shop/api"),
+        ] {
+            assert!(is_matched(filter, name), "{filter} {name}");
+        }
+        for (filter, name) in [
+            ("shop/*", "a-shop/api"),
+            ("*-v2", "api-v3"),
+            ("a*b*c", "acb"),
+        ] {
+            assert!(!is_matched(filter, name), "{filter} {name}");
+        }
     }
 
     #[test]

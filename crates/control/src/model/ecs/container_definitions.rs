@@ -26,6 +26,17 @@ const IGNORED_EXIT_CODES_MAX: usize = 50;
 const CONTAINERS_MAX: usize = 10;
 const DEFINITION_BYTES_MAX: usize = 64 * 1024;
 
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LogConfiguration.html>
+const INSTANCE_LOG_DRIVERS: [&str; 8] = [
+    "awsfirelens",
+    "awslogs",
+    "fluentd",
+    "gelf",
+    "json-file",
+    "journald",
+    "syslog",
+    "splunk",
+];
 const ULIMITS: [&str; 15] = [
     "core",
     "cpu",
@@ -44,6 +55,19 @@ const ULIMITS: [&str; 15] = [
     "stack",
 ];
 
+/// What the containers shall run on; sizes that are not given bound nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Platform {
+    Fargate {
+        cpu: u32,
+        memory_mib: u32,
+    },
+    Instances {
+        cpu: Option<u32>,
+        memory_mib: Option<u32>,
+    },
+}
+
 /// What AWS looks at before the task's own parameters.
 pub fn check_named(containers: &[ContainerDefinition]) -> Result<(), Refusal> {
     for container in containers {
@@ -59,7 +83,7 @@ pub fn check_named(containers: &[ContainerDefinition]) -> Result<(), Refusal> {
 }
 
 /// All rules, in one pass over each container and then over all of them.
-pub fn check(new: &NewTaskDefinition, cpu: u32, memory_mib: u32) -> Result<(), Refusal> {
+pub fn check(new: &NewTaskDefinition, platform: Platform) -> Result<(), Refusal> {
     if new.containers.is_empty() {
         return Err(client("Container list cannot be empty."));
     }
@@ -68,14 +92,14 @@ pub fn check(new: &NewTaskDefinition, cpu: u32, memory_mib: u32) -> Result<(), R
     }
     let mut names = BTreeSet::new();
     for container in &new.containers {
-        check_container(container, new)?;
+        check_container(container, new, platform)?;
         if !names.insert(container.name.as_str()) {
             return Err(client(
                 "Container names must be unique within a task definition.",
             ));
         }
     }
-    check_ports(&new.containers)?;
+    check_ports(new)?;
     if !new.containers.iter().any(|container| container.essential) {
         return Err(client(
             "Task definition doesn't have any essential container.",
@@ -83,7 +107,7 @@ pub fn check(new: &NewTaskDefinition, cpu: u32, memory_mib: u32) -> Result<(), R
     }
     check_dependencies(&new.containers)?;
     check_volumes(new)?;
-    check_sizes(&new.containers, cpu, memory_mib)?;
+    check_sizes(&new.containers, platform)?;
     let size = serde_json::to_vec(&new.containers).map_or(0, |bytes| bytes.len());
     if size > DEFINITION_BYTES_MAX {
         return Err(client(
@@ -93,16 +117,18 @@ pub fn check(new: &NewTaskDefinition, cpu: u32, memory_mib: u32) -> Result<(), R
     Ok(())
 }
 
-/// Containers of a task share one network interface.
-fn check_ports(containers: &[ContainerDefinition]) -> Result<(), Refusal> {
+/// Containers of a task share one network interface, unless they are behind an instance's bridge.
+fn check_ports(new: &NewTaskDefinition) -> Result<(), Refusal> {
     let (mut ports, mut names) = (BTreeSet::new(), BTreeSet::new());
-    for port in containers.iter().flat_map(|c| &c.port_mappings) {
-        if port.host_port != 0 && port.host_port != port.container_port {
-            return Err(client(
-                "When networkMode=awsvpc, the host ports and container ports in port mappings must match.",
-            ));
+    let mode = new.network_mode.as_deref().unwrap_or("bridge");
+    let shared = matches!(mode, "awsvpc" | "host");
+    for port in new.containers.iter().flat_map(|c| &c.port_mappings) {
+        if shared && port.host_port != 0 && port.host_port != port.container_port {
+            return Err(client(format!(
+                "When networkMode={mode}, the host ports and container ports in port mappings must match."
+            )));
         }
-        if !ports.insert((port.container_port, port.protocol.as_str())) {
+        if shared && !ports.insert((port.container_port, port.protocol.as_str())) {
             return Err(client(format!(
                 "container port {} ({}) is used multiple times in task.",
                 port.container_port, port.protocol
@@ -117,17 +143,30 @@ fn check_ports(containers: &[ContainerDefinition]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_sizes(
-    containers: &[ContainerDefinition],
-    cpu: u32,
-    memory_mib: u32,
-) -> Result<(), Refusal> {
+fn check_sizes(containers: &[ContainerDefinition], platform: Platform) -> Result<(), Refusal> {
+    let (cpu, memory_mib) = match platform {
+        Platform::Fargate { cpu, memory_mib } => (Some(cpu), Some(memory_mib)),
+        Platform::Instances { cpu, memory_mib } => (cpu, memory_mib),
+    };
     let used: u64 = containers.iter().map(|c| u64::from(c.cpu)).sum();
-    if used > u64::from(cpu) {
+    if cpu.is_some_and(|cpu| used > u64::from(cpu)) {
         return Err(client(
             "The sum of all container 'cpu' values cannot be greater than the task-level 'cpu' value.",
         ));
     }
+    let Some(memory_mib) = memory_mib else {
+        // Without the task's memory each container says its own.
+        let unsaid = containers
+            .iter()
+            .find(|c| c.memory_mib.is_none() && c.memory_reservation_mib.is_none());
+        return match unsaid {
+            Some(container) => Err(client(format!(
+                "Invalid setting for container '{}'. At least one of 'memory' or 'memoryReservation' must be specified.",
+                container.name
+            ))),
+            None => Ok(()),
+        };
+    };
     for container in containers {
         if container.memory_mib.is_some_and(|mib| mib > memory_mib) {
             return Err(client(format!(
@@ -151,7 +190,9 @@ fn check_sizes(
 fn check_container(
     container: &ContainerDefinition,
     new: &NewTaskDefinition,
+    platform: Platform,
 ) -> Result<(), Refusal> {
+    let on_fargate = matches!(platform, Platform::Fargate { .. });
     let name = &container.name;
     if !is_name(name) {
         return Err(client(format!(
@@ -168,7 +209,7 @@ fn check_container(
             "Container.image contains invalid characters: container '{name}'."
         )));
     }
-    if is_ecr_image(image) && new.execution_role_arn.is_none() {
+    if on_fargate && is_ecr_image(image) && new.execution_role_arn.is_none() {
         return Err(client(
             "Fargate requires task definition to have execution role ARN to support ECR images.",
         ));
@@ -195,16 +236,15 @@ fn check_container(
         ))),
         _ => Ok(()),
     };
-    within(
-        "stopTimeout",
-        container.stop_timeout_seconds,
-        STOP_TIMEOUT_SECONDS,
-    )?;
-    within(
-        "startTimeout",
-        container.start_timeout_seconds,
-        START_TIMEOUT_SECONDS,
-    )?;
+    // On instances their agent bounds these waits.
+    if on_fargate {
+        let (stop, start) = (
+            container.stop_timeout_seconds,
+            container.start_timeout_seconds,
+        );
+        within("stopTimeout", stop, STOP_TIMEOUT_SECONDS)?;
+        within("startTimeout", start, START_TIMEOUT_SECONDS)?;
+    }
     if let Some(check) = &container.health_check {
         check_command(name, check)?;
         within(
@@ -238,7 +278,7 @@ fn check_container(
     }
     check_kernel(container)?;
     check_secrets(container, new)?;
-    check_log(container, new)
+    check_log(container, new, on_fargate)
 }
 
 /// `NONE` switches a check off; anything else is a word and the command.
@@ -331,13 +371,24 @@ fn check_secrets(container: &ContainerDefinition, new: &NewTaskDefinition) -> Re
 }
 
 /// Facts ECS-2 and TASK-11.
-fn check_log(container: &ContainerDefinition, new: &NewTaskDefinition) -> Result<(), Refusal> {
+fn check_log(
+    container: &ContainerDefinition,
+    new: &NewTaskDefinition,
+    on_fargate: bool,
+) -> Result<(), Refusal> {
     let Some(log) = &container.log_configuration else {
         return Ok(());
     };
     let driver = log.driver.as_str();
     match driver {
         "awslogs" => {}
+        _ if !on_fargate && INSTANCE_LOG_DRIVERS.contains(&driver) => return Ok(()),
+        _ if !on_fargate => {
+            return Err(client(format!(
+                "{driver} is not a valid log driver. Must be one of [{}]",
+                INSTANCE_LOG_DRIVERS.join(", ")
+            )));
+        }
         "splunk" | "awsfirelens" => {
             return Err(client(format!(
                 "The log driver '{driver}' is not offered yet, only awslogs is."
@@ -349,10 +400,13 @@ fn check_log(container: &ContainerDefinition, new: &NewTaskDefinition) -> Result
             )));
         }
     }
-    if new.execution_role_arn.is_none() {
+    if on_fargate && new.execution_role_arn.is_none() {
         return Err(client(
             "Fargate requires task definition to have execution role ARN to support log driver awslogs.",
         ));
+    }
+    if !on_fargate {
+        return Ok(());
     }
     let missing: Vec<&str> = ["awslogs-group", "awslogs-region", "awslogs-stream-prefix"]
         .into_iter()

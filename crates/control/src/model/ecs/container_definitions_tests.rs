@@ -233,6 +233,7 @@ fn volumes_are_known_and_paths_are_absolute() {
             d.volumes = vec![Volume {
                 name: "data".into(),
                 host: false,
+                source_path: None,
             }];
             d.containers[0].mount_points = points;
         })
@@ -251,6 +252,7 @@ fn volumes_are_known_and_paths_are_absolute() {
     let twice = Volume {
         name: "data".into(),
         host: true,
+        source_path: None,
     };
     assert!(refused(|d| d.volumes = vec![twice.clone(), twice]).contains("Duplicate"));
     assert_eq!(

@@ -7,6 +7,7 @@ pub mod account_settings;
 pub mod capacity;
 pub mod clusters;
 pub mod commands;
+pub mod compatibility;
 pub mod connect;
 pub mod container_definitions;
 pub mod container_health;

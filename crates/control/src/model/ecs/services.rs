@@ -5,8 +5,8 @@
 use super::strategy::{self, StrategyChange};
 use super::tasks::{self, Capacity, Placement};
 use super::{
-    Refusal, client, clusters, connect, health, invalid, is_name, shift, tags, task_definitions,
-    traffic,
+    Refusal, client, clusters, compatibility, connect, health, invalid, is_name, shift, tags,
+    task_definitions, traffic,
 };
 use crate::model::Tx;
 use crate::model::elb::{arns, usage};
@@ -129,7 +129,9 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewService) -> Result<Service, Re
             .ok_or_else(|| invalid("desiredCount is required for REPLICA services."))?,
     )?;
     let capacity = tasks::capacity(&cluster, &new.capacity)?;
-    let network = tasks::network(tx.snapshot(), scope, new.placement.as_ref())?;
+    compatibility::check_launch(&definition, &capacity.launch_type)?;
+    let placement = new.placement.as_ref();
+    let network = tasks::network_of(tx.snapshot(), scope, &definition, placement)?;
     check_load_balancers(tx.snapshot(), scope, &definition, &new.load_balancers)?;
     let grace = checked_grace(
         new.health_check_grace_period_seconds,
@@ -282,9 +284,11 @@ fn check_load_balancers(
         let group = snapshot.target_groups.get(scope, arn).ok_or_else(|| {
             invalid("Unable to assume role and validate the specified targetGroupArn. Please verify that the ECS service role being passed has the proper permissions.")
         })?;
-        if group.target_type != "ip" {
+        let mode = definition.network_mode.as_str();
+        let (of_addresses, of_interfaces) = (group.target_type == "ip", mode == "awsvpc");
+        if of_addresses != of_interfaces {
             return Err(invalid(format!(
-                "The provided target group {arn} has target type {}, which is incompatible with the awsvpc network mode specified in the task definition.",
+                "The provided target group {arn} has target type {}, which is incompatible with the {mode} network mode specified in the task definition.",
                 group.target_type
             )));
         }
@@ -577,9 +581,12 @@ fn deployed(
     update: &ServiceUpdate,
 ) -> Result<(String, NetworkConfiguration), Refusal> {
     let definition = match update.task_definition.as_deref() {
-        Some(text) => task_definitions::find_active(snapshot, scope, text)?
-            .arn
-            .clone(),
+        Some(text) => {
+            let found = task_definitions::find_active(snapshot, scope, text)?;
+            let launch_type = service.launch_type.as_deref().unwrap_or("FARGATE");
+            compatibility::check_launch(&found, launch_type)?;
+            found.arn.clone()
+        }
         None => service.task_definition_arn.clone(),
     };
     let network = match &update.placement {

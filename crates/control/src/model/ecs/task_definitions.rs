@@ -1,6 +1,6 @@
 //! Task definitions: what a task consists of. Revisions count up per family and never change (fact ECS-4).
 
-use super::{Refusal, client, container_definitions, fargate, invalid, is_name};
+use super::{Refusal, client, compatibility, container_definitions, invalid, is_name};
 use crate::model::Tx;
 use fogbank_types::ecs::{
     ContainerDefinition, Service, ServiceStatus, Task, TaskDefinition, Volume,
@@ -21,6 +21,9 @@ pub struct NewTaskDefinition {
     pub ephemeral_storage_gib: Option<i32>,
     pub runtime_platform: Option<(Option<String>, Option<String>)>,
     pub pid_mode: Option<String>,
+    pub ipc_mode: Option<String>,
+    /// Type and expression.
+    pub placement_constraints: Vec<(String, Option<String>)>,
     pub volumes: Vec<Volume>,
     pub tags: Tags,
 }
@@ -37,25 +40,14 @@ pub fn register(
         ));
     }
     container_definitions::check_named(&new.containers)?;
-    let (cpu, memory_mib) = size(&new)?;
-    if let Some(gib) = new.ephemeral_storage_gib
-        && !(21..=200).contains(&gib)
-    {
-        return Err(client(if gib < 21 {
-            "EphemeralStorage size should be at least 21."
-        } else {
-            "EphemeralStorage size should be at most 200."
-        }));
-    }
-    if let Some(mode) = new.pid_mode.as_deref()
-        && mode != "task"
-    {
-        return Err(client(format!(
-            "Tasks using the Fargate launch type do not support pidMode '{mode}'. The supported value for pidMode is 'task'."
-        )));
-    }
-    check_platform(&new)?;
-    container_definitions::check(&new, cpu, memory_mib)?;
+    compatibility::check_named(&new.requires_compatibilities)?;
+    let on_fargate = compatibility::with_fargate(&new);
+    let fits_fargate = on_fargate.is_ok();
+    let (cpu, memory_mib) = match on_fargate {
+        Err(refusal) if compatibility::asks_for_fargate(&new) => return Err(refusal),
+        Err(_) => compatibility::with_instances(&new)?,
+        Ok(size) => size,
+    };
     let revision = last_revision(tx.snapshot(), scope, &new.family) + 1;
     let definition = TaskDefinition {
         arn: scope.arn("ecs", &format!("task-definition/{}:{revision}", new.family)),
@@ -66,8 +58,13 @@ pub fn register(
         containers: new.containers,
         cpu,
         memory_mib,
-        network_mode: "awsvpc".to_owned(),
+        network_mode: new
+            .network_mode
+            .unwrap_or_else(|| compatibility::NETWORK_MODE.to_owned()),
         requires_compatibilities: new.requires_compatibilities,
+        fits_fargate,
+        placement_constraints: new.placement_constraints,
+        ipc_mode: new.ipc_mode,
         execution_role_arn: new.execution_role_arn,
         task_role_arn: new.task_role_arn,
         ephemeral_storage_gib: new.ephemeral_storage_gib.map(|gib| gib as u32),
@@ -88,55 +85,6 @@ pub fn register(
 /// The root user of the account; every caller is that until authentication is enforced.
 pub fn root_arn(scope: &Scope) -> String {
     scope.global().arn("iam", "root")
-}
-
-fn size(new: &NewTaskDefinition) -> Result<(u32, u32), Refusal> {
-    if let Some(kind) = new
-        .requires_compatibilities
-        .iter()
-        .find(|kind| *kind != "FARGATE")
-    {
-        return Err(client(format!(
-            "Compatibility {kind} is not offered yet, only FARGATE is."
-        )));
-    }
-    if new.network_mode.as_deref() != Some("awsvpc") {
-        return Err(client(if new.requires_compatibilities.is_empty() {
-            "Only task definitions that are compatible with FARGATE are offered yet: networkMode must be awsvpc."
-        } else {
-            "Fargate only supports network mode \u{2018}awsvpc\u{2019}."
-        }));
-    }
-    let Some(cpu) = new.cpu.as_deref() else {
-        return Err(client(
-            "Fargate requires that 'cpu' be defined at the task level.",
-        ));
-    };
-    let Some(memory) = new.memory.as_deref() else {
-        return Err(client(
-            "Fargate requires that 'memory' be defined at the task level.",
-        ));
-    };
-    let (cpu, memory_mib) = (fargate::cpu(cpu)?, fargate::memory_mib(memory)?);
-    fargate::check_size(cpu, memory_mib)?;
-    Ok((cpu, memory_mib))
-}
-
-fn check_platform(new: &NewTaskDefinition) -> Result<(), Refusal> {
-    let Some((architecture, system)) = &new.runtime_platform else {
-        return Ok(());
-    };
-    if architecture.as_deref().is_some_and(|a| a != "X86_64") {
-        return Err(client(
-            "The cpuArchitecture ARM64 is not offered yet, only X86_64 is.",
-        ));
-    }
-    if system.as_deref().is_some_and(|s| s != "LINUX") {
-        return Err(client(
-            "Windows containers are not offered; operatingSystemFamily must be LINUX.",
-        ));
-    }
-    Ok(())
 }
 
 /// The revisions of a family in order.
@@ -429,7 +377,7 @@ mod tests {
         );
         assert!(refused(|d| d.cpu = None).contains("'cpu'"));
         assert!(refused(|d| d.network_mode = Some("bridge".into())).contains("awsvpc"));
-        assert!(refused(|d| d.requires_compatibilities = vec!["EC2".into()]).contains("EC2"));
+        assert!(refused(|d| d.requires_compatibilities.push("MARS".into())).contains("MARS"));
         assert!(refused(|d| d.ephemeral_storage_gib = Some(20)).contains("21"));
         assert!(refused(|d| d.pid_mode = Some("host".into())).contains("pidMode"));
         assert!(refused(|d| d.family = "a b".into()).contains("Family"));

@@ -2,7 +2,10 @@
 //!
 //! A start is one transaction: it takes the interface and writes the task. The host sees the row and runs it.
 
-use super::{Refusal, clusters, connect, fargate, health, invalid, short, tags, task_definitions};
+use super::{
+    Refusal, clusters, compatibility, connect, fargate, health, invalid, short, tags,
+    task_definitions,
+};
 use crate::model::Tx;
 use crate::model::vpc::enis::{self, NewEni};
 use crate::model::vpc::zone_faults;
@@ -108,7 +111,18 @@ pub fn run(
     }
     let definition = task_definitions::find_active(tx.snapshot(), scope, &command.task_definition)?;
     let capacity = capacity(&cluster, &command.capacity)?;
-    let network = network(tx.snapshot(), scope, command.placement.as_ref())?;
+    if capacity.launch_type == "EC2" {
+        return Err(invalid(
+            "No Container Instances were found in your cluster.",
+        ));
+    }
+    compatibility::check_launch(&definition, &capacity.launch_type)?;
+    let network = network_of(
+        tx.snapshot(),
+        scope,
+        &definition,
+        command.placement.as_ref(),
+    )?;
     check_overrides(&definition, &command.overrides)?;
     let mut tags = if command.propagate_tags {
         definition.tags.clone()
@@ -168,7 +182,7 @@ fn failure(cluster: &Cluster, reason: NoPlace) -> Failure {
         .scope
         .arn("ecs", &format!("container-instance/{}", cluster.name));
     let (reason, detail) = match reason {
-        NoPlace::Capacity => (reason.to_string(), None),
+        NoPlace::Capacity | NoPlace::Instances => (reason.to_string(), None),
         NoPlace::Subnets | NoPlace::Interface(_) => {
             ("RESOURCE:ENI".to_owned(), Some(reason.to_string()))
         }
@@ -220,11 +234,7 @@ pub fn capacity(cluster: &Cluster, wanted: &Capacity) -> Result<Resolved, Refusa
     };
     let strategy = match wanted.launch_type.as_deref() {
         Some("FARGATE") => return Ok(fargate(None)),
-        Some("EC2") => {
-            return Err(invalid(
-                "No Container Instances were found in your cluster.",
-            ));
-        }
+        Some("EC2") => return on_instances(wanted),
         Some(other) => {
             return Err(invalid(format!(
                 "Launch type {other} is not offered, only FARGATE is."
@@ -240,8 +250,41 @@ pub fn capacity(cluster: &Cluster, wanted: &Capacity) -> Result<Resolved, Refusa
         .max_by_key(|item| (item.base > 0, item.weight));
     match chosen {
         Some(item) => Ok(fargate(Some(item.capacity_provider.clone()))),
-        None => Err(invalid(
-            "No Container Instances were found in your cluster.",
+        None => on_instances(wanted),
+    }
+}
+
+/// There are none; a service waits for them, a task is refused.
+fn on_instances(wanted: &Capacity) -> Result<Resolved, Refusal> {
+    if wanted.platform_version.is_some() {
+        return Err(invalid(
+            "The platform version must be null when specifying an EC2 launch type.",
+        ));
+    }
+    Ok(Resolved {
+        launch_type: "EC2".to_owned(),
+        provider: None,
+        platform_version: String::new(),
+    })
+}
+
+/// Tasks behind an instance's bridge have no network of their own.
+pub fn network_of(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    definition: &TaskDefinition,
+    placement: Option<&Placement>,
+) -> Result<NetworkConfiguration, Refusal> {
+    match (definition.network_mode.as_str(), placement) {
+        ("awsvpc", placement) => network(snapshot, scope, placement),
+        (_, None) => Ok(NetworkConfiguration {
+            subnets: Vec::new(),
+            groups: Vec::new(),
+            groups_by_default: true,
+            assign_public_ip: false,
+        }),
+        (_, Some(_)) => Err(invalid(
+            "Network Configuration is not valid for the given networkMode of this task definition.",
         )),
     }
 }
@@ -399,6 +442,9 @@ pub enum NoPlace {
         "Capacity is unavailable at this time. Please try again later or in a different availability zone"
     )]
     Capacity,
+    /// The launch type is EC2, and the region has no container instances.
+    #[error("No Container Instances were found in your cluster")]
+    Instances,
     #[error("{0}")]
     Interface(String),
 }
@@ -440,6 +486,9 @@ pub fn start_at(
     launch: &Launch,
     sites: &mut Sites,
 ) -> Result<Task, NoPlace> {
+    if launch.launch_type == "EC2" {
+        return Err(NoPlace::Instances);
+    }
     let mut reason = match sites.candidates.iter().any(|candidate| candidate.failed) {
         true => NoPlace::Capacity,
         false => NoPlace::Subnets,

@@ -4,6 +4,7 @@
 pub mod events;
 pub mod groups;
 pub mod pattern;
+pub mod resource_policies;
 pub mod streams;
 
 use super::Refused;
@@ -23,6 +24,8 @@ pub enum Refusal {
     ResourceNotFound,
     #[error("{0}")]
     InvalidParameter(String),
+    #[error("Policy with name [{0}] does not exist")]
+    PolicyNotFound(String),
     #[error("Resource limit exceeded.")]
     LimitExceeded,
     #[error("The resource would have more than 50 tags")]
@@ -35,9 +38,10 @@ impl Refused for Refusal {
             Self::GroupAlreadyExists | Self::StreamAlreadyExists => {
                 "ResourceAlreadyExistsException"
             }
-            Self::GroupNotFound | Self::StreamNotFound | Self::ResourceNotFound => {
-                "ResourceNotFoundException"
-            }
+            Self::GroupNotFound
+            | Self::StreamNotFound
+            | Self::ResourceNotFound
+            | Self::PolicyNotFound(_) => "ResourceNotFoundException",
             Self::InvalidParameter(_) => "InvalidParameterException",
             Self::LimitExceeded => "LimitExceededException",
             Self::TooManyTags => "TooManyTagsException",
