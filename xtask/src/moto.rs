@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 const LIST: &str = "tests/moto-differences.md";
 const INSTANCE: &str = "moto";
 
-/// Arguments go to the suite as they are: `--services ec2,ecs`, `--verified-only`, `--match TEXT`.
+/// Arguments go to the suite as they are: `--services ec2,ecs`, `--verified-only`, `--match TEXT`. `--mended` is ours: what the
+/// tests prepare against AWS's rules is set right first, so that the rest of them is run.
 pub fn run(arguments: &[&str]) -> Result<()> {
     let suite = suite()?;
     setup::for_tests()?;

@@ -33,6 +33,7 @@ pub struct ServiceError {
 pub enum Detail {
     Text(String),
     List(Vec<String>),
+    Number(i64),
 }
 
 impl ServiceError {
@@ -69,6 +70,11 @@ impl ServiceError {
             .details
             .push(("Messages".into(), Detail::List(messages)));
         error
+    }
+
+    pub fn with_number(mut self, name: impl Into<Cow<'static, str>>, number: i64) -> ServiceError {
+        self.details.push((name.into(), Detail::Number(number)));
+        self
     }
 
     pub fn with(
@@ -265,6 +271,7 @@ fn xml_details(error: &ServiceError, out: &mut String) {
     for (name, detail) in &error.details {
         match detail {
             Detail::Text(text) => xml::element(name, text, out),
+            Detail::Number(number) => xml::element(name, &number.to_string(), out),
             Detail::List(items) => {
                 xml::open(name, out);
                 // `Messages` holds `Message`s, and so on.
@@ -323,6 +330,7 @@ fn json_error(name: &str, error: &ServiceError) -> String {
         body.push(':');
         match detail {
             Detail::Text(text) => json::write_string(text, &mut body),
+            Detail::Number(number) => body.push_str(&number.to_string()),
             Detail::List(items) => {
                 body.push('[');
                 for (index, item) in items.iter().enumerate() {

@@ -127,7 +127,14 @@ pub fn upload_part(
         let text = format!(
             "The next part of the upload begins at byte {first} and has as many bytes as it says."
         );
-        return Err(ApiError::new("InvalidLayerPartException", text));
+        let error = ApiError::new("InvalidLayerPartException", text).0;
+        // The members that the reference gives the exception; a client goes on behind the last byte.
+        let error = error
+            .with("registryId", scope.account)
+            .with("repositoryName", request.repository_name)
+            .with("uploadId", request.upload_id)
+            .with_number("lastValidByteReceived", first - 1);
+        return Err(ApiError(error));
     }
     taken.append(&request.layer_part_blob).map_err(refused)?;
     Ok(wire::UploadLayerPartResponse {

@@ -211,9 +211,15 @@ pub fn delete(
             .then(|| find(tx.snapshot(), scope, text))
             .flatten();
         let Some(found) = found else {
-            refuse(
-                "The specified task definition identifier is invalid. Specify a valid name or ARN and try again.",
-            );
+            let revision = name.split_once(':').map(|(_, revision)| revision);
+            refuse(match revision.map(str::parse::<u32>) {
+                Some(Ok(_)) => {
+                    "The specified task definition does not exist. Specify a valid account, family, revision and try again."
+                }
+                _ => {
+                    "The specified task definition identifier is invalid. Specify a valid name or ARN and try again."
+                }
+            });
             continue;
         };
         if found.active {

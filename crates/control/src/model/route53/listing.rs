@@ -83,8 +83,9 @@ pub fn records(
     let from: RecordKey = match &start.name {
         None => Default::default(),
         Some(name) => {
-            let name = names::canonical(name)
-                .map_err(|error| invalid(format!("StartRecordName '{name}': {error}")))?;
+            let name = names::canonical(name).map_err(|error| {
+                invalid(format!("FATAL problem: {error} encountered with '{name}'"))
+            })?;
             (
                 names::sort_key(&name),
                 start.record_type.clone().unwrap_or_default(),

@@ -48,17 +48,19 @@ pub fn generate(
     let length = usize::try_from(options.length.unwrap_or(LENGTH_UNLESS_SAID)).unwrap_or_default();
     let mut password = Vec::with_capacity(length);
     if options.require_each.unwrap_or(true) {
-        if types.iter().any(Vec::is_empty) {
+        // "at least one upper and lowercase letter, one number, and one punctuation" (API reference): no space.
+        let required = &types[..types.len() - usize::from(options.include_space)];
+        if required.iter().any(Vec::is_empty) {
             return Err(invalid(
                 "You can't exclude all characters of a type that the password must include.",
             ));
         }
-        if length < types.len() {
+        if length < required.len() {
             return Err(invalid(format!(
                 "Password length {length} is too short based on the required types."
             )));
         }
-        password.extend(types.iter().map(|letters| letters[below(letters.len())]));
+        password.extend(required.iter().map(|letters| letters[below(letters.len())]));
     }
     while password.len() < length {
         password.push(all[below(all.len())]);

@@ -124,9 +124,9 @@ pub fn put(
     value: Option<SecretValue>,
     wanted: &[String],
 ) -> Result<(Secret, String), Refusal> {
-    let mut row = secrets::alive(tx.snapshot(), scope, id)?;
     let value =
         value.ok_or_else(|| invalid("You must provide either SecretString or SecretBinary."))?;
+    let mut row = secrets::alive(tx.snapshot(), scope, id)?;
     let token = token.unwrap_or_else(|| tx.uuid());
     let version = add(&mut row, tx.now(), token, value, wanted)?;
     tx.put(row.clone());
