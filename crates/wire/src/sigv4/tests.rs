@@ -167,9 +167,12 @@ fn dates_of_http_are_read() {
     assert_eq!(write_stamp(now()), "20150830T123600Z");
 }
 
+/// A path's segments, parameters, headers' values and the body.
+type Meaning = (Vec<String>, Vec<(String, String)>, Vec<String>, Vec<u8>);
+
 /// What a request says, however it is written: a path without dots and empty segments, a query without escapes, blanks of
 /// headers squeezed. Whose key it is says only which secret is to be taken.
-fn meaning(sent: &Sent) -> (Vec<String>, Vec<(String, String)>, Vec<String>, Vec<u8>) {
+fn meaning(sent: &Sent) -> Meaning {
     let uri: http::Uri = sent.uri.parse().unwrap();
     let (path, query) = (uri.path(), uri.query().unwrap_or(""));
     let mut segments: Vec<String> = Vec::new();
