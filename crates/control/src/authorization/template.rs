@@ -84,6 +84,8 @@ enum Kind {
     ScalableTarget,
     /// The key's ARN, from whatever a request calls it, or from what was encrypted with it.
     KmsKey,
+    /// Without `alias/`.
+    Alias,
     /// The account's own keys that encrypt it; none for AWS's, which everybody may use through the service.
     KeyOfSecret,
     KeyOfParameter,
@@ -113,6 +115,7 @@ impl Kind {
             "user-of-key" => Self::UserOfKey,
             "scalable-target" => Self::ScalableTarget,
             "kms-key" => Self::KmsKey,
+            "alias" => Self::Alias,
             "key-of-secret" => Self::KeyOfSecret,
             "key-of-parameter" => Self::KeyOfParameter,
             "keys-under-path" => Self::KeysUnderPath,
@@ -399,6 +402,7 @@ fn looked_up(kind: Kind, value: &str, asked: &Asked) -> Vec<String> {
             target.map_or_else(|| "*".to_owned(), |target| target.arn.clone())
         }
         Kind::KmsKey => kms_key(value, asked),
+        Kind::Alias => value.strip_prefix("alias/").unwrap_or(value).to_owned(),
         Kind::KeyOfSecret | Kind::KeyOfParameter | Kind::KeysUnderPath => {
             return keys_of(kind, value, asked);
         }
@@ -520,10 +524,8 @@ fn keys_of(kind: Kind, value: &str, asked: &Asked) -> Vec<String> {
                 .split_once(":parameter")
                 .map_or(value, |(_, name)| name);
             let name = name.split(':').next().unwrap_or(name);
-            let rows = [name, name.trim_start_matches('/')].into_iter();
-            let row = rows
-                .filter_map(|name| snapshot.parameters.get(scope, name))
-                .next();
+            let mut names = [name, name.trim_start_matches('/')].into_iter();
+            let row = names.find_map(|name| snapshot.parameters.get(scope, name));
             let versions = row.iter().flat_map(|row| &row.versions);
             versions
                 .filter_map(|version| version.key_id.as_ref())
