@@ -140,8 +140,9 @@ def play(host, region, shop, seed):
             it.deploy(lambda name: it.kill_one_of(name), ["shim", "alb"])
             wait("the service is steady after its shims and load balancer died", it.steady, 60)
             it.whole()
+        # One that was killed begins with the targets that it knew last; it is back when every one of its targets answers.
         for address in shop.addresses:
-            wait("a load balancer node that was killed is back", lambda: http_get(address, "/health", "api.shop.test")[0] == 200)
+            wait("a load balancer node that was killed is back", lambda: all(http_get(address, "/health", "api.shop.test")[0] == 200 for _ in range(8 * COUNT)))
         with Load(shop.addresses) as load:
             load.more()
         print(f"seed {seed}: whole after {it.killed[-9:]}", flush=True)

@@ -7,7 +7,7 @@ from botocore.config import Config
 
 from host import equal, error_code, root_key
 
-ONCE = Config(retries={"max_attempts": 0, "total_max_attempts": 1}, read_timeout=60)
+ONCE = Config(parameter_validation=False, retries={"max_attempts": 0, "total_max_attempts": 1}, read_timeout=60)
 ROOT = "arn:aws:iam::000000000000:root"
 NO_KEY = "00000000-0000-0000-0000-000000000000"
 
@@ -220,10 +220,14 @@ def services(connect, root, key):
     arn = kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"]
     ssm.put_parameter(Name="/own", Value="hush", Type="SecureString", KeyId="alias/app")
     ssm.put_parameter(Name="/default", Value="hush", Type="SecureString")
-    for name, of in (("/own", arn), ("/default", kms.describe_key(KeyId="alias/aws/ssm")["KeyMetadata"]["Arn"])):
-        opaque = ssm.get_parameter(Name=name)["Parameter"]
-        opened = kms.decrypt(CiphertextBlob=base64.b64decode(opaque["Value"]), EncryptionContext={"PARAMETER_ARN": opaque["ARN"]})
-        equal(name, (opened["Plaintext"], opened["KeyId"], ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]), (b"hush", of, "hush"))
+    opaque = {name: ssm.get_parameter(Name=name)["Parameter"] for name in ("/own", "/default")}
+    sealed = lambda name: {"CiphertextBlob": base64.b64decode(opaque[name]["Value"]), "EncryptionContext": {"PARAMETER_ARN": opaque[name]["ARN"]}}
+    opened = kms.decrypt(**sealed("/own"))
+    equal("with an own key", (opened["Plaintext"], opened["KeyId"]), (b"hush", arn))
+    # AWS's own key is for what comes through its service alone.
+    equal("with AWS's own key", error_code(kms.decrypt, **sealed("/default")), "AccessDeniedException")
+    for name in opaque:
+        equal(name, ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"], "hush")
     equal("a key that is none", error_code(ssm.put_parameter, Name="/none", Value="v", Type="SecureString", KeyId="alias/none"), "InvalidKeyId")
     token = "0" * 32
     for name, more in (("own", {"KmsKeyId": key}), ("default", {})):

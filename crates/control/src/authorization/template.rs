@@ -212,7 +212,7 @@ impl Template {
     /// What an ARN of another region, or of another account where none can be meant, is taken for: handlers look it up
     /// where they were called.
     fn meant(&self, arn: &str, asked: &Asked) -> Option<String> {
-        const ACROSS_ACCOUNTS: [&str; 2] = ["secretsmanager", "ecr"];
+        const ACROSS_ACCOUNTS: [&str; 3] = ["secretsmanager", "ecr", "kms"];
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let ["arn", partition, service, region, account, tail] = parts.as_slice() else {
             return None;

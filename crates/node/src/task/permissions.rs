@@ -131,6 +131,15 @@ fn steps(snapshot: &Snapshot, plan: &Plan) -> Vec<(Step, Demand)> {
         }
     }
     for container in &plan.containers {
+        for (from, key) in secrets::key_arns(snapshot, scope, &container.definition) {
+            let step = match secrets::is_managed(&from) {
+                true => Step::Secret(from.value_from),
+                false => Step::Parameter,
+            };
+            add(step, "kms:Decrypt", &key);
+        }
+    }
+    for container in &plan.containers {
         let name = &container.definition.image;
         if let Some(repository) = reference::repository_arn(name) {
             add(Step::Login, "ecr:GetAuthorizationToken", "*");

@@ -9,7 +9,7 @@ use std::fmt;
 use fogbank_pki::ciphertext::{Head, decrypt};
 use fogbank_types::ecs::{ContainerDefinition, SecretReference};
 use fogbank_types::secret::{CURRENT, Secret, SecretValue, SecretVersion};
-use fogbank_types::ssm::ParameterKind;
+use fogbank_types::ssm::{Parameter, ParameterKind, ParameterVersion};
 use fogbank_types::{Scope, Snapshot};
 
 /// Names and values for a container's environment.
@@ -108,7 +108,11 @@ pub fn managed_arn(snapshot: &Snapshot, scope: &Scope, from: &str) -> String {
 }
 
 /// By name in the task's own region, or by ARN in any; a version or label may follow a colon.
-fn parameter(snapshot: &Snapshot, scope: &Scope, from: &str) -> Option<String> {
+fn chosen<'a>(
+    snapshot: &'a Snapshot,
+    scope: &Scope,
+    from: &str,
+) -> Option<(&'a Parameter, &'a ParameterVersion)> {
     let (scope, name) = match from.strip_prefix("arn:") {
         Some(rest) => {
             let mut parts = rest.splitn(5, ':');
@@ -125,25 +129,64 @@ fn parameter(snapshot: &Snapshot, scope: &Scope, from: &str) -> Option<String> {
         Some((name, selector)) => (name, Some(selector)),
         None => (name, None),
     };
-    // An ARN has the slash that a name may lack.
-    let found = snapshot.parameters.get(&scope, name).or_else(|| {
-        let bare = name
-            .strip_prefix('/')
-            .filter(|_| from.starts_with("arn:"))?;
-        snapshot.parameters.get(&scope, bare)
-    })?;
+    // At the root a name is the same with its slash and without it.
+    let rows = &snapshot.parameters;
+    let found = rows
+        .get(&scope, name)
+        .or_else(|| match name.strip_prefix('/') {
+            Some(bare) if !bare.contains('/') => rows.get(&scope, bare),
+            None if !name.contains('/') => rows.get(&scope, format!("/{name}")),
+            _ => None,
+        })?;
     let version = match selector {
         None => found.latest(),
         Some(selector) => found.versions.iter().find(|version| {
             version.version.to_string() == selector || version.labels.contains(selector)
         }),
     };
-    let version = version?;
+    Some((found, version?))
+}
+
+fn parameter(snapshot: &Snapshot, scope: &Scope, from: &str) -> Option<String> {
+    let (found, version) = chosen(snapshot, scope, from)?;
     if version.kind != ParameterKind::SecureString || version.ciphertext.is_empty() {
         return Some(version.value.clone());
     }
     let opened = decrypted(snapshot, &found.context(), &version.ciphertext).ok()?;
     String::from_utf8(opened).ok()
+}
+
+/// The keys of the account's own that who reads what the references are to must be allowed to decrypt with; AWS's own keys
+/// are for everybody who may use their service.
+pub fn key_arns(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    container: &ContainerDefinition,
+) -> Vec<(SecretReference, String)> {
+    let key = |ciphertext: &[u8]| {
+        let head = Head::of(ciphertext)?;
+        let scope = Scope::new(head.account, head.region);
+        let key = snapshot.kms_keys.get(&scope, &head.key_id)?;
+        (!key.is_managed_by_aws).then(|| key.arn())
+    };
+    let ciphertext = |reference: &SecretReference| {
+        let from = &reference.value_from;
+        if !is_managed(reference) {
+            return key(&chosen(snapshot, scope, from)?.1.ciphertext);
+        }
+        let arn = managed_arn(snapshot, scope, from);
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let owner = Scope::new(*parts.get(4)?, *parts.get(3)?);
+        let secret = find(snapshot, &owner, |secret| secret.arn == arn).ok()?;
+        match &version(secret, None, None).ok()?.value {
+            SecretValue::Encrypted { ciphertext, .. } => key(ciphertext),
+            _ => None,
+        }
+    };
+    let needed = container.secrets.iter();
+    needed
+        .filter_map(|reference| Some((reference.clone(), ciphertext(reference)?)))
+        .collect()
 }
 
 /// With the key of Key Management Service that the text itself names, while it is enabled.
@@ -258,7 +301,6 @@ mod tests {
     use super::*;
     use fogbank_pki::ciphertext::encrypt;
     use fogbank_types::kms::{Key, KeySecret};
-    use fogbank_types::ssm::{Parameter, ParameterVersion};
     use fogbank_types::{Tags, Timestamp};
     use std::sync::Arc;
 

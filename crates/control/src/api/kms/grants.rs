@@ -7,12 +7,15 @@ use crate::model::kms::keys::{self, Named};
 use crate::model::kms::{Refusal, grants as model, invalid};
 use fogbank_types::kms::{Grant, GrantConstraint};
 use fogbank_wire::kms as wire;
+use std::collections::BTreeMap;
 
 fn constraint(given: Option<wire::GrantConstraints>) -> Result<Option<GrantConstraint>, ApiError> {
     let Some(given) = given else { return Ok(None) };
+    // Clients send an empty one for what was not said.
+    let said = |pairs: &BTreeMap<String, String>| !pairs.is_empty();
     match (
-        given.encryption_context_equals,
-        given.encryption_context_subset,
+        given.encryption_context_equals.filter(said),
+        given.encryption_context_subset.filter(said),
     ) {
         (Some(_), Some(_)) => Err(invalid(
             "You can specify either EncryptionContextEquals or EncryptionContextSubset, not both.",

@@ -4,6 +4,7 @@ use super::{page, show_value, value};
 use crate::api::{ApiError, Context};
 use crate::encryption;
 use crate::model::Tx;
+use crate::model::kms::keys::{self, Named};
 use crate::model::secretsmanager::values::{self as model, Read};
 use crate::model::secretsmanager::{filters, invalid, secrets, stages};
 use fogbank_types::secret::SecretValue;
@@ -96,10 +97,19 @@ pub fn get_many(
     let (mut values, mut errors) = (Vec::new(), Vec::new());
     for id in ids {
         // Each is refused by itself.
-        let arn = secrets::find(&context.snapshot(), &scope, &id)
-            .map_or_else(|_| id.clone(), |secret| secret.arn.clone());
+        let snapshot = context.snapshot();
+        let secret = secrets::find(&snapshot, &scope, &id).ok();
+        let arn = secret.map_or(id.as_str(), |secret| secret.arn.as_str());
+        let key = secret
+            .and_then(|secret| secret.kms_key_id.as_ref())
+            .and_then(|key| keys::find(&snapshot, &scope, key, Named::ByAlias).ok())
+            .filter(|key| !key.is_managed_by_aws);
         let opened = context
-            .may("secretsmanager:GetSecretValue", &arn)
+            .may("secretsmanager:GetSecretValue", arn)
+            .and_then(|()| match key {
+                Some(key) => context.may("kms:Decrypt", &key.arn()),
+                None => Ok(()),
+            })
             .and_then(|()| context.write(|tx| Ok(model::get(tx, &scope, &id, None, None)?)))
             .and_then(|read| {
                 let value = encryption::open_secret(&context.snapshot(), &read.arn, &read.version)?;

@@ -107,6 +107,10 @@ pub fn value(
     if decrypt != Some(true) {
         return Ok(STANDARD.encode(&version.ciphertext));
     }
+    // Written before this region had keys.
+    if version.ciphertext.is_empty() {
+        return Ok(version.value.clone());
+    }
     let region = &parameter.scope.region;
     let ciphertext = &version.ciphertext;
     let opened = encryption::decrypt(snapshot, region, None, &parameter.context(), ciphertext);
