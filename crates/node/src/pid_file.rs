@@ -37,15 +37,16 @@ impl PidFile {
         }
     }
 
-    /// Writes down a process that is running now.
+    /// Writes down a process that is running now. Who reads meanwhile finds the one before or this one, never half a line.
     pub fn write(&self, pid: i32) -> Result<()> {
         let start = start_time(pid).ok_or(PidFileError::Gone(pid))?;
-        std::fs::write(&self.path, format!("{pid} {start}\n")).map_err(|source| {
-            PidFileError::Write {
+        let staging = self.path.with_extension("pid-new");
+        std::fs::write(&staging, format!("{pid} {start}\n"))
+            .and_then(|()| std::fs::rename(&staging, &self.path))
+            .map_err(|source| PidFileError::Write {
                 path: self.path.clone(),
                 source,
-            }
-        })
+            })
     }
 
     /// The process, if that very one still runs.
@@ -159,5 +160,19 @@ mod tests {
         assert!(file.living().is_none());
         std::fs::write(dir.path().join("x.pid"), "garbage").unwrap();
         assert!(file.living().is_none());
+    }
+
+    #[test]
+    fn who_reads_while_it_is_written_finds_a_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = PidFile::new(dir.path(), "x");
+        let own = i32::try_from(std::process::id()).unwrap();
+        file.write(own).unwrap();
+        std::thread::scope(|scope| {
+            let writes = scope.spawn(|| (0..2_000).for_each(|_| file.write(own).unwrap()));
+            while !writes.is_finished() {
+                assert!(file.living().is_some());
+            }
+        });
     }
 }
