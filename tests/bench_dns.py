@@ -140,7 +140,7 @@ def measure(host, folder, count, rounds, seconds):
                 continue
             started.append(subprocess.Popen(["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             servers.append(Served(what, port, [started[-1].pid], queries(folder, "plain", (name(n) for n in range(count)))))
-        with host.region("--speed", "10") as region:
+        with host.region("--speed", "10", "--quota", "L-E209CC9F=200000") as region:
             dns = region.pid("dns")
             empty = pss_mib([dns])
             route53 = region.client("route53")

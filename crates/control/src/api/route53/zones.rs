@@ -212,7 +212,10 @@ pub fn limit(
     let (snapshot, scope) = (context.snapshot(), context.scope().global());
     let row = zones::find(&snapshot, &scope, bare(&input.hosted_zone_id))?;
     let (count, value) = match input.r#type.as_str() {
-        "MAX_RRSETS_BY_ZONE" => (zones::records(&snapshot, row).count(), batch::RECORDS_MAX),
+        "MAX_RRSETS_BY_ZONE" => (
+            zones::records(&snapshot, row).count(),
+            batch::records_max(context.config()),
+        ),
         "MAX_VPCS_ASSOCIATED_BY_ZONE" if !row.private => {
             return Err(Refusal::HostedZoneNotPrivate.into());
         }

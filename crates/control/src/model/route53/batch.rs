@@ -4,7 +4,7 @@
 use super::{Refusal, aliases, changes, invalid, names, policies, values, zones};
 use crate::model::tx::Tx;
 use fogbank_types::route53::{AliasTarget, Change, HostedZone, RecordSet, Routing};
-use fogbank_types::{Row, Scope};
+use fogbank_types::{RegionConfig, Row, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `ResourceRecord` elements in a request; UPSERT counts twice.
@@ -14,7 +14,13 @@ const ELEMENTS_MAX: usize = 1000;
 const CHARACTERS_MAX: usize = 32_000;
 
 /// Quota "Records per hosted zone".
-pub const RECORDS_MAX: usize = 10_000;
+const RECORDS_MAX: u32 = 10_000;
+const RECORDS_QUOTA: &str = "L-E209CC9F";
+
+/// How many records a hosted zone may have.
+pub fn records_max(config: &RegionConfig) -> usize {
+    config.quota(RECORDS_QUOTA, RECORDS_MAX)
+}
 
 /// Values of one record.
 const VALUES_MAX: usize = 400;
@@ -350,9 +356,10 @@ fn check_zone(tx: &Tx, zone: &HostedZone, touched: &Touched, problems: &mut Vec<
             .or_default()
             .insert(&record.record_type);
     }
-    if after.len() > RECORDS_MAX {
+    let most = records_max(tx.config());
+    if after.len() > most {
         problems.push(format!(
-            "Number of records limit of {RECORDS_MAX} per hosted zone exceeded."
+            "Number of records limit of {most} per hosted zone exceeded."
         ));
     }
     let at = |name: &str, kind: &str| kinds.get(name).is_some_and(|kinds| kinds.contains(kind));
