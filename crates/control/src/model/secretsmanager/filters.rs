@@ -53,7 +53,7 @@ fn one(row: &Secret, key: &str, value: &str) -> bool {
         // None is another service's.
         "owning-service" => false,
         // Each word of the value, anywhere.
-        "all" => words(value).all(|word| {
+        "all" => all_words(value, |word| {
             let tags = row.tags.iter().flat_map(|(key, value)| [key, value]);
             tags.chain([&row.name])
                 .chain(&row.description)
@@ -98,7 +98,13 @@ fn has_words(text: &str, value: &str) -> bool {
         word.get(..start.len())
             .is_some_and(|head| head.eq_ignore_ascii_case(start))
     };
-    words(value).all(|start| words(text).any(|word| begins(word, start)))
+    all_words(value, |start| words(text).any(|word| begins(word, start)))
+}
+
+/// Signs alone are nothing to look for.
+fn all_words(value: &str, is_found: impl Fn(&str) -> bool) -> bool {
+    let mut wanted = words(value).peekable();
+    wanted.peek().is_some() && wanted.all(is_found)
 }
 
 #[cfg(test)]

@@ -160,6 +160,7 @@ fn filters_exclude_and_begin() {
     assert!(!filters::matches(&row, &filter("name", "!a/")));
     assert!(filters::matches(&row, &filter("description", "PASS")));
     assert!(filters::matches(&row, &filter("all", "password b")));
+    assert!(!filters::matches(&row, &filter("all", "+")));
     assert!(!filters::matches(&row, &filter("tag-key", "x")));
 }
 
