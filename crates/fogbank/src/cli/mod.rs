@@ -407,9 +407,24 @@ fn internet(text: &str) -> Result<InternetAccess, String> {
     }
 }
 
-/// Those of VPCs and those of load balancers.
+/// Of Certificate Manager (names of a certificate, certificates, those imported) and Route 53 (health checks, records of
+/// a hosted zone): read by their codes where they count.
+const OTHER_QUOTAS: [&str; 5] = [
+    "L-FB94F0B0",
+    "L-F141DD1D",
+    "L-D2CB7DE9",
+    "L-ACB674F3",
+    "L-E209CC9F",
+];
+
+/// Those of VPCs, of load balancers, and the others.
 fn quota_names() -> impl Iterator<Item = &'static str> {
-    Quotas::NAMES.iter().chain(Limits::NAMES).copied()
+    let others = OTHER_QUOTAS.iter();
+    Quotas::NAMES
+        .iter()
+        .chain(Limits::NAMES)
+        .chain(others)
+        .copied()
 }
 
 fn quota(text: &str) -> Result<(String, u32), String> {
@@ -436,6 +451,7 @@ mod tests {
 
     #[test]
     fn a_quota_has_a_known_name_and_a_number() {
+        assert!(quota("L-E209CC9F=200000").is_ok());
         assert_eq!(quota("vpcs=9"), Ok(("vpcs".to_owned(), 9)));
         assert!(quota("L-F678F1CE=9").is_ok());
         for bad in ["vpcs", "vpcs=", "vpcs=-1", "nothing=1", "=1"] {
