@@ -2,16 +2,20 @@
 //!
 //! The engine follows the store and keeps the newest snapshot. A writer computes its changes on a snapshot and commits
 //! them on the condition that none of the rows it replaces were changed meanwhile; if they were, it computes anew.
-//! Writers of this process go one after the other; hosts write their status rows at the same time through the socket.
+//! Writers of this process compute one after the other and share commits ([`group`]); hosts write their status rows at
+//! the same time through the socket.
+
+mod group;
 
 use crate::metrics;
-use crate::model::tx::{Changed, Tx};
+use crate::model::tx::Tx;
 use fogbank_store::series::SeriesStore;
-use fogbank_store::{Compare, Op, Store, StoreError, Txn, TxnOutcome};
+use fogbank_store::{Op, Store, StoreError, Txn, TxnOutcome};
 use fogbank_types::{AuthMode, RegionConfig, Revision, Row, Scope, Snapshot, Timestamp};
+use group::{Fate, Outcome, Writers};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -45,7 +49,7 @@ const CROSSED_WAIT: Duration = Duration::from_secs(1);
 const ATTEMPTS_MAX: usize = 64;
 
 /// Why a change could not be committed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
     #[error("the store refused the transaction: {0}")]
     Store(#[from] StoreError),
@@ -69,10 +73,17 @@ pub struct Engine {
     config: Arc<RegionConfig>,
     runtime: Handle,
     snapshots: watch::Sender<Snapshot>,
-    writer: Mutex<Seeds>,
+    writers: Mutex<Queue>,
+    /// Something arrived, or somebody is no longer alone.
+    turn: Condvar,
     clock_ms: AtomicI64,
     unbuilt: Mutex<BTreeMap<String, u64>>,
     metrics: SeriesStore,
+}
+
+struct Queue {
+    writers: Writers,
+    seeds: Seeds,
 }
 
 /// Draws the seed of each transaction.
@@ -112,10 +123,14 @@ impl Engine {
             config: Arc::new(config),
             runtime: Handle::current(),
             snapshots,
-            writer: Mutex::new(Seeds {
-                state: std::hash::RandomState::new(),
-                drawn: 0,
+            writers: Mutex::new(Queue {
+                writers: Writers::default(),
+                seeds: Seeds {
+                    state: std::hash::RandomState::new(),
+                    drawn: 0,
+                },
             }),
+            turn: Condvar::new(),
             clock_ms: AtomicI64::new(0),
             unbuilt: Mutex::new(BTreeMap::new()),
             metrics,
@@ -171,43 +186,126 @@ impl Engine {
         &self,
         mut change: impl FnMut(&mut Tx) -> Result<R, E>,
     ) -> Result<(R, Option<Revision>), E> {
-        let mut seeds = self.lock_writer();
+        let mut crossed = false;
         for _ in 0..ATTEMPTS_MAX {
-            let snapshot = self.snapshot();
-            let base = snapshot.revision;
-            let mut tx = Tx::new(snapshot, self.now(), seeds.draw(), self.config.clone());
-            let result = change(&mut tx)?;
-            let changes = tx.into_changes();
+            let mut queue = if crossed { self.alone() } else { self.enter() };
+            let base = match queue.writers.rows() {
+                Some(rows) => rows.clone(),
+                None => self.snapshot(),
+            };
+            let seed = queue.seeds.draw();
+            let mut tx = Tx::new(base.clone(), self.now(), seed, self.config.clone());
+            let result = change(&mut tx);
+            let changes = match &result {
+                Ok(_) => tx.into_changes(),
+                Err(_) => Vec::new(),
+            };
             if changes.is_empty() {
-                return Ok((result, None));
+                // What the answer rests on may still be on its way.
+                let fate = queue
+                    .writers
+                    .pending()
+                    .map(|outcome| self.settle(queue, &outcome));
+                match fate {
+                    None | Some(Fate::Committed(_)) => return Ok((result?, None)),
+                    Some(Fate::Again | Fate::Failed(_)) => continue,
+                }
             }
             let network = changes.iter().any(|c| is_network(&c.key));
-            match self
-                .runtime
-                .block_on(self.store.txn(txn_of(changes)))
-                .map_err(CommitError::from)?
-            {
-                TxnOutcome::Committed(revision) => {
-                    self.wait_until(|s| s.revision >= revision)?;
-                    return Ok((result, network.then_some(revision)));
-                }
-                // Somebody's change is in the store but not yet in our snapshot: wait for it. A row that the snapshot
-                // could not take in will never be there, and everybody else waits behind this call.
-                TxnOutcome::Conflict { key } => {
-                    tracing::debug!(key, "conflict; computing anew");
-                    if !self.crossed(base)? {
-                        tracing::error!(key, "a row of the store is not in the snapshot");
-                        return Err(CommitError::Contended.into());
-                    }
-                }
+            let outcome = queue.writers.join(base, changes);
+            match self.settle(queue, &outcome) {
+                Fate::Committed(revision) => return Ok((result?, network.then_some(revision))),
+                Fate::Again => crossed = true,
+                Fate::Failed(error) => return Err(error.into()),
             }
         }
         Err(CommitError::Contended.into())
     }
 
-    fn lock_writer(&self) -> MutexGuard<'_, Seeds> {
-        // A writer that panicked has committed all or nothing: the seeds stay good.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A writer that panicked has joined with all or nothing.
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        self.turn
+            .wait(queue)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self) -> MutexGuard<'_, Queue> {
+        let mut queue = self.lock();
+        while queue.writers.is_closed() {
+            queue = self.wait(queue);
+        }
+        queue
+    }
+
+    /// With nothing pending, and nobody to join.
+    fn alone(&self) -> MutexGuard<'_, Queue> {
+        let mut queue = self.lock();
+        queue.writers.begin_alone();
+        while queue.writers.is_busy() {
+            queue = self.wait(queue);
+        }
+        queue.writers.end_alone();
+        self.turn.notify_all();
+        queue
+    }
+
+    /// Waits until it is known what becomes of a group. Whoever waits for one that could depart sends it off.
+    fn settle<'a>(&'a self, mut queue: MutexGuard<'a, Queue>, outcome: &Outcome) -> Fate {
+        loop {
+            if let Some(fate) = outcome.get() {
+                return fate.clone();
+            }
+            queue = if queue.writers.is_under_way() {
+                self.wait(queue)
+            } else {
+                self.send_off(queue)
+            };
+        }
+    }
+
+    fn send_off<'a>(&'a self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        let Some(departure) = queue.writers.depart() else {
+            return queue;
+        };
+        drop(queue);
+        // Also if this panics: everybody else waits for it.
+        let mut arrival = Arrival {
+            engine: self,
+            fate: Fate::Failed(CommitError::Closed),
+        };
+        arrival.fate = self.commit(departure);
+        drop(arrival);
+        self.lock()
+    }
+
+    fn commit(&self, departure: group::Departure) -> Fate {
+        let group::Departure { txn, base, members } = departure;
+        match self.runtime.block_on(self.store.txn(txn)) {
+            Ok(TxnOutcome::Committed(revision)) => {
+                match self.wait_until(|s| s.revision >= revision) {
+                    Ok(()) => Fate::Committed(revision),
+                    Err(error) => Fate::Failed(error),
+                }
+            }
+            // Somebody's change is in the store but not yet in our snapshot: wait for it. A row that the snapshot
+            // could not take in will never be there, and everybody else waits behind this call.
+            Ok(TxnOutcome::Conflict { key }) => {
+                tracing::debug!(key, "conflict; computing anew");
+                match self.crossed(base) {
+                    Ok(false) if members == 1 => {
+                        tracing::error!(key, "a row of the store is not in the snapshot");
+                        Fate::Failed(CommitError::Contended)
+                    }
+                    Ok(_) => Fate::Again,
+                    Err(error) => Fate::Failed(error),
+                }
+            }
+            Err(error) => Fate::Failed(error.into()),
+        }
     }
 
     fn wait_until(&self, reached: impl FnMut(&Snapshot) -> bool) -> Result<(), CommitError> {
@@ -246,7 +344,7 @@ impl Engine {
 
     /// Empties the region: every row but those that hosts hold under a lease. Blocks.
     pub fn reset(&self) -> Result<(), CommitError> {
-        let seeds = self.lock_writer();
+        let queue = self.alone();
         if let Err(error) = self.metrics.clear() {
             tracing::error!(%error, "the metrics could not be forgotten");
         }
@@ -272,7 +370,7 @@ impl Engine {
             self.runtime.block_on(self.store.txn(Txn::of(ops)))?
         {
             self.wait_until(|s| s.revision >= revision)?;
-            drop(seeds);
+            drop(queue);
             self.wait_for_hosts(revision);
         }
         Ok(())
@@ -302,22 +400,18 @@ fn is_network(key: &str) -> bool {
         .is_some_and(|kind| NETWORK_KINDS.contains(&kind))
 }
 
-fn txn_of(changes: Vec<Changed>) -> Txn {
-    let mut txn = Txn::default();
-    for Changed { key, before, after } in changes {
-        txn.compare.push(match before {
-            Some(revision) => Compare::Unchanged {
-                key: key.clone(),
-                revision,
-            },
-            None => Compare::Absent { key: key.clone() },
-        });
-        txn.ops.push(match after {
-            Some(value) => Op::put(key, value),
-            None => Op::delete(key),
-        });
+/// Tells those who wait what became of the transaction that was under way.
+struct Arrival<'a> {
+    engine: &'a Engine,
+    fate: Fate,
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        let now = self.engine.snapshot();
+        self.engine.lock().writers.arrive(self.fate.clone(), now);
+        self.engine.turn.notify_all();
     }
-    txn
 }
 
 /// Applies the store's transactions to the snapshot, one by one and whole.
@@ -352,141 +446,4 @@ async fn follow(engine: Arc<Engine>, mut after: Revision) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::ApiError;
-    use crate::model::tx::test_config;
-    use fogbank_store::Memory;
-    use fogbank_types::Scope;
-    use fogbank_types::logs::LogGroup;
-
-    fn group(name: &str) -> LogGroup {
-        LogGroup {
-            scope: Scope::new("000000000000", "us-east-1"),
-            name: name.to_owned(),
-            retention_days: Some(0),
-            kms_key_id: None,
-            class: "STANDARD".to_owned(),
-            created_at: Timestamp(0),
-            tags: Default::default(),
-        }
-    }
-
-    async fn engine() -> (Arc<Engine>, Arc<Memory>) {
-        let store = Arc::new(Memory::new());
-        (
-            Engine::start(store.clone(), test_config()).await.unwrap(),
-            store,
-        )
-    }
-
-    #[tokio::test]
-    async fn a_write_is_seen_when_it_returns() {
-        let (engine, _) = engine().await;
-        tokio::task::spawn_blocking(move || {
-            engine
-                .write(|tx| {
-                    tx.put(group("a"));
-                    Ok::<_, ApiError>(())
-                })
-                .unwrap();
-            assert_eq!(engine.snapshot().log_groups.len(), 1);
-        })
-        .await
-        .unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_write_that_somebody_else_crossed_is_computed_anew() {
-        let (engine, store) = engine().await;
-        tokio::task::spawn_blocking(move || {
-            engine
-                .write(|tx| {
-                    tx.put(group("a"));
-                    Ok::<_, ApiError>(())
-                })
-                .unwrap();
-            let mut runs = 0;
-            engine
-                .write(|tx| {
-                    runs += 1;
-                    if runs == 1 {
-                        let mut row = group("a");
-                        row.retention_days = Some(10);
-                        use fogbank_types::Row;
-                        let op = Op::put(row.key(), serde_json::to_vec(&row).unwrap());
-                        let outcome = engine
-                            .runtime
-                            .block_on(store.txn(Txn::of(vec![op])))
-                            .unwrap();
-                        assert!(matches!(outcome, TxnOutcome::Committed(_)));
-                    }
-                    let scope = group("a").scope;
-                    tx.update::<LogGroup>(&scope, "a", |g| {
-                        g.retention_days = g.retention_days.map(|d| d + 1)
-                    });
-                    Ok::<_, ApiError>(())
-                })
-                .unwrap();
-            let scope = group("a").scope;
-            assert_eq!(
-                engine
-                    .snapshot()
-                    .log_groups
-                    .get(&scope, "a")
-                    .unwrap()
-                    .retention_days,
-                Some(11)
-            );
-        })
-        .await
-        .unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_row_that_cannot_be_read_refuses_its_writers_and_no_others() {
-        let store = Arc::new(Memory::new());
-        let key = fogbank_types::Row::key(&group("a"));
-        let garbage = Txn::of(vec![Op::put(key, b"{}".to_vec())]);
-        assert!(matches!(
-            store.txn(garbage).await.unwrap(),
-            TxnOutcome::Committed(_)
-        ));
-        let engine = Engine::start(store, test_config()).await.unwrap();
-        let writes = tokio::task::spawn_blocking(move || {
-            ["a", "b"].map(|name| {
-                engine
-                    .write(|tx| {
-                        tx.put(group(name));
-                        Ok::<_, ApiError>(())
-                    })
-                    .is_ok()
-            })
-        });
-        let written = tokio::time::timeout(Duration::from_secs(30), writes).await;
-        assert_eq!(written.expect("nobody hangs").unwrap(), [false, true]);
-    }
-
-    #[tokio::test]
-    async fn a_refused_write_changes_nothing_and_reset_empties() {
-        let (engine, _) = engine().await;
-        tokio::task::spawn_blocking(move || {
-            let refused: Result<((), _), _> = engine.write(|tx| {
-                tx.put(group("a"));
-                Err(ApiError::new("No", "no"))
-            });
-            assert!(refused.is_err());
-            assert!(engine.snapshot().log_groups.is_empty());
-            engine
-                .write(|tx| {
-                    tx.put(group("a"));
-                    Ok::<_, ApiError>(())
-                })
-                .unwrap();
-            engine.reset().unwrap();
-            assert!(engine.snapshot().log_groups.is_empty());
-        })
-        .await
-        .unwrap();
-    }
-}
+mod tests;
