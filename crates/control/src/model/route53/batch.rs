@@ -4,7 +4,7 @@
 use super::{Refusal, aliases, changes, invalid, names, policies, values, zones};
 use crate::model::tx::Tx;
 use fogbank_types::route53::{AliasTarget, Change, HostedZone, RecordSet, Routing};
-use fogbank_types::{RegionConfig, Row, Scope};
+use fogbank_types::{RegionConfig, Row, Scope, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `ResourceRecord` elements in a request; UPSERT counts twice.
@@ -343,83 +343,99 @@ fn is_same(a: &RecordSet, b: &RecordSet) -> bool {
         && sorted(a) == sorted(b)
 }
 
+/// The zone as it would be. Looked at by name, so that a change costs what it touches and not what the zone holds.
+struct After<'a> {
+    snapshot: &'a Snapshot,
+    zone: &'a HostedZone,
+    touched: &'a Touched,
+}
+
+impl<'a> After<'a> {
+    fn at(&self, name: &'a str) -> impl Iterator<Item = &'a RecordSet> {
+        let prefix = format!("{}/{name}/", self.zone.id);
+        let touched = self.touched;
+        let unchanged = self
+            .snapshot
+            .record_sets
+            .with_prefix(&self.zone.scope, &prefix)
+            .map(|row| &**row)
+            .filter(|row| !touched.contains_key(&row.id()));
+        unchanged
+            .chain(touched.values().flatten())
+            .filter(move |record| record.name == name)
+    }
+
+    fn kinds(&self, name: &'a str) -> BTreeSet<&'a str> {
+        self.at(name).map(|r| r.record_type.as_str()).collect()
+    }
+
+    fn group(&self, record: &'a RecordSet) -> Vec<&'a RecordSet> {
+        let all = self.at(&record.name);
+        all.filter(|r| r.record_type == record.record_type)
+            .collect()
+    }
+
+    /// Whether the zone would hold more records than that.
+    fn is_over(&self, most: usize) -> bool {
+        // The region's records are counted in no time, the zone's only if they could be too many.
+        if self.snapshot.record_sets.len() + self.touched.len() <= most {
+            return false;
+        }
+        let unchanged = zones::records(self.snapshot, self.zone)
+            .filter(|row| !self.touched.contains_key(&row.id()));
+        unchanged.count() + self.touched.values().flatten().count() > most
+    }
+}
+
 /// What must hold in the zone as it would be, at the names that the batch touches.
 fn check_zone(tx: &Tx, zone: &HostedZone, touched: &Touched, problems: &mut Vec<String>) {
-    let unchanged = zones::records(tx.snapshot(), zone)
-        .map(|row| &**row)
-        .filter(|row| !touched.contains_key(&row.id()));
-    let after: Vec<&RecordSet> = unchanged.chain(touched.values().flatten()).collect();
-    let mut kinds: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for record in &after {
-        kinds
-            .entry(&record.name)
-            .or_default()
-            .insert(&record.record_type);
-    }
+    let after = After {
+        snapshot: tx.snapshot(),
+        zone,
+        touched,
+    };
     let most = records_max(tx.config());
-    if after.len() > most {
+    if after.is_over(most) {
         problems.push(format!(
             "Number of records limit of {most} per hosted zone exceeded."
         ));
     }
-    let at = |name: &str, kind: &str| kinds.get(name).is_some_and(|kinds| kinds.contains(kind));
-    if !at(&zone.name, "NS") {
+    let apex = after.kinds(&zone.name);
+    if !apex.contains("NS") {
         problems.push(
             "A HostedZone must contain at least one NS record for the zone itself.".to_owned(),
         );
     }
-    if !at(&zone.name, "SOA") {
+    if !apex.contains("SOA") {
         problems.push("A HostedZone must contain exactly one SOA record.".to_owned());
     }
     for record in touched.values().flatten() {
         let (name, kind) = (&record.name, &record.record_type);
-        let shared = kinds
-            .get(name.as_str())
-            .is_some_and(|kinds| kinds.len() > 1);
+        let kinds = after.kinds(name);
+        let shared = kinds.len() > 1;
         if kind == "CNAME" && shared {
             problems.push(format!(
                 "RRSet of type CNAME with DNS name {name} is not permitted as it conflicts with other records with the same DNS name in zone {}",
                 zone.name
             ));
-        } else if at(name, "CNAME") && shared {
+        } else if kinds.contains("CNAME") && shared {
             problems.push(format!(
                 "RRSet of type {kind} with DNS name {name} is not permitted because a conflicting RRSet of type CNAME with the same DNS name already exists in zone {}",
                 zone.name
             ));
         }
     }
-    check_groups(&after, touched, problems);
-    check_own_aliases(zone, &after, touched, problems);
-}
-
-/// Records of one name and type share a policy.
-fn check_groups(after: &[&RecordSet], touched: &Touched, problems: &mut Vec<String>) {
-    let mut groups: BTreeMap<(&str, &str), Vec<&RecordSet>> = BTreeMap::new();
-    for &record in after {
-        let group = groups
-            .entry((&record.name, &record.record_type))
-            .or_default();
-        group.push(record);
-    }
+    // Records of one name and type share a policy.
     for record in touched.values().flatten() {
-        let group = groups.get(&(record.name.as_str(), record.record_type.as_str()));
-        let group = group.map_or(&[][..], Vec::as_slice);
-        problems.extend(policies::group_problems(record, group));
+        problems.extend(policies::group_problems(record, &after.group(record)));
     }
+    check_own_aliases(&after, problems);
 }
 
 /// Aliases to records of the zone that the batch sets need their target.
-fn check_own_aliases(
-    zone: &HostedZone,
-    after: &[&RecordSet],
-    touched: &Touched,
-    problems: &mut Vec<String>,
-) {
-    let there: BTreeSet<(&str, &str)> = after
-        .iter()
-        .map(|r| (r.name.as_str(), r.record_type.as_str()))
-        .collect();
-    for record in touched.values().flatten() {
+fn check_own_aliases(after: &After, problems: &mut Vec<String>) {
+    let zone = after.zone;
+    for record in after.touched.values().flatten() {
         let Some(alias) = record
             .alias
             .as_ref()
@@ -429,7 +445,8 @@ fn check_own_aliases(
         };
         let (target, kind) = (alias.dns_name.as_str(), record.record_type.as_str());
         let lies = if names::is_within(target, &zone.name) {
-            (!there.contains(&(target, kind))).then_some("that target was not found")
+            let is_there = after.at(target).any(|r| r.record_type == kind);
+            (!is_there).then_some("that target was not found")
         } else {
             Some("the alias target name does not lie within the target zone")
         };
