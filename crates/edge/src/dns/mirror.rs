@@ -1,18 +1,19 @@
 //! The rows that answers come from, and the tables made of them. Fed by `process` with batches of the store.
 //!
-//! What must stay true: after a batch the tables are those of a snapshot compiled from nothing; zones whose
-//! rows did not change are kept, as they may be large.
+//! What must stay true: after a batch the tables are those of a snapshot compiled from nothing. What did not change is
+//! kept: the names of the network, zones, and, in a zone, the names whose records are as they were.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use fogbank_store::Batch;
-use fogbank_types::route53::HostedZone;
+use fogbank_types::route53::{HostedZone, RecordSet};
+use fogbank_types::snapshot::row_key;
 use fogbank_types::{RegionConfig, Row, Snapshot};
 
 use super::geography::Geography;
 use super::pulse::Pulses;
-use super::tables::Tables;
+use super::tables::{Network, Tables};
 use super::zone::Zone;
 
 /// Kinds whose changes are reported: what callers wait for.
@@ -39,6 +40,13 @@ const FOLLOWED: &[&str] = &[
 /// Kinds of which a flag is all that answers have.
 const PULSES: &[&str] = &["health-check", "status-health-check"];
 const COLLECTION: &str = "cidr-collection";
+/// Kinds that zones alone are made of.
+const OF_ZONES: &[&str] = &[
+    "hosted-zone",
+    "record-set",
+    "query-logging-config",
+    COLLECTION,
+];
 
 /// Changes of Route 53. Each is in sync once its own revision is reported, also one that left all rows as they were.
 const CHANGE: &str = "change";
@@ -60,6 +68,9 @@ pub struct Mirror {
     snapshot: Snapshot,
     /// By key of the zone's row.
     zones: HashMap<String, Arc<Zone>>,
+    /// Names whose records changed since their zone was made, by the same key.
+    changed: HashMap<String, BTreeSet<String>>,
+    network: Option<Arc<Network>>,
     pulses: Pulses,
     geography: Option<Arc<Geography>>,
 }
@@ -70,6 +81,8 @@ impl Mirror {
             config,
             snapshot: Snapshot::default(),
             zones: HashMap::new(),
+            changed: HashMap::new(),
+            network: None,
             pulses: Pulses::default(),
             geography: None,
         }
@@ -104,18 +117,25 @@ impl Mirror {
             }
             let kind = event.key.split('/').next().unwrap_or("");
             effect.report |= REPORTED.contains(&kind);
-            effect.tables |= REPORTED.contains(&kind) || FOLLOWED.contains(&kind);
-            if let Some(zone) = zone_key(kind, &event.key) {
-                self.zones.remove(&zone);
+            let answers = REPORTED.contains(&kind) || FOLLOWED.contains(&kind);
+            effect.tables |= answers;
+            if answers && !OF_ZONES.contains(&kind) {
+                self.network = None;
+            }
+            if kind == HostedZone::KIND {
+                self.forget(&event.key);
             }
             let id = event.key.rsplit('/').next().unwrap_or("");
             if kind == COLLECTION {
                 self.zones.retain(|_, zone| !zone.has_collection(id));
+                self.changed.retain(|key, _| self.zones.contains_key(key));
             }
+            self.mark(&event.key);
             let value = event.value.as_deref();
             if let Err(error) = self.snapshot.apply(&event.key, value, batch.revision) {
                 tracing::warn!(%error, "a row is left out");
             }
+            self.mark(&event.key);
             if PULSES.contains(&kind) {
                 self.pulses.update(&self.snapshot, id);
             }
@@ -128,10 +148,46 @@ impl Mirror {
         effect
     }
 
+    /// Notes the name of a record, if the key is one's. Before a row is applied for the one that goes, after it for the
+    /// one that comes.
+    fn mark(&mut self, key: &str) {
+        let Some(record) = self.snapshot.record_sets.versioned(key) else {
+            return;
+        };
+        let RecordSet {
+            scope,
+            zone_id,
+            name,
+            ..
+        } = &*record.value;
+        let zone = row_key::<HostedZone>(scope, zone_id);
+        // A zone that is still to be made needs no list.
+        if self.zones.contains_key(&zone) {
+            self.changed.entry(zone).or_default().insert(name.clone());
+        }
+    }
+
+    fn forget(&mut self, zone: &str) {
+        self.zones.remove(zone);
+        self.changed.remove(zone);
+    }
+
     pub fn tables(&mut self) -> Tables {
         let (snapshot, zones, pulses) = (&self.snapshot, &mut self.zones, &self.pulses);
+        for (key, names) in std::mem::take(&mut self.changed) {
+            let row = snapshot.hosted_zones.versioned(&key).map(|row| &row.value);
+            if let (Some(row), Some(zone)) = (row, zones.get_mut(&key)) {
+                let zone = Arc::make_mut(zone);
+                for name in names {
+                    Tables::update_zone(zone, snapshot, pulses, row, &name);
+                }
+            }
+        }
+        let network = self
+            .network
+            .get_or_insert_with(|| Arc::new(Network::compile(snapshot, &self.config)));
         let geography = self.geography.clone();
-        Tables::compile_with(snapshot, &self.config, |row| {
+        Tables::compile_with(snapshot, network.clone(), |row| {
             let key = row.key();
             if let Some(zone) = zones.get(&key) {
                 return Some(zone.clone());
@@ -141,18 +197,5 @@ impl Mirror {
             Some(zone)
         })
         .with_geography(geography)
-    }
-}
-
-/// The zone that a row belongs to.
-fn zone_key(kind: &str, key: &str) -> Option<String> {
-    match kind {
-        "hosted-zone" => Some(key.to_owned()),
-        "record-set" => {
-            let mut parts = key.splitn(5, '/').skip(1);
-            let (account, region, zone) = (parts.next()?, parts.next()?, parts.next()?);
-            Some(format!("{}/{account}/{region}/{zone}", HostedZone::KIND))
-        }
-        _ => None,
     }
 }

@@ -20,6 +20,7 @@ mod kind;
 mod message;
 mod mirror;
 mod name;
+mod nodes;
 mod place;
 mod policy;
 mod process;

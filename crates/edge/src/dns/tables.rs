@@ -81,10 +81,26 @@ pub struct Tables {
     private: HashMap<(String, VpcId), HashMap<Name, Arc<Zone>>>,
     /// Of public zones whose queries are logged, by their origin.
     logged: HashMap<Name, Arc<QueryLog>>,
+    network: Arc<Network>,
+    geography: Option<Arc<Geography>>,
+}
+
+/// What has a name without a zone. Not made anew when only zones change.
+#[derive(Debug, Default)]
+pub(super) struct Network {
     balancers: HashMap<Name, Balancer>,
     services: Services,
     hosts: Hosts,
-    geography: Option<Arc<Geography>>,
+}
+
+impl Network {
+    pub fn compile(snapshot: &Snapshot, config: &RegionConfig) -> Self {
+        Self {
+            balancers: balancer::compile(snapshot),
+            services: Services::compile(snapshot, config),
+            hosts: Hosts::compile(snapshot, config),
+        }
+    }
 }
 
 /// One link of a chain.
@@ -96,7 +112,8 @@ enum Step {
 impl Tables {
     pub fn compile(snapshot: &Snapshot, config: &RegionConfig) -> Self {
         let pulses = Pulses::default();
-        Self::compile_with(snapshot, config, |row| {
+        let network = Arc::new(Network::compile(snapshot, config));
+        Self::compile_with(snapshot, network, |row| {
             Self::compile_zone(snapshot, &pulses, row)
         })
     }
@@ -117,16 +134,30 @@ impl Tables {
             .ok()
     }
 
+    /// Gives one name of a zone the records that the snapshot has for it.
+    pub(super) fn update_zone(
+        zone: &mut Zone,
+        snapshot: &Snapshot,
+        pulses: &Pulses,
+        row: &HostedZone,
+        name: &str,
+    ) {
+        let prefix = format!("{}/{name}/", row.id);
+        let records = snapshot
+            .record_sets
+            .with_prefix(&row.scope, &prefix)
+            .filter(|record| record.name == name);
+        zone.update(row, name, records, snapshot, pulses);
+    }
+
     /// With zones that are made by `zone_of`, which may have kept them.
     pub(super) fn compile_with(
         snapshot: &Snapshot,
-        config: &RegionConfig,
+        network: Arc<Network>,
         mut zone_of: impl FnMut(&HostedZone) -> Option<Arc<Zone>>,
     ) -> Self {
         let mut tables = Self {
-            balancers: balancer::compile(snapshot),
-            services: Services::compile(snapshot, config),
-            hosts: Hosts::compile(snapshot, config),
+            network,
             ..Self::default()
         };
         // Private zones need both attributes of the VPC (fact PHZ-1).
@@ -225,7 +256,7 @@ impl Tables {
         if let View::Vpc(scope, vpc) = view {
             let zones = self.private.get(&(scope.region.clone(), vpc.clone()));
             let zone = zones.and_then(|zones| most_specific(zones, name, kind));
-            if let Some((origin, addresses)) = self.services.private(vpc, name)
+            if let Some((origin, addresses)) = self.network.services.private(vpc, name)
                 && zone.is_none_or(|zone| zone.origin.labels().count() <= origin.labels().count())
             {
                 return Step::End(match addresses {
@@ -237,26 +268,26 @@ impl Tables {
             if let Some(zone) = zone {
                 return self.in_zone(asker, view, zone, name, kind);
             }
-            if let Some(known) = self.hosts.private(vpc, name) {
+            if let Some(known) = self.network.hosts.private(vpc, name) {
                 return Step::End(own(known, name, kind, view));
             }
             if let Some(end) = localhost(name, kind) {
                 return Step::End(end);
             }
         }
-        if let Some(Balancer { addresses, .. }) = self.balancers.get(name.wire()) {
+        if let Some(Balancer { addresses, .. }) = self.network.balancers.get(name.wire()) {
             let domain = balancer_domain(name).or_else(|| name.parent());
             let domain = domain.unwrap_or_else(Name::root);
             return Step::End(address_answer(addresses, name, kind, &domain, view));
         }
-        if let Some(addresses) = self.services.public(name) {
+        if let Some(addresses) = self.network.services.public(name) {
             let domain = name.parent().unwrap_or_else(Name::root);
             return Step::End(address_answer(&addresses, name, kind, &domain, view));
         }
         if let Some(zone) = most_specific(&self.public, name, kind) {
             return self.in_zone(asker, view, zone, name, kind);
         }
-        if let Some(known) = self.hosts.public(name) {
+        if let Some(known) = self.network.hosts.public(name) {
             return Step::End(own(known, name, kind, view));
         }
         Step::End(match view {
@@ -330,19 +361,19 @@ impl Tables {
     /// Where an alias leads that names something of AWS's: time to live and addresses. Interface endpoints are
     /// targets of aliases as well.
     pub(super) fn aws_target(&self, target: &Name) -> Option<(u32, Cow<'_, Addresses>)> {
-        if let Some(balancer) = self.balancers.get(target.wire()) {
+        if let Some(balancer) = self.network.balancers.get(target.wire()) {
             return Some((balancer::TTL, Cow::Borrowed(&balancer.addresses)));
         }
-        let addresses = self.services.public(target)?;
+        let addresses = self.network.services.public(target)?;
         Some((services::TTL, Cow::Owned(addresses)))
     }
 
     /// Whether it is healthy in the eyes of an alias that evaluates it (fact DNS-12); endpoints always are.
     /// `None` if it is nothing of AWS's.
     pub(super) fn aws_target_health(&self, target: &Name) -> Option<bool> {
-        match self.balancers.get(target.wire()) {
+        match self.network.balancers.get(target.wire()) {
             Some(balancer) => Some(balancer.is_healthy),
-            None => self.services.public(target).map(|_| true),
+            None => self.network.services.public(target).map(|_| true),
         }
     }
 

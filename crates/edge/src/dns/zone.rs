@@ -12,6 +12,7 @@ use fogbank_types::route53::{HostedZone, RecordSet, Routing};
 
 use super::kind::Kind;
 use super::name::{Name, NameError};
+use super::nodes::{Node, Nodes};
 use super::policy::Policy;
 use super::pulse::{Pulse, Pulses};
 use super::rdata;
@@ -22,21 +23,14 @@ const APEX_SOA_TTL: u32 = 900;
 const WILDCARD: &[u8] = b"\x01*";
 
 /// A hosted zone, ready to answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Zone {
     pub origin: Name,
     pub private: bool,
-    /// Those and the names between them and the apex, which exist without records.
-    nodes: HashMap<Name, Node>,
+    nodes: Nodes,
     soa: Soa,
     /// The CIDR collections that are compiled into its records.
     collections: HashSet<String>,
-}
-
-/// The sets of one name.
-#[derive(Debug, Default)]
-struct Node {
-    sets: Vec<Set>,
 }
 
 /// Records of one name and type: one, or several that share a routing policy.
@@ -65,7 +59,7 @@ pub enum Content {
 }
 
 impl Set {
-    fn simple(kind: Kind, ttl: u32, values: Vec<Arc<[u8]>>) -> Self {
+    pub fn simple(kind: Kind, ttl: u32, values: Vec<Arc<[u8]>>) -> Self {
         Self {
             kind,
             first: Member {
@@ -124,18 +118,21 @@ impl Zone {
         pulses: &Pulses,
     ) -> Result<Self, NameError> {
         let origin = Name::parse(&row.name)?;
-        let mut nodes = HashMap::new();
+        let mut names: HashMap<Name, Vec<Set>> = HashMap::new();
         let mut collections = HashSet::new();
-        nodes.insert(origin.clone(), Node::default());
         for record in records {
-            if let Routing::Cidr { collection_id, .. } = &record.routing {
-                collections.insert(collection_id.clone());
-            }
-            if let Some((name, kind, member)) = compile_member(record, snapshot, pulses) {
-                add(&mut nodes, &origin, name, kind, member);
+            collections.extend(collection_of(record).cloned());
+            if let Some((name, kind, member)) = compile_member(&origin, record, snapshot, pulses) {
+                add(names.entry(name).or_default(), kind, member);
             }
         }
-        let soa = apex(&mut nodes, &origin, row);
+        let mut at_apex = names.remove(&origin).unwrap_or_default();
+        let soa = complete_apex(&mut at_apex, row);
+        let mut nodes = Nodes::new(origin.clone(), names.len());
+        nodes.set(origin.clone(), at_apex);
+        for (name, sets) in names {
+            nodes.set(name, sets);
+        }
         Ok(Self {
             origin,
             private: row.private,
@@ -143,6 +140,33 @@ impl Zone {
             soa,
             collections,
         })
+    }
+
+    /// Takes over the records of one name as they are now.
+    pub fn update<'a>(
+        &mut self,
+        row: &HostedZone,
+        name: &str,
+        records: impl Iterator<Item = &'a Arc<RecordSet>>,
+        snapshot: &Snapshot,
+        pulses: &Pulses,
+    ) {
+        let Ok(name) = Name::parse(name) else { return };
+        if !name.is_within(self.origin.wire()) {
+            return;
+        }
+        let mut sets = Vec::new();
+        for record in records {
+            self.collections.extend(collection_of(record).cloned());
+            if let Some((_, kind, member)) = compile_member(&self.origin, record, snapshot, pulses)
+            {
+                add(&mut sets, kind, member);
+            }
+        }
+        if name == self.origin {
+            self.soa = complete_apex(&mut sets, row);
+        }
+        self.nodes.set(name, sets);
     }
 
     /// Whether it is to be compiled anew when that CIDR collection changes.
@@ -200,7 +224,7 @@ impl Zone {
         let encloser = name
             .suffixes()
             .skip(1)
-            .find(|suffix| self.nodes.contains_key(*suffix))?;
+            .find(|suffix| self.nodes.contains(suffix))?;
         let source = Name::child(b"*", encloser)?;
         let node = self.nodes.get(source.wire())?;
         // `a.*.example.com` makes `*.example.com` exist, but no wildcard of it.
@@ -230,6 +254,7 @@ impl Node {
 
 /// What cannot be encoded is left out and told; the rest of the zone is served.
 fn compile_member(
+    origin: &Name,
     record: &RecordSet,
     snapshot: &Snapshot,
     pulses: &Pulses,
@@ -239,6 +264,10 @@ fn compile_member(
             "a record is left out");
     };
     let name = Name::parse(&record.name).map_err(|e| skip(&e)).ok()?;
+    if !name.is_within(origin.wire()) {
+        skip(&"a name outside its zone");
+        return None;
+    }
     let Some(kind) = Kind::parse(&record.record_type) else {
         skip(&"a type that is not served");
         return None;
@@ -278,19 +307,16 @@ fn compile_member(
     Some((name, kind, member))
 }
 
-fn add(nodes: &mut HashMap<Name, Node>, origin: &Name, name: Name, kind: Kind, member: Member) {
-    if !name.is_within(origin.wire()) {
-        tracing::warn!(%name, %origin, "a record stands outside its zone and is left out");
-        return;
+fn collection_of(record: &RecordSet) -> Option<&String> {
+    match &record.routing {
+        Routing::Cidr { collection_id, .. } => Some(collection_id),
+        _ => None,
     }
-    let mut parent = name.parent();
-    while let Some(between) = parent.filter(|parent| !nodes.contains_key(parent.wire())) {
-        parent = between.parent();
-        nodes.insert(between, Node::default());
-    }
-    let node = nodes.entry(name).or_default();
-    match node.sets.iter_mut().find(|set| set.kind == kind) {
-        None => node.sets.push(Set {
+}
+
+fn add(sets: &mut Vec<Set>, kind: Kind, member: Member) {
+    match sets.iter_mut().find(|set| set.kind == kind) {
+        None => sets.push(Set {
             kind,
             first: member,
             others: Vec::new(),
@@ -301,9 +327,8 @@ fn add(nodes: &mut HashMap<Name, Node>, origin: &Name, name: Name, kind: Kind, m
 }
 
 /// Every zone has its SOA and its name servers, also before their rows have come.
-fn apex(nodes: &mut HashMap<Name, Node>, origin: &Name, row: &HostedZone) -> Soa {
-    let node = nodes.entry(origin.clone()).or_default();
-    if node.set(Kind::NS).is_none() {
+fn complete_apex(sets: &mut Vec<Set>, row: &HostedZone) -> Soa {
+    if sets.iter().all(|set| set.kind != Kind::NS) {
         let values: Vec<Arc<[u8]>> = row
             .name_servers
             .iter()
@@ -311,19 +336,18 @@ fn apex(nodes: &mut HashMap<Name, Node>, origin: &Name, row: &HostedZone) -> Soa
             .map(Arc::from)
             .collect();
         if !values.is_empty() {
-            let set = Set::simple(Kind::NS, APEX_NS_TTL, values);
-            node.sets.push(set);
+            sets.push(Set::simple(Kind::NS, APEX_NS_TTL, values));
         }
     }
-    if let Some(Content::Values { ttl, values }) = node.set(Kind::SOA).map(|set| &set.first.content)
+    let own = sets.iter().find(|set| set.kind == Kind::SOA);
+    if let Some(Content::Values { ttl, values }) = own.map(|set| &set.first.content)
         && let Some(value) = values.first()
     {
         return Soa::of(*ttl, value.clone());
     }
     let server = row.name_servers.first().map_or(".", String::as_str);
     let soa = Soa::by(server, APEX_SOA_TTL, 86_400);
-    let set = Set::simple(Kind::SOA, soa.ttl, vec![soa.value.clone()]);
-    node.sets.push(set);
+    sets.push(Set::simple(Kind::SOA, soa.ttl, vec![soa.value.clone()]));
     soa
 }
 

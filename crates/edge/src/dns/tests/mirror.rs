@@ -10,18 +10,26 @@ use super::fixture::*;
 use crate::dns::mirror::Mirror;
 use crate::dns::{Kind, Tables, View};
 
-const NAMES: &[&str] = &["example.test", "a.example.test", "b.a.example.test"];
+const NAMES: &[&str] = &[
+    "example.test",
+    "a.example.test",
+    "b.a.example.test",
+    "*.example.test",
+    "d.c.a.example.test",
+];
+/// Names without records of their own: a wildcard's, one that others stand below, none.
+const OTHERS: &[&str] = &["w.example.test", "c.a.example.test", "x.b.a.example.test"];
 
 /// A row of a small world: zones of two origins, records in them.
 fn row() -> impl Strategy<Value = Vec<Op>> {
     let zones = prop::sample::select(vec!["Z1", "Z2", "Z10"]);
     let names = prop::sample::select(NAMES);
-    (zones, names, 0u8..4, any::<bool>()).prop_map(|(zone, name, last, is_zone)| {
+    (zones, names, 0u8..4, 0u8..4).prop_map(|(zone, name, last, what)| {
         let mut region = Region::default();
-        if is_zone {
-            region.zone(zone, if zone == "Z1" { NAMES[1] } else { NAMES[0] });
-        } else {
-            region.record(zone, name, "A", &[&format!("192.0.2.{last}")]);
+        match what {
+            0 => region.zone(zone, if zone == "Z1" { NAMES[1] } else { NAMES[0] }),
+            1 => region.record(zone, name, "NS", &[&format!("ns-{last}.example.com")]),
+            _ => region.record(zone, name, "A", &[&format!("192.0.2.{last}")]),
         }
         region.ops()
     })
@@ -29,7 +37,7 @@ fn row() -> impl Strategy<Value = Vec<Op>> {
 
 proptest! {
     #[test]
-    fn kept_zones_are_as_good_as_new_ones(steps in prop::collection::vec((row(), any::<bool>()), 1..20)) {
+    fn kept_zones_are_as_good_as_new_ones(steps in prop::collection::vec((row(), any::<bool>()), 1..30)) {
         let mut mirror = Mirror::new(config());
         for (revision, (ops, delete)) in steps.into_iter().enumerate() {
             let events = ops.into_iter().map(|op| match op {
@@ -41,8 +49,8 @@ proptest! {
             prop_assert!(effect.tables && effect.report);
             let tables = mirror.tables();
             let fresh = Tables::compile(mirror.snapshot(), &config());
-            for text in NAMES {
-                for kind in [Kind::A, Kind::NS] {
+            for text in NAMES.iter().chain(OTHERS) {
+                for kind in [Kind::A, Kind::NS, Kind::ANY] {
                     let asked = name(text);
                     prop_assert_eq!(
                         tables.answer(&View::Public, &asked, kind),
