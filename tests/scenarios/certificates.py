@@ -1,9 +1,10 @@
 """Certificate Manager: imports made by OpenSSL, requests proved by Route 53 and issued by the region's authority, and what is
 refused. `tests/terraform_acm` is applied, changed and destroyed by Terraform."""
-import importlib.util, os, pathlib, shutil, socket, ssl, stat, subprocess, threading
+import os, pathlib, shutil, socket, ssl, stat, subprocess, threading
 
 from botocore.exceptions import ClientError
 from host import ROOT, equal, error_code, wait
+from scenarios.terraform import life
 
 
 def openssl(folder, *arguments, check=True, text=None):
@@ -282,10 +283,7 @@ def terraform(host, made):
     shutil.copytree(ROOT / "tests/terraform_acm", folder)
     for source, name in (("leaf.key", "leaf.key"), ("leaf.crt", "leaf.crt"), ("again.crt", "leaf_again.crt"), ("chain.crt", "authority.crt")):
         shutil.copy(os.path.join(made, source), os.path.join(folder, name))
-    spec = importlib.util.spec_from_file_location("terraform_scenario", pathlib.Path(__file__).with_name("terraform.py"))
-    sister = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sister)
-    sister.life(host, folder)
+    life(host, folder)
 
 
 def scenario(host):

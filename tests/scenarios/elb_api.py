@@ -1,10 +1,11 @@
 """Every operation of Elastic Load Balancing v2, called well and badly: with ARNs of nobody and that are none, with values
 outside their ranges, in states that forbid the call; nothing that is refused may change anything. Logs that are turned on
 try their bucket; what a trust store keeps is given back."""
-import importlib.util, json, pathlib, urllib.request
+import pathlib, urllib.request
 from botocore import xform_name
 from botocore.exceptions import ClientError
 from host import equal
+from scenarios import terraform_elb
 
 #: Operations that have nothing to succeed on: resources can't be shared here.
 NEVER_GOOD = {"GetResourcePolicy", "DeleteSharedTrustStoreAssociation"}
@@ -32,13 +33,6 @@ class Api:
                 return
             found += ": " + e.response["Error"]["Message"]
         self.wrong.append(f"{operation} {arguments}: {found} instead of {code}")
-
-
-def sister(name):
-    spec = importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def network(ec2):
@@ -157,7 +151,7 @@ def target_groups(api, vpc):
 
 
 def trust_stores(api, bundles):
-    sister("terraform_elb").authority(bundles, "one")
+    terraform_elb.authority(bundles, "one")
     bundle = {"CaCertificatesBundleS3Bucket": "bundles", "CaCertificatesBundleS3Key": "one.pem"}
     arn = api.call("CreateTrustStore", Name="clients", **bundle)["TrustStores"][0]["TrustStoreArn"]
     gone = arn.replace("/clients/", "/gone/")
@@ -270,9 +264,9 @@ def scenario(host):
     with host.region("--speed", "20", "--quota", "listeners-per-application-load-balancer=3") as region:
         elb, ec2, acm = region.client("elbv2"), region.client("ec2"), region.client("acm")
         api, folder = Api(elb), pathlib.Path(host.folder)
-        buckets = sister("terraform_elb").buckets(region)
+        buckets = terraform_elb.buckets(region)
         (buckets / "bundles").mkdir(parents=True)
-        openssl = sister("terraform_elb").openssl
+        openssl = terraform_elb.openssl
         certificates = []
         for name in ["one", "two"]:
             openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}.example.com", "-keyout", f"{name}.key", "-out", f"{name}.crt")

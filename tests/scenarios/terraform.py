@@ -11,6 +11,8 @@ class Terraform:
     def __init__(self, host, region, mirror, source="examples/terraform"):
         self.folder = os.path.join(host.folder, "terraform")
         shutil.copytree(ROOT / source, self.folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        if not os.path.exists(os.path.join(self.folder, "versions.tf")):
+            shutil.copy(ROOT / "tests/versions.tf", self.folder)
         settings = os.path.join(host.folder, "terraform.rc")
         with open(settings, "w") as f:
             f.write(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\ndisable_checkpoint = true\n')
@@ -62,8 +64,9 @@ def find_mirror():
     print("note: terraform or its AWS provider's mirror is not on this machine; nothing was tested")
 
 
-def life(host, folder, prepare=lambda terraform, region: None):
-    """Applies a folder, changes all in it that can change (its variable `changed`), and destroys it. `prepare` may add files first."""
+def life(host, folder, prepare=lambda terraform, region: None, look=lambda region, changed: None):
+    """Applies a folder, changes all in it that can change (its variable `changed`), and destroys it. `prepare` may add files first; `look`
+    at what the region holds after each plan that found nothing to do."""
     if not (mirror := find_mirror()):
         return
     with host.region("--speed", "20") as region:
@@ -72,8 +75,10 @@ def life(host, folder, prepare=lambda terraform, region: None):
         terraform.run("init", "-input=false")
         terraform.apply()
         terraform.unchanged()
+        look(region, False)
         terraform.apply("-var=changed=true")
         terraform.unchanged("-var=changed=true")
+        look(region, True)
         terraform.run("destroy", "-auto-approve", "-input=false", "-parallelism=20")
         status = region.status()
         print("unbuilt operations that Terraform called:", status["unbuilt_operations_called"])

@@ -1,22 +1,18 @@
 """tests/terraform_ecs: clusters, capacity providers, a rolling service with its guards and one that shifts traffic: applied, changed, destroyed."""
-import importlib.util, pathlib
 from host import equal, wait
+from scenarios.terraform import Terraform, find_mirror, push
 
 
 def scenario(host):
-    # Scenarios are not modules of a package: the sister is loaded by its path.
-    spec = importlib.util.spec_from_file_location("terraform_scenario", pathlib.Path(__file__).with_name("terraform.py"))
-    sister = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sister)
-    if not (mirror := sister.find_mirror()):
+    if not (mirror := find_mirror()):
         return
     with host.region("--speed", "20") as region:
-        terraform = sister.Terraform(host, region, mirror, "tests/terraform_ecs")
+        terraform = Terraform(host, region, mirror, "tests/terraform_ecs")
         terraform.run("init", "-input=false")
         terraform.apply("-target=aws_ecr_repository.api")
         # An output is there once a whole apply has been; the repository's address follows from its name.
         ecr, ecs, elb = region.clients("ecr", "ecs", "elbv2")
-        sister.push(host, region, ecr.describe_repositories(repositoryNames=["shift"])["repositories"][0]["repositoryUri"])
+        push(host, region, ecr.describe_repositories(repositoryNames=["shift"])["repositories"][0]["repositoryUri"])
         terraform.apply()
         terraform.unchanged()
         providers = [t["capacityProviderName"] for t in tasks(ecs, "rolling")]

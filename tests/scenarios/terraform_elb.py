@@ -1,5 +1,6 @@
 """tests/terraform_elb: every load balancer resource of the provider: applied, changed, destroyed; its certificates are OpenSSL's."""
-import importlib.util, json, pathlib, subprocess
+import json, pathlib, subprocess
+from scenarios.terraform import life
 
 
 def openssl(folder, *arguments):
@@ -34,8 +35,4 @@ def prepare(terraform, region):
 
 
 def scenario(host):
-    # Scenarios are not modules of a package: the sister is loaded by its path.
-    spec = importlib.util.spec_from_file_location("terraform_scenario", pathlib.Path(__file__).with_name("terraform.py"))
-    sister = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sister)
-    sister.life(host, "tests/terraform_elb", prepare)
+    life(host, "tests/terraform_elb", prepare)

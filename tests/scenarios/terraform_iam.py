@@ -1,7 +1,8 @@
 """tests/terraform_iam: IAM's users, groups, policies, boundaries and access keys: applied, changed, destroyed by Terraform; and the
 refusals and pages that it never meets, by boto3."""
-import importlib.util, json, pathlib
+import json
 from host import equal, error_code
+from scenarios.terraform import find_mirror, life
 
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:*", "Resource": "*"}]})
 
@@ -125,11 +126,7 @@ def calls(terraform, region):
 
 
 def scenario(host):
-    # Scenarios are not modules of a package: the sister is loaded by its path.
-    spec = importlib.util.spec_from_file_location("terraform_scenario", pathlib.Path(__file__).with_name("terraform.py"))
-    sister = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sister)
-    if sister.find_mirror():
-        return sister.life(host, "tests/terraform_iam", calls)
+    if find_mirror():
+        return life(host, "tests/terraform_iam", calls)
     with host.region() as region:
         calls(None, region)

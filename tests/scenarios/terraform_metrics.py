@@ -1,10 +1,6 @@
 """tests/terraform_metrics: alarms on metrics, percentiles and expressions, a composite alarm, a dashboard: applied, changed, destroyed."""
-import importlib.util, pathlib
+from scenarios.terraform import life
 
 
 def scenario(host):
-    # Scenarios are not modules of a package: the sister is loaded by its path.
-    spec = importlib.util.spec_from_file_location("terraform_scenario", pathlib.Path(__file__).with_name("terraform.py"))
-    sister = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sister)
-    sister.life(host, "tests/terraform_metrics")
+    life(host, "tests/terraform_metrics")
