@@ -3,7 +3,7 @@ data "aws_availability_zones" "here" {
 }
 
 locals {
-  zones = slice(data.aws_availability_zones.here.names, 0, 2)
+  zones = slice(data.aws_availability_zones.here.names, 0, 3)
 }
 
 resource "aws_vpc" "main" {
@@ -14,7 +14,7 @@ resource "aws_vpc" "main" {
 }
 
 resource "aws_subnet" "public" {
-  count                   = 2
+  count                   = length(local.zones)
   vpc_id                  = aws_vpc.main.id
   availability_zone       = local.zones[count.index]
   cidr_block              = cidrsubnet(var.cidr, 8, count.index)
@@ -23,7 +23,7 @@ resource "aws_subnet" "public" {
 }
 
 resource "aws_subnet" "private" {
-  count             = 2
+  count             = length(local.zones)
   vpc_id            = aws_vpc.main.id
   availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.cidr, 8, 10 + count.index)
@@ -35,20 +35,23 @@ resource "aws_internet_gateway" "main" {
   tags   = { Name = var.name }
 }
 
+# A NAT gateway in each zone: the loss of one takes no other zone's way out.
 resource "aws_eip" "nat" {
+  count      = length(local.zones)
   domain     = "vpc"
-  tags       = { Name = "${var.name}-nat" }
+  tags       = { Name = "${var.name}-nat-${count.index}" }
   depends_on = [aws_internet_gateway.main]
 }
 
 resource "aws_nat_gateway" "main" {
-  allocation_id = aws_eip.nat.id
-  subnet_id     = aws_subnet.public[0].id
-  tags          = { Name = var.name }
+  count         = length(local.zones)
+  allocation_id = aws_eip.nat[count.index].id
+  subnet_id     = aws_subnet.public[count.index].id
+  tags          = { Name = "${var.name}-${count.index}" }
   depends_on    = [aws_internet_gateway.main]
 }
 
-# One table with its route inline, one with a route of its own: both ways are common.
+# One table with its route inline, the others with a route of their own: both ways are common.
 resource "aws_route_table" "public" {
   vpc_id = aws_vpc.main.id
   tags   = { Name = "${var.name}-public" }
@@ -60,26 +63,28 @@ resource "aws_route_table" "public" {
 }
 
 resource "aws_route_table" "private" {
+  count  = length(local.zones)
   vpc_id = aws_vpc.main.id
-  tags   = { Name = "${var.name}-private" }
+  tags   = { Name = "${var.name}-private-${count.index}" }
 }
 
 resource "aws_route" "private" {
-  route_table_id         = aws_route_table.private.id
+  count                  = length(local.zones)
+  route_table_id         = aws_route_table.private[count.index].id
   destination_cidr_block = "0.0.0.0/0"
-  nat_gateway_id         = aws_nat_gateway.main.id
+  nat_gateway_id         = aws_nat_gateway.main[count.index].id
 }
 
 resource "aws_route_table_association" "public" {
-  count          = 2
+  count          = length(local.zones)
   subnet_id      = aws_subnet.public[count.index].id
   route_table_id = aws_route_table.public.id
 }
 
 resource "aws_route_table_association" "private" {
-  count          = 2
+  count          = length(local.zones)
   subnet_id      = aws_subnet.private[count.index].id
-  route_table_id = aws_route_table.private.id
+  route_table_id = aws_route_table.private[count.index].id
 }
 
 # What comes with a VPC, taken over: nothing may pass by the default group, everything by the default ACL.
@@ -158,6 +163,14 @@ resource "aws_security_group" "balancer" {
     protocol    = "tcp"
     from_port   = 80
     to_port     = 80
+    cidr_blocks = ["0.0.0.0/0"]
+  }
+
+  ingress {
+    description = "HTTPS"
+    protocol    = "tcp"
+    from_port   = 443
+    to_port     = 443
     cidr_blocks = ["0.0.0.0/0"]
   }
 

@@ -15,8 +15,8 @@ resource "aws_ecr_lifecycle_policy" "api" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "keep ten"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
+      description  = "keep the newest"
+      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = var.images_kept }
       action       = { type = "expire" }
     }]
   })
@@ -120,6 +120,10 @@ resource "aws_ecs_task_definition" "api" {
     essential    = true
     portMappings = [{ containerPort = 8080, protocol = "tcp" }]
     environment  = [{ name = "ACCOUNT", value = data.aws_caller_identity.me.account_id }]
+    secrets = [
+      { name = "DATABASE_PASSWORD", valueFrom = "${aws_secretsmanager_secret.database.arn}:password::" },
+      { name = "LOG_LEVEL", valueFrom = aws_ssm_parameter.log_level.arn },
+    ]
     logConfiguration = {
       logDriver = "awslogs"
       options = {
@@ -159,5 +163,11 @@ resource "aws_ecs_service" "api" {
     rollback = true
   }
 
-  depends_on = [aws_lb_listener.http, aws_route.private, aws_iam_role_policy_attachment.execution]
+  depends_on = [
+    aws_lb_listener.http,
+    aws_route.private,
+    aws_iam_role_policy_attachment.execution,
+    aws_iam_role_policy.secrets,
+    aws_secretsmanager_secret_version.database,
+  ]
 }

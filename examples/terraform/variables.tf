@@ -56,3 +56,46 @@ variable "record_ttl_seconds" {
   type    = number
   default = 300
 }
+
+variable "release" {
+  description = "A tag of everything that can have one."
+  type        = string
+  default     = "1"
+}
+
+variable "images_kept" {
+  type    = number
+  default = 10
+}
+
+variable "database_password" {
+  type      = string
+  default   = "battery staple"
+  sensitive = true
+}
+
+variable "log_level" {
+  type    = string
+  default = "info"
+}
+
+variable "discovery_ttl_seconds" {
+  type    = number
+  default = 10
+}
+
+variable "stock_tasks_max" {
+  type    = number
+  default = 4
+}
+
+variable "processor_target_percent" {
+  type    = number
+  default = 60
+}
+
+variable "errors_max" {
+  description = "Answers with 5xx in a minute before it is an alarm."
+  type        = number
+  default     = 10
+}

@@ -13,6 +13,6 @@ provider "aws" {
   region = var.region
 
   default_tags {
-    tags = { Project = var.name }
+    tags = { Project = var.name, Release = var.release }
   }
 }
