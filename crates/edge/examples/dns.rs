@@ -120,6 +120,7 @@ async fn main() -> Result<(), Error> {
         speed: 1.0,
         metrics: None,
         geography: None,
+        tls_resolvers: Vec::new(),
         auth: fogbank_types::AuthMode::Off,
         tls: None,
         ephemeral: true,

@@ -689,6 +689,7 @@ mod tests {
             speed: 1.0,
             metrics: None,
             geography: None,
+            tls_resolvers: Vec::new(),
             auth: fogbank_types::AuthMode::Off,
             tls: None,
             ephemeral: true,

@@ -17,6 +17,56 @@ pub enum InternetAccess {
     Host,
 }
 
+/// A resolver that is asked by TLS (RFC 7858) and must prove its name: `192.0.2.1#dns.example.com`, as systemd-resolved
+/// writes it. The port is 853 unless given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TlsResolver {
+    pub address: SocketAddr,
+    pub name: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("an address, '#' and the server's name were expected, as in 192.0.2.1#dns.example.com")]
+pub struct TlsResolverError;
+
+impl TlsResolver {
+    const PORT: u16 = 853;
+}
+
+impl std::str::FromStr for TlsResolver {
+    type Err = TlsResolverError;
+
+    fn from_str(text: &str) -> Result<Self, TlsResolverError> {
+        let (address, name) = text.split_once('#').ok_or(TlsResolverError)?;
+        let alone = |ip: IpAddr| SocketAddr::new(ip, Self::PORT);
+        let address = address
+            .parse()
+            .or_else(|_| address.parse().map(alone))
+            .map_err(|_| TlsResolverError)?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        if name.is_empty() || name.len() > 253 || !name.chars().all(is_name) {
+            return Err(TlsResolverError);
+        }
+        let name = name.to_owned();
+        Ok(Self { address, name })
+    }
+}
+
+impl TryFrom<String> for TlsResolver {
+    type Error = TlsResolverError;
+
+    fn try_from(text: String) -> Result<Self, TlsResolverError> {
+        text.parse()
+    }
+}
+
+impl From<TlsResolver> for String {
+    fn from(resolver: TlsResolver) -> Self {
+        format!("{}#{}", resolver.address, resolver.name)
+    }
+}
+
 /// Whether callers must prove who they are.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,6 +128,9 @@ pub struct RegionConfig {
     /// Where addresses are on the earth, for Route 53's policies: a file in MaxMind's format; `None`: unknown.
     #[serde(default)]
     pub geography: Option<PathBuf>,
+    /// Who is asked about names outside, by TLS; empty: the host's resolvers.
+    #[serde(default)]
+    pub tls_resolvers: Vec<TlsResolver>,
     /// State is kept in memory only and `POST /_fogbank/reset` is served.
     pub ephemeral: bool,
 }
@@ -237,5 +290,32 @@ impl RegionConfig {
     /// Name of the network namespace for the last part of a resource's id.
     pub fn namespace(&self, tail: &str) -> String {
         format!("fog-{}-{tail}", self.instance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_by_tls_is_an_address_and_a_name() {
+        let good = |text: &str| text.parse::<TlsResolver>().map(String::from).unwrap();
+        assert_eq!(
+            good("192.0.2.1#dns.example.com"),
+            "192.0.2.1:853#dns.example.com"
+        );
+        assert_eq!(good("[2001:db8::1]:8853#a.b"), "[2001:db8::1]:8853#a.b");
+        assert_eq!(good("2001:db8::1#a.b"), "[2001:db8::1]:853#a.b");
+        for bad in [
+            "",
+            "192.0.2.1",
+            "#a",
+            "192.0.2.1#",
+            "a#b",
+            "192.0.2.1:x#a",
+            "192.0.2.1#a b",
+        ] {
+            assert!(bad.parse::<TlsResolver>().is_err(), "{bad}");
+        }
     }
 }

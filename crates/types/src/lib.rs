@@ -40,7 +40,7 @@ pub mod traffic;
 
 pub use arrival::Arrival;
 pub use cidr::{IpCidr, Ipv4Cidr, Ipv6Cidr, MacAddr};
-pub use config::{AuthMode, EndpointTls, InternetAccess, RegionConfig};
+pub use config::{AuthMode, EndpointTls, InternetAccess, RegionConfig, TlsResolver};
 pub use id::*;
 pub use place::{Scope, Zone};
 pub use snapshot::{Row, Snapshot, Table, Versioned};

@@ -200,6 +200,7 @@ pub fn test_config() -> RegionConfig {
         speed: 1.0,
         metrics: None,
         geography: None,
+        tls_resolvers: Vec::new(),
         auth: fogbank_types::AuthMode::Off,
         tls: None,
         ephemeral: true,

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fogbank_types::RegionConfig;
 use fogbank_types::route53::{CheckProtocol, EndpointCheck};
-use fogbank_types::{InternetAccess, RegionConfig};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, crypto::ring};
@@ -90,10 +90,7 @@ impl Prober {
             namespace: PathBuf::from(NAMESPACES_DIR).join(config.namespace("edge")),
             names: Names {
                 region: Forwarder::new([config.dns]),
-                world: match config.internet {
-                    InternetAccess::None => None,
-                    InternetAccess::Host => Some(Forwarder::of_host(config.dns)),
-                },
+                world: Forwarder::of_region(config),
             },
             slots: Semaphore::new(PROBES_MAX),
             with_sni: connector(true),

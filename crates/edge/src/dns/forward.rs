@@ -1,26 +1,25 @@
 //! Asking the host's resolvers, for VPCs of a region with `--internet host`.
 //!
-//! Called by `responder`. What must stay true: every question goes out from a socket (so a port) and with an
-//! id of its own, only the asked server's response to that question is taken, and each call ends in time. Equal questions
-//! are asked once, and what was heard is kept by `cache`; both know names outside of the region alone.
+//! Called by `responder`; a server is asked by `upstream`. What must stay true: each call ends in time. Equal questions are
+//! asked once, and what was heard is kept by `cache`; both know names outside of the region alone.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fogbank_types::{InternetAccess, RegionConfig};
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::cache::Cache;
 use super::kind::Kind;
-use super::message::{self, Heard as Response};
 use super::name::Name;
 use super::tables::{Answer, Code};
+use super::upstream::Upstream;
+use crate::outside;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Of one server; stub resolvers give up after five seconds.
@@ -79,7 +78,7 @@ struct Heard {
 
 #[derive(Clone)]
 enum Servers {
-    Fixed(Arc<[SocketAddr]>),
+    Fixed(Arc<[Upstream]>),
     /// Those of the host at that moment (it may have moved to another network), without our own address.
     Host {
         own: SocketAddr,
@@ -87,13 +86,32 @@ enum Servers {
 }
 
 impl Forwarder {
-    pub fn new(servers: impl Into<Arc<[SocketAddr]>>) -> Self {
-        Self::of(Servers::Fixed(servers.into()))
+    pub fn new(servers: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self::to(servers.into_iter().map(Upstream::Plain).collect())
     }
 
-    /// The host's resolvers, without the region's own server.
-    pub fn of_host(own: SocketAddr) -> Self {
-        Self::of(Servers::Host { own })
+    /// What a region asks of the world outside: the resolvers that were named for it, by TLS, or the host's without the
+    /// region's own server. `None` for a region without the world. May read files: blocks for a while.
+    pub fn of_region(config: &RegionConfig) -> Option<Self> {
+        if config.internet == InternetAccess::None {
+            return None;
+        }
+        if config.tls_resolvers.is_empty() {
+            return Some(Self::of(Servers::Host { own: config.dns }));
+        }
+        let tls = Arc::new(outside::client_config(Some(&config.data_dir), ""));
+        let servers = config.tls_resolvers.iter().filter_map(|resolver| {
+            Upstream::tls(resolver, tls.clone())
+                .inspect_err(
+                    |error| tracing::error!(%error, name = resolver.name, "not a resolver"),
+                )
+                .ok()
+        });
+        Some(Self::to(servers.collect()))
+    }
+
+    pub(super) fn to(servers: Arc<[Upstream]>) -> Self {
+        Self::of(Servers::Fixed(servers))
     }
 
     fn of(servers: Servers) -> Self {
@@ -182,6 +200,7 @@ impl Question {
         let answer = ask_all(&servers, name, *kind).await?;
         let mut heard = self.shared.heard();
         // Another network may know other names.
+        let servers: Arc<[SocketAddr]> = servers.iter().map(Upstream::address).collect();
         if heard.servers != servers {
             heard.cache.clear();
             heard.servers = servers;
@@ -192,11 +211,12 @@ impl Question {
 }
 
 /// One server after the other, until one knows.
-async fn ask_all(servers: &[SocketAddr], name: &Name, kind: Kind) -> Result<Answer, ForwardError> {
+async fn ask_all(servers: &[Upstream], name: &Name, kind: Kind) -> Result<Answer, ForwardError> {
     let mut last = ForwardError::NoServer;
     let tries = servers.len().clamp(MIN_TRIES, MAX_TRIES);
-    for &server in servers.iter().cycle().take(tries) {
-        last = match timeout(SERVER_TIMEOUT, ask_one(server, name, kind)).await {
+    for upstream in servers.iter().cycle().take(tries) {
+        let server = upstream.address();
+        last = match timeout(SERVER_TIMEOUT, upstream.ask(name, kind)).await {
             Err(_) => ForwardError::Timeout { server },
             Ok(Err(error)) => error,
             Ok(Ok(answer)) if answer.code == Code::ServFail => ForwardError::Failed { server },
@@ -207,64 +227,18 @@ async fn ask_all(servers: &[SocketAddr], name: &Name, kind: Kind) -> Result<Answ
 }
 
 impl Servers {
-    fn now(&self) -> Arc<[SocketAddr]> {
+    fn now(&self) -> Arc<[Upstream]> {
         match self {
             Self::Fixed(servers) => servers.clone(),
             Self::Host { own } => {
                 let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
                 name_servers(&text)
                     .filter(|server| !is_same(*server, *own))
+                    .map(Upstream::Plain)
                     .collect()
             }
         }
     }
-}
-
-async fn ask_one(server: SocketAddr, name: &Name, kind: Kind) -> Result<Answer, ForwardError> {
-    let failed = |source| ForwardError::Server { server, source };
-    let id = random_id()?;
-    let question = message::write_question(id, name, kind);
-    let own: IpAddr = match server {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((own, 0)).await.map_err(failed)?;
-    socket.connect(server).await.map_err(failed)?;
-    socket.send(&question).await.map_err(failed)?;
-    let mut buffer = vec![0; 4096];
-    loop {
-        let length = socket.recv(&mut buffer).await.map_err(failed)?;
-        match message::read_response(&buffer[..length], id, name, kind) {
-            Some(Response::Answer(answer)) => return Ok(answer),
-            Some(Response::Truncated) => break,
-            None => {}
-        }
-    }
-    let response = ask_tcp(server, &question).await.map_err(failed)?;
-    match message::read_response(&response, id, name, kind) {
-        Some(Response::Answer(answer)) => Ok(answer),
-        _ => Err(ForwardError::Failed { server }),
-    }
-}
-
-async fn ask_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(server).await?;
-    let mut framed = (question.len() as u16).to_be_bytes().to_vec();
-    framed.extend(question);
-    stream.write_all(&framed).await?;
-    let mut response = vec![0; usize::from(stream.read_u16().await?)];
-    stream.read_exact(&mut response).await?;
-    Ok(response)
-}
-
-fn random_id() -> Result<u16, ForwardError> {
-    let mut id = [0; 2];
-    rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty()).map_err(|error| {
-        ForwardError::Random {
-            source: error.into(),
-        }
-    })?;
-    Ok(u16::from_be_bytes(id))
 }
 
 fn name_servers(text: &str) -> impl Iterator<Item = SocketAddr> {

@@ -17,6 +17,9 @@ pub const PLAIN_UDP_BYTES: usize = 512;
 /// Over TCP.
 pub const MAX_TCP_BYTES: usize = u16::MAX as usize;
 const OPT_BYTES: usize = 11;
+/// The option that pads (RFC 7830).
+const PADDING: u16 = 12;
+const QUESTION_BLOCK: usize = 128;
 /// RFC 7871, section 6.
 const CLIENT_SUBNET: u16 = 8;
 const CLASS_IN: u16 = 1;
@@ -395,6 +398,18 @@ impl<'a> Writer<'a> {
 
 /// A question to another resolver.
 pub fn write_question(id: u16, name: &Name, kind: Kind) -> Vec<u8> {
+    question(id, name, kind, None)
+}
+
+/// The same with octets that say nothing, up to a length that all share: who looks on learns no name from the length of
+/// what is encrypted (RFC 7830; the length: RFC 8467, section 4.1).
+pub fn write_padded_question(id: u16, name: &Name, kind: Kind) -> Vec<u8> {
+    let bare = question(id, name, kind, Some(0)).len();
+    let padding = bare.next_multiple_of(QUESTION_BLOCK) - bare;
+    question(id, name, kind, Some(padding))
+}
+
+fn question(id: u16, name: &Name, kind: Kind, padding: Option<usize>) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_BYTES + name.wire().len() + 4 + OPT_BYTES);
     for word in [id, RECURSION_DESIRED, 1, 0, 0, 1] {
         out.extend(word.to_be_bytes());
@@ -405,7 +420,15 @@ pub fn write_question(id: u16, name: &Name, kind: Kind) -> Vec<u8> {
     out.push(0);
     out.extend(Kind::OPT.0.to_be_bytes());
     out.extend((MAX_UDP_BYTES as u16).to_be_bytes());
-    out.extend([0; 6]);
+    out.extend([0; 4]);
+    let Some(padding) = padding else {
+        out.extend([0; 2]);
+        return out;
+    };
+    out.extend((padding as u16 + 4).to_be_bytes());
+    out.extend(PADDING.to_be_bytes());
+    out.extend((padding as u16).to_be_bytes());
+    out.resize(out.len() + padding, 0);
     out
 }
 

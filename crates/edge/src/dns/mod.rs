@@ -33,6 +33,7 @@ mod responder;
 mod server;
 mod services;
 mod tables;
+mod upstream;
 mod zone;
 
 pub use crate::namespace::NamespaceError;

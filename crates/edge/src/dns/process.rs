@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fogbank_store::remote::Client;
 use fogbank_store::{Follower, Store};
-use fogbank_types::{InternetAccess, RegionConfig, Revision};
+use fogbank_types::{RegionConfig, Revision};
 use thiserror::Error;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,10 +82,7 @@ async fn serve_counted(
     logger: QueryLogger,
 ) -> Result<(), DnsError> {
     let (publish, tables) = watch::channel(Arc::new(Tables::default()));
-    let forwarder = match config.internet {
-        InternetAccess::None => None,
-        InternetAccess::Host => Some(Forwarder::of_host(config.dns)),
-    };
+    let forwarder = Forwarder::of_region(&config);
     let responder = Responder::new(tables.clone(), View::Public, None, counters.clone())
         .guarded(Guard::new())
         .logged(logger);

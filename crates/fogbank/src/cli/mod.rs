@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use fogbank_control::model::elb::limits::Limits;
 use fogbank_control::model::vpc::Quotas;
-use fogbank_types::{AuthMode, EndpointTls, InternetAccess, Ipv4Cidr};
+use fogbank_types::{AuthMode, EndpointTls, InternetAccess, Ipv4Cidr, TlsResolver};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -94,6 +94,7 @@ Examples:
   sudo fogbank up --ephemeral --speed 10 --data /tmp/region
   sudo fogbank up --quota vpcs=20 --quota L-0263D0A3=50
   sudo fogbank up --endpoint 0.0.0.0:4566 --tls
+  sudo fogbank up --internet host --dns-over-tls 1.1.1.1#one.one.one.one
   sudo fogbank up --instance two --endpoint 127.0.0.1:4577 --dns 127.0.0.1:4554 --public-cidr 198.19.0.0/16";
 
 fn up_help() -> String {
@@ -148,6 +149,9 @@ pub struct UpArguments {
     /// Whether tasks reach the world outside through this host
     #[arg(long, value_name = "none|host", default_value = "none", value_parser = internet)]
     internet: InternetAccess,
+    /// With --internet host: ask this resolver by TLS, and not the host's; may be repeated. The port is 853 unless given
+    #[arg(long, value_name = "ADDRESS#NAME")]
+    dns_over_tls: Vec<TlsResolver>,
     /// Divide AWS's durations (health intervals, draining, cooldowns) by this
     #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
     speed: f64,
@@ -307,6 +311,11 @@ impl UpArguments {
             (None, true) => up::run_dir(&self.region.instance).join("data"),
             (None, false) => PathBuf::from("/var/lib/fogbank").join(&self.region.instance),
         };
+        if self.internet == InternetAccess::None && !self.dns_over_tls.is_empty() {
+            anyhow::bail!(
+                "--dns-over-tls is for regions with --internet host: the others ask nobody"
+            );
+        }
         let geography = self.geo.as_ref().map(|path| {
             fogbank_edge::dns::Geography::open(path)
                 .with_context(|| format!("--geo {}", path.display()))?;
@@ -332,6 +341,7 @@ impl UpArguments {
                 speed: self.speed,
                 metrics: self.metrics,
                 geography,
+                tls_resolvers: self.dns_over_tls,
                 ephemeral: self.ephemeral,
             },
             keep_tasks: self.keep_tasks,
@@ -503,6 +513,8 @@ mod tests {
             &["--public-cidr", "127.0.0.0/8"],
             &["--public-cidr", "198.18.0.0/30"],
             &["--internet", "maybe"],
+            &["--dns-over-tls", "192.0.2.1#dns.example.com"],
+            &["--internet", "host", "--dns-over-tls", "192.0.2.1"],
             &["--speed", "0"],
             &["--speed", "NaN"],
             &["--instance", "Upper"],

@@ -27,6 +27,7 @@ pub fn config(instance: &str) -> RegionConfig {
         speed: 1.0,
         metrics: None,
         geography: None,
+        tls_resolvers: Vec::new(),
         auth: fogbank_types::AuthMode::Off,
         tls: None,
         ephemeral: true,

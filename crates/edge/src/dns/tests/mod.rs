@@ -6,6 +6,7 @@ pub(crate) mod kernel;
 mod lookup;
 mod mirror;
 mod outside;
+mod over_tls;
 mod packets;
 mod query_logs;
 mod routing;

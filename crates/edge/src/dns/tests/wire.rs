@@ -34,6 +34,7 @@ pub fn config(dns: SocketAddr) -> RegionConfig {
         speed: 1.0,
         metrics: None,
         geography: None,
+        tls_resolvers: Vec::new(),
         auth: fogbank_types::AuthMode::Off,
         tls: None,
         ephemeral: true,
