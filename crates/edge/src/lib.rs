@@ -8,6 +8,7 @@ mod clients;
 pub mod connect;
 pub mod dns;
 pub mod http;
+mod metric_report;
 pub mod namespace;
 pub mod outside;
 mod rows;

@@ -9,23 +9,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fogbank_store::{LeaseId, Op, Store, StoreError, Txn};
+use fogbank_store::Store;
 use fogbank_types::metric::{MetricDatum, MetricReport, StatisticSet};
 use fogbank_types::route53::{HealthCheck, HealthCheckTarget};
-use fogbank_types::{Row, Scope, Snapshot};
+use fogbank_types::{Scope, Snapshot};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::board::Board;
 use super::checker;
 use super::probe::Times;
 use super::process::now;
+use crate::metric_report::Reporter;
 
 const NAMESPACE: &str = "AWS/Route53";
 const REGION: &str = "us-east-1";
-const LEASE_TTL_MS: u64 = 10_000;
-const RETRY: Duration = Duration::from_millis(100);
-const TRIES: usize = 50;
 
 /// What was measured since the last report, by metric and region.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -176,7 +174,7 @@ pub async fn report(
 ) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut lease = None;
+    let mut reporter = Reporter::new(store);
     let mut began = now();
     loop {
         ticks.tick().await;
@@ -187,36 +185,6 @@ pub async fn report(
             data: data(&board, &snapshot),
         };
         began = now();
-        if !report.data.is_empty() {
-            put(&store, &mut lease, &report).await;
-        }
+        reporter.put(&report).await;
     }
-}
-
-/// A store that stays away takes the period's data with it.
-async fn put(store: &Arc<dyn Store>, lease: &mut Option<LeaseId>, report: &MetricReport) {
-    for _ in 0..TRIES {
-        match put_once(store, lease, report).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::debug!(%error, "a report of metrics is tried again");
-                *lease = None;
-                sleep(RETRY).await;
-            }
-        }
-    }
-}
-
-async fn put_once(
-    store: &Arc<dyn Store>,
-    lease: &mut Option<LeaseId>,
-    report: &MetricReport,
-) -> Result<(), StoreError> {
-    let lease = match *lease {
-        Some(lease) => lease,
-        None => *lease.insert(store.lease_grant(LEASE_TTL_MS).await?),
-    };
-    let value = serde_json::to_vec(report).expect("a report has only text and numbers");
-    let put = Op::put_leased(report.key(), value, lease);
-    store.txn(Txn::of(vec![put])).await.map(|_| ())
 }

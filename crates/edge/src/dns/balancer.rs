@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use fogbank_types::elb::{ActionKind, LoadBalancer, LoadBalancerState, TargetGroup};
 use fogbank_types::status::{Health, TargetHealth};
 use fogbank_types::{EniId, Snapshot};
+use rustc_hash::FxBuildHasher;
 
 use super::addresses::Addresses;
 use super::name::Name;
@@ -25,10 +26,10 @@ pub struct Balancer {
 }
 
 /// The names of all load balancers.
-pub fn compile(snapshot: &Snapshot) -> HashMap<Name, Balancer> {
+pub fn compile(snapshot: &Snapshot) -> HashMap<Name, Balancer, FxBuildHasher> {
     let groups = groups_in_use(snapshot);
     let health = health_by_node(snapshot);
-    let mut names = HashMap::new();
+    let mut names = HashMap::default();
     for balancer in snapshot.load_balancers.all() {
         if balancer.state == LoadBalancerState::Failed {
             continue;

@@ -12,6 +12,7 @@ use fogbank_types::snapshot::row_key;
 use fogbank_types::{RegionConfig, Row, Snapshot};
 
 use super::geography::Geography;
+use super::metrics::ZoneCounts;
 use super::pulse::Pulses;
 use super::tables::{Network, Tables};
 use super::zone::Zone;
@@ -72,6 +73,7 @@ pub struct Mirror {
     changed: HashMap<String, BTreeSet<String>>,
     network: Option<Arc<Network>>,
     pulses: Pulses,
+    counts: ZoneCounts,
     geography: Option<Arc<Geography>>,
 }
 
@@ -84,6 +86,7 @@ impl Mirror {
             changed: HashMap::new(),
             network: None,
             pulses: Pulses::default(),
+            counts: ZoneCounts::default(),
             geography: None,
         }
     }
@@ -102,6 +105,11 @@ impl Mirror {
         let mut prefixes: Vec<String> = kinds.map(|kind| format!("{kind}/")).collect();
         prefixes.push(own.to_owned());
         prefixes
+    }
+
+    /// How often the zones are asked.
+    pub fn counts(&self) -> ZoneCounts {
+        self.counts.clone()
     }
 
     pub fn snapshot(&self) -> &Snapshot {
@@ -124,6 +132,9 @@ impl Mirror {
             }
             if kind == HostedZone::KIND {
                 self.forget(&event.key);
+                if event.value.is_none() {
+                    self.counts.forget(&event.key);
+                }
             }
             let id = event.key.rsplit('/').next().unwrap_or("");
             if kind == COLLECTION {
@@ -173,7 +184,8 @@ impl Mirror {
     }
 
     pub fn tables(&mut self) -> Tables {
-        let (snapshot, zones, pulses) = (&self.snapshot, &mut self.zones, &self.pulses);
+        let (snapshot, zones) = (&self.snapshot, &mut self.zones);
+        let (pulses, counts) = (&self.pulses, &self.counts);
         for (key, names) in std::mem::take(&mut self.changed) {
             let row = snapshot.hosted_zones.versioned(&key).map(|row| &row.value);
             if let (Some(row), Some(zone)) = (row, zones.get_mut(&key)) {
@@ -192,7 +204,7 @@ impl Mirror {
             if let Some(zone) = zones.get(&key) {
                 return Some(zone.clone());
             }
-            let zone = Tables::compile_zone(snapshot, pulses, row)?;
+            let zone = Tables::compile_zone(snapshot, pulses, counts, row)?;
             zones.insert(key, zone.clone());
             Some(zone)
         })

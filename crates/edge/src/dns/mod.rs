@@ -18,6 +18,7 @@ mod guard;
 mod hosts;
 mod kind;
 mod message;
+mod metrics;
 mod mirror;
 mod name;
 mod nodes;

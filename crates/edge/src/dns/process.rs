@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::forward::Forwarder;
 use super::geography::Geography;
 use super::guard::Guard;
+use super::metrics;
 use super::mirror::{Effect, Mirror};
 use super::query_log::QueryLogger;
 use super::report;
@@ -94,6 +95,13 @@ async fn serve_counted(
     let (applied, reports) = watch::channel(0);
     tasks.spawn(report::report(store.clone(), config.host.clone(), reports));
     let mirror = Mirror::new(config.clone()).with_geography(geography(&config));
+    let counted = metrics::report(
+        config.clone(),
+        store.clone(),
+        counters.clone(),
+        mirror.counts(),
+    );
+    tasks.spawn(counted);
     let resolvers = Resolvers::new(config, tables, forwarder, counters)?;
     follow(store, own, mirror, publish, applied, resolvers).await
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use fogbank_types::route53::HostedZone;
 use fogbank_types::{RegionConfig, Scope, Snapshot, VpcId, place};
+use rustc_hash::FxBuildHasher;
 
 use super::addresses::Addresses;
 use super::asker::Asker;
@@ -18,6 +19,7 @@ use super::choice::Choice;
 use super::geography::Geography;
 use super::hosts::{self, Hosts, Known};
 use super::kind::Kind;
+use super::metrics::ZoneCounts;
 use super::name::Name;
 use super::pulse::Pulses;
 use super::query_log::QueryLog;
@@ -74,11 +76,14 @@ pub struct Answer {
     pub outside: Option<Name>,
 }
 
+/// By origin. As in a zone, only who owns a name gets it in here (see `nodes`).
+type Zones = HashMap<Name, Arc<Zone>, FxBuildHasher>;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Tables {
-    public: HashMap<Name, Arc<Zone>>,
-    private: HashMap<(String, VpcId), HashMap<Name, Arc<Zone>>>,
+    public: Zones,
+    private: HashMap<(String, VpcId), Zones>,
     /// Of public zones whose queries are logged, by their origin.
     logged: HashMap<Name, Arc<QueryLog>>,
     network: Arc<Network>,
@@ -88,7 +93,7 @@ pub struct Tables {
 /// What has a name without a zone. Not made anew when only zones change.
 #[derive(Debug, Default)]
 pub(super) struct Network {
-    balancers: HashMap<Name, Balancer>,
+    balancers: HashMap<Name, Balancer, FxBuildHasher>,
     services: Services,
     hosts: Hosts,
 }
@@ -111,10 +116,10 @@ enum Step {
 
 impl Tables {
     pub fn compile(snapshot: &Snapshot, config: &RegionConfig) -> Self {
-        let pulses = Pulses::default();
+        let (pulses, counts) = (Pulses::default(), ZoneCounts::default());
         let network = Arc::new(Network::compile(snapshot, config));
         Self::compile_with(snapshot, network, |row| {
-            Self::compile_zone(snapshot, &pulses, row)
+            Self::compile_zone(snapshot, &pulses, &counts, row)
         })
     }
 
@@ -122,12 +127,13 @@ impl Tables {
     pub(super) fn compile_zone(
         snapshot: &Snapshot,
         pulses: &Pulses,
+        counts: &ZoneCounts,
         row: &HostedZone,
     ) -> Option<Arc<Zone>> {
         let prefix = format!("{}/", row.id);
         let records = snapshot.record_sets.with_prefix(&row.scope, &prefix);
         Zone::compile(row, records, snapshot, pulses)
-            .map(Arc::new)
+            .map(|zone| Arc::new(zone.counted(counts.of(row))))
             .inspect_err(|error| {
                 tracing::warn!(%error, zone = %row.id, "a hosted zone is not served");
             })
@@ -164,7 +170,7 @@ impl Tables {
         for vpc in snapshot.vpcs.all() {
             if vpc.enable_dns_support && vpc.enable_dns_hostnames {
                 let key = (vpc.scope.region.clone(), vpc.vpc_id.clone());
-                tables.private.insert(key, HashMap::new());
+                tables.private.insert(key, Zones::default());
             }
         }
         // Two zones may have one name (fact DNS-1), on different servers. We are all servers at once: the
@@ -214,6 +220,11 @@ impl Tables {
         let mut chain = Vec::new();
         let mut authoritative = None;
         let mut current = name.clone();
+        if view == &View::Public
+            && let Some(zone) = most_specific(&self.public, name, kind)
+        {
+            zone.count_query();
+        }
         while chain.len() < MAX_CHAIN {
             match self.step(asker, view, &current, kind) {
                 Step::Follow(record, target) => {
@@ -434,11 +445,7 @@ fn referral<'a>(choice: &Choice<'a>, zone: &'a Zone, cut: &Name, servers: &'a Se
 }
 
 /// DS records of a zone stand in its parent.
-fn most_specific<'a>(
-    zones: &'a HashMap<Name, Arc<Zone>>,
-    name: &Name,
-    kind: Kind,
-) -> Option<&'a Zone> {
+fn most_specific<'a>(zones: &'a Zones, name: &Name, kind: Kind) -> Option<&'a Zone> {
     let mut found = name.suffixes().filter_map(|suffix| zones.get(suffix));
     let zone = found.next()?;
     if kind == Kind::DS && zone.origin == *name {

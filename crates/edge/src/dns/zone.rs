@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::iter;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fogbank_types::Snapshot;
 use fogbank_types::route53::{HostedZone, RecordSet, Routing};
@@ -31,6 +32,7 @@ pub struct Zone {
     soa: Soa,
     /// The CIDR collections that are compiled into its records.
     collections: HashSet<String>,
+    queries: Arc<AtomicU64>,
 }
 
 /// Records of one name and type: one, or several that share a routing policy.
@@ -139,7 +141,17 @@ impl Zone {
             nodes,
             soa,
             collections,
+            queries: Arc::default(),
         })
+    }
+
+    /// Counts its questions there.
+    pub fn counted(self, queries: Arc<AtomicU64>) -> Self {
+        Self { queries, ..self }
+    }
+
+    pub fn count_query(&self) {
+        self.queries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes over the records of one name as they are now.
