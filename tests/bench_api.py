@@ -103,7 +103,7 @@ def measure(host, rounds, seconds):
     moto = moto_server()
     process = None
     try:
-        with host.region("--auth", "enforce", data=os.path.join(folder, "data")) as region:
+        with host.region("--auth", "enforce", "--request-rates", "off", data=os.path.join(folder, "data")) as region:
             key, secret = root_key(region.lines)
             all_served = [Served("fogbank", region.endpoint, key, secret, folder)]
             if moto:

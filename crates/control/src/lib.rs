@@ -22,6 +22,7 @@ pub mod reconcile;
 pub mod registry;
 pub mod schedule;
 pub mod server;
+mod throttle;
 mod tls;
 mod zones;
 

@@ -12,6 +12,7 @@ use crate::model::vpc::default_vpc;
 use crate::operator;
 use crate::reconcile::driver;
 use crate::registry;
+use crate::throttle::{self, Throttle};
 use crate::tls::{Tls, TlsError};
 use crate::zones;
 use crate::{image_expiry, issuance, public_keys};
@@ -135,6 +136,8 @@ struct Shared {
     sessions: Sessions,
     channels: Arc<exec::Channels>,
     trail: audit::Trail,
+    /// Where accounts may call only so often.
+    throttle: Option<Throttle>,
 }
 
 impl Shared {
@@ -179,6 +182,9 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
             engine.now(),
         )),
         trail: audit::Trail::start(&engine.config().data_dir),
+        throttle: (engine.config())
+            .request_rates
+            .then(|| Throttle::new(engine.config().speed)),
         sessions,
     });
     tokio::task::spawn_blocking({
@@ -502,7 +508,8 @@ async fn execute(shared: Arc<Shared>, entry: Entry) -> Response<Bytes> {
     };
     let now = shared.engine.now();
     let seen = audit::Seen::of(&entry.call, &entry.principal, &entry.origin, now);
-    let result = match permission(&shared, &entry, now) {
+    let let_in = pace(&shared, &entry, now).and_then(|()| permission(&shared, &entry, now));
+    let result = match let_in {
         Ok(()) => handle(&shared, handler, entry).await,
         Err(refusal) => Err(ApiError(refusal)),
     };
@@ -514,6 +521,26 @@ async fn execute(shared: Arc<Shared>, entry: Entry) -> Response<Bytes> {
         Ok(output) => fogbank_wire::encode_output_in(protocol, operation, output, &request_id),
         Err(ApiError(error)) => refuse(&error),
     }
+}
+
+/// Whether the caller's account may call again already. The host's root always may.
+fn pace(shared: &Shared, entry: &Entry, now: Timestamp) -> Result<(), ServiceError> {
+    let call = &entry.call;
+    let service = call.operation.service;
+    let Some(throttle) = &shared.throttle else {
+        return Ok(());
+    };
+    let request = throttle::Request {
+        account: entry.principal.account(),
+        region: &call.region,
+        service,
+        operation: call.operation.name,
+        is_bare: throttle::is_bare(&call.input),
+    };
+    if entry.origin.address.is_none() || throttle.admits(request, now) {
+        return Ok(());
+    }
+    Err(throttle::refusal(service, call.protocol))
 }
 
 /// Whether the caller may, where permissions count.

@@ -7,7 +7,7 @@ use fogbank_pki::Session;
 use fogbank_store::Memory;
 use fogbank_types::AuthMode;
 use fogbank_types::iam::User;
-use fogbank_wire::{Protocol, Shape, Value, cloudwatch, ec2, ecs, iam, route53, sts};
+use fogbank_wire::{Protocol, Shape, Value, cloudwatch, ec2, ecs, iam, route53, ssm, sts};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -38,6 +38,7 @@ impl Bed {
             trail: audit::Trail::start(folder.path()),
             engine,
             sessions,
+            throttle: Some(Throttle::new(1.0)),
         });
         Self {
             shared,
@@ -104,7 +105,10 @@ impl Bed {
         let entry = Entry {
             call,
             principal: who.clone(),
-            origin: Origin::default(),
+            origin: Origin {
+                address: Some(IpAddr::from([127, 0, 0, 1])),
+                ..Origin::default()
+            },
             enforces: true,
             host: String::new(),
         };
@@ -162,6 +166,51 @@ async fn each_protocol_refuses_in_its_own_words() {
         assert!(body.contains(code), "{what:?}: {body}");
         let words = "User: arn:aws:iam::000000000000:user/ann is not authorized to perform: ";
         assert!(body.contains(words), "{what:?}: {body}");
+    }
+}
+
+/// Fact SIG-11.
+#[tokio::test]
+async fn who_calls_too_often_is_refused_in_the_words_of_the_protocol() {
+    let bed = Bed::new().await;
+    let root = Principal::root(ACCOUNT, "AKIA");
+    let zones = || route53::ListHostedZonesRequest::default().into_value();
+    let parameter = || ssm::GetParameterRequest::default().into_value();
+    for (what, input, burst, status, code) in [
+        (
+            DESCRIBE,
+            &describe as &dyn Fn() -> Value,
+            100,
+            503,
+            "<Code>RequestLimitExceeded</Code>",
+        ),
+        (
+            (Service::Route53, Protocol::RestXml, "ListHostedZones"),
+            &zones,
+            50,
+            400,
+            "<Code>Throttling</Code>",
+        ),
+        (
+            (Service::Ssm, Protocol::AwsJson, "GetParameter"),
+            &parameter,
+            40,
+            400,
+            "ThrottlingException",
+        ),
+    ] {
+        // The bucket fills while it is emptied: it takes a few more calls than it holds.
+        let mut calls = 0;
+        let (given, body) = loop {
+            let answer = bed.call(&root, what, input()).await;
+            if answer.1.contains(code) {
+                break answer;
+            }
+            calls += 1;
+            assert!(calls < 10_000, "{what:?}: never refused");
+        };
+        assert!(calls >= burst, "{what:?}: refused after {calls}");
+        assert_eq!(given, status, "{what:?}: {body}");
     }
 }
 

@@ -121,6 +121,7 @@ async fn main() -> Result<(), Error> {
         metrics: None,
         geography: None,
         tls_resolvers: Vec::new(),
+        request_rates: false,
         auth: fogbank_types::AuthMode::Off,
         tls: None,
         ephemeral: true,

@@ -690,6 +690,7 @@ mod tests {
             metrics: None,
             geography: None,
             tls_resolvers: Vec::new(),
+            request_rates: false,
             auth: fogbank_types::AuthMode::Off,
             tls: None,
             ephemeral: true,

@@ -131,6 +131,9 @@ pub struct RegionConfig {
     /// Who is asked about names outside, by TLS; empty: the host's resolvers.
     #[serde(default)]
     pub tls_resolvers: Vec<TlsResolver>,
+    /// Whether accounts may call only as often as AWS says.
+    #[serde(default)]
+    pub request_rates: bool,
     /// State is kept in memory only and `POST /_fogbank/reset` is served.
     pub ephemeral: bool,
 }

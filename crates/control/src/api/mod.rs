@@ -266,6 +266,11 @@ impl Handlers {
     pub fn get(&self, service: Service, operation: &'static str) -> Option<&Handler> {
         self.0.get(&(service, operation))
     }
+
+    #[cfg(test)]
+    pub fn names(&self) -> impl Iterator<Item = (Service, &'static str)> + '_ {
+        self.0.keys().copied()
+    }
 }
 
 #[cfg(test)]

@@ -201,6 +201,7 @@ pub fn test_config() -> RegionConfig {
         metrics: None,
         geography: None,
         tls_resolvers: Vec::new(),
+        request_rates: false,
         auth: fogbank_types::AuthMode::Off,
         tls: None,
         ephemeral: true,

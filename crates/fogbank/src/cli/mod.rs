@@ -158,6 +158,9 @@ pub struct UpArguments {
     /// Set a service quota, by AWS's code or our name, for every account; may be repeated (see below)
     #[arg(long = "quota", value_name = "NAME=N", value_parser = quota)]
     quotas: Vec<(String, u32)>,
+    /// Refuse what an account asks more often than AWS lets it (RequestLimitExceeded, Throttling); on with --auth enforce
+    #[arg(long, value_name = "on|off", value_parser = on_off, action = clap::ArgAction::Set)]
+    request_rates: Option<bool>,
     /// Keep no state; POST /_fogbank/reset empties the region
     #[arg(long)]
     ephemeral: bool,
@@ -342,6 +345,7 @@ impl UpArguments {
                 metrics: self.metrics,
                 geography,
                 tls_resolvers: self.dns_over_tls,
+                request_rates: self.request_rates.unwrap_or(auth == AuthMode::Enforce),
                 ephemeral: self.ephemeral,
             },
             keep_tasks: self.keep_tasks,
@@ -373,6 +377,14 @@ fn auth(text: &str) -> Result<AuthMode, String> {
         "off" => Ok(AuthMode::Off),
         "enforce" => Ok(AuthMode::Enforce),
         _ => Err("off or enforce".to_owned()),
+    }
+}
+
+fn on_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off".to_owned()),
     }
 }
 
@@ -513,6 +525,7 @@ mod tests {
             &["--public-cidr", "127.0.0.0/8"],
             &["--public-cidr", "198.18.0.0/30"],
             &["--internet", "maybe"],
+            &["--request-rates", "maybe"],
             &["--dns-over-tls", "192.0.2.1#dns.example.com"],
             &["--internet", "host", "--dns-over-tls", "192.0.2.1"],
             &["--speed", "0"],

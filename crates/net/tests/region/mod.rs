@@ -28,6 +28,7 @@ pub fn config(instance: &str) -> RegionConfig {
         metrics: None,
         geography: None,
         tls_resolvers: Vec::new(),
+        request_rates: false,
         auth: fogbank_types::AuthMode::Off,
         tls: None,
         ephemeral: true,

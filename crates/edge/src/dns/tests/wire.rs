@@ -35,6 +35,7 @@ pub fn config(dns: SocketAddr) -> RegionConfig {
         metrics: None,
         geography: None,
         tls_resolvers: Vec::new(),
+        request_rates: false,
         auth: fogbank_types::AuthMode::Off,
         tls: None,
         ephemeral: true,
