@@ -171,7 +171,7 @@ def explained(host, region):
 
 def scenario(host):
     data = os.path.join(host.folder, "data")
-    with host.region("--auth", "enforce", data=data) as region:
+    with host.region("--auth", "enforce", "--request-rates", "off", data=data) as region:
         root = root_key(region.lines)
 
         def connect(credentials, service, at="us-east-1"):
@@ -184,6 +184,6 @@ def scenario(host):
         secrets(connect, trail, root, data)
         explained(host, region)
     # It outlives the region.
-    with host.region("--auth", "enforce", data=data) as region:
+    with host.region("--auth", "enforce", "--request-rates", "off", data=data) as region:
         trail = Trail(connect(root, "cloudtrail"))
         equal("after a restart", trail.events(EventId=looked["EventId"])[0]["told"], looked["told"])

@@ -1,7 +1,7 @@
 """The public name server on the wire, as dig, kdig, drill and packets of our own see it: truncation and TCP, EDNS, the asker's
 case, cookies, ANY, transfers, damaged packets dropped and counted; zones that change under load without a wrong or a lost answer.
 Tools that are not installed are left out by name."""
-import os, random, re, shutil, socket, struct, subprocess, threading, time
+import datetime, os, random, re, shutil, socket, struct, subprocess, threading, time
 from host import equal, wait
 
 TEXT = ["n" * 200 + str(n) for n in range(8)]
@@ -175,8 +175,20 @@ class Askers:
             thread.join()
 
 
+def counted(region, namespace, metric, dimension=None, value=None):
+    """The sum of a metric since the region began."""
+    cloudwatch, = region.clients("cloudwatch")
+    found = cloudwatch.list_metrics(Namespace=namespace, MetricName=metric, Dimensions=[{"Name": dimension, "Value": value}] if dimension else [])["Metrics"]
+    now = datetime.datetime.now(datetime.timezone.utc)
+    hour = datetime.timedelta(hours=1)
+    points = [p for m in found for p in cloudwatch.get_metric_statistics(
+        Namespace=namespace, MetricName=metric, Dimensions=m["Dimensions"], StartTime=now - hour, EndTime=now + hour, Period=60, Statistics=["Sum"])["Datapoints"]]
+    return sum(point["Sum"] for point in points)
+
+
 def scenario(host):
-    with host.region() as region:
+    # A minute of metrics takes two seconds.
+    with host.region("--speed", "30") as region:
         client, = region.clients("route53")
         zone = client.create_hosted_zone(Name="example.test", CallerReference="a")["HostedZone"]["Id"].split("/")[-1]
         in_sync(client, records(
@@ -204,6 +216,10 @@ def scenario(host):
             wait("each of them asks", lambda: min(askers.asked) > 100)
         equal("wrong or lost answers", askers.wrong[:3], [])
         print(f"note: {sum(askers.asked)} answers during 40 changes")
+
+        asked = sum(askers.asked)
+        wait("CloudWatch has counted the zone's questions", lambda: counted(region, "AWS/Route53", "DNSQueries", "HostedZoneId", zone) > asked)
+        wait("and what the servers dropped", lambda: counted(region, "Fogbank/DNS", "Malformed") > 300)
 
         region.stop()
         counters = re.search(r"queries: (\d+).*?dropped: (\d+).*?malformed: (\d+)", region.logs(200))

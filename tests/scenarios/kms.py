@@ -273,7 +273,7 @@ def services(connect, root, key):
 
 def scenario(host):
     data = os.path.join(host.folder, "data")
-    with host.region("--auth", "enforce", data=data) as region:
+    with host.region("--auth", "enforce", "--request-rates", "off", data=data) as region:
         root = root_key(region.lines)
 
         def connect(credentials, service, at="us-east-1"):
@@ -288,5 +288,5 @@ def scenario(host):
         services(connect, root, key)
         elsewhere = connect(root, "kms", "eu-west-1")
         equal("another region", (error_code(elsewhere.decrypt, CiphertextBlob=blob), elsewhere.list_keys()["Keys"]), ("AccessDeniedException", []))
-    with host.region("--auth", "enforce", data=data) as region:
+    with host.region("--auth", "enforce", "--request-rates", "off", data=data) as region:
         equal("after a restart", connect(root, "kms").decrypt(CiphertextBlob=blob, EncryptionContext=context)["Plaintext"], b"hello")
