@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod groups;
+pub mod metric_filters;
 pub mod pattern;
 pub mod resource_policies;
 pub mod streams;
@@ -22,6 +23,14 @@ pub enum Refusal {
     StreamNotFound,
     #[error("The specified resource does not exist.")]
     ResourceNotFound,
+    #[error("The specified metric filter does not exist.")]
+    MetricFilterNotFound,
+    #[error("The specified subscription filter does not exist.")]
+    SubscriptionFilterNotFound,
+    #[error("The specified destination does not exist.")]
+    DestinationNotFound,
+    #[error("The operation is not valid on the specified resource.")]
+    InvalidOperation,
     #[error("{0}")]
     InvalidParameter(String),
     #[error("Policy with name [{0}] does not exist")]
@@ -41,8 +50,12 @@ impl Refused for Refusal {
             Self::GroupNotFound
             | Self::StreamNotFound
             | Self::ResourceNotFound
+            | Self::MetricFilterNotFound
+            | Self::SubscriptionFilterNotFound
+            | Self::DestinationNotFound
             | Self::PolicyNotFound(_) => "ResourceNotFoundException",
             Self::InvalidParameter(_) => "InvalidParameterException",
+            Self::InvalidOperation => "InvalidOperationException",
             Self::LimitExceeded => "LimitExceededException",
             Self::TooManyTags => "TooManyTagsException",
         }
