@@ -46,12 +46,12 @@ def patterns(logs):
                               ("{ $.ok IS TRUE && $.no IS NULL && $.none NOT EXISTS }", [1]), ("{ $.ok IS FALSE || $.type = %il$% }", [1])):
         equal(f"found by {pattern}", found(pattern), expected)
     for pattern in ("{ $.a }", "[a, b", "%(a)%", "a=b", '"open'):
-        equal(f"refused: {pattern}", error_code(found, pattern), "InvalidParameterException")
+        equal(f"refused: {pattern}", error_code(found, pattern=pattern), "InvalidParameterException")
 
 
 def filters(logs):
     one = {"metricNamespace": NAMESPACE, "metricName": "Bytes", "metricValue": "$bytes", "defaultValue": 0}
-    make = lambda name, pattern="[..., bytes]", group="/patterns", **change: logs.put_metric_filter(
+    make = lambda name="c", pattern="[..., bytes]", group="/patterns", **change: logs.put_metric_filter(
         logGroupName=group, filterName=name, filterPattern=pattern, metricTransformations=[{**one, **change}])
     make("a")
     make("b", metricName="Other", metricValue="1")
@@ -63,14 +63,14 @@ def filters(logs):
     shown = logs.describe_metric_filters(logGroupName="/patterns", filterNamePrefix="a")["metricFilters"][0]
     equal("a filter", (shown["filterPattern"], shown["metricTransformations"]), ("[..., bytes]", [{**one, "defaultValue": 0.0}]))
     equal("count of the group", logs.describe_log_groups(logGroupNamePrefix="/patterns")["logGroups"][0]["metricFilterCount"], 2)
-    refused = lambda code, *given, **change: equal(f"refused {given} {change}", error_code(make, *given, **change), code)
-    refused("InvalidParameterException", "c", metricNamespace="AWS/Logs")
-    refused("InvalidParameterException", "c", metricValue="$nothing")
-    refused("InvalidParameterException", "c", metricValue="$.bytes")
-    refused("InvalidParameterException", "c", dimensions={"B": "$bytes"})
-    refused("InvalidParameterException", "c", "{ $.a }")
-    refused("InvalidParameterException", "c:d")
-    refused("ResourceNotFoundException", "c", group="/nothing")
+    refused = lambda code, **change: equal(f"refused {change}", error_code(make, **change), code)
+    refused("InvalidParameterException", metricNamespace="AWS/Logs")
+    refused("InvalidParameterException", metricValue="$nothing")
+    refused("InvalidParameterException", metricValue="$.bytes")
+    refused("InvalidParameterException", dimensions={"B": "$bytes"})
+    refused("InvalidParameterException", pattern="{ $.a }")
+    refused("InvalidParameterException", name="c:d")
+    refused("ResourceNotFoundException", group="/nothing")
     tested = logs.test_metric_filter(filterPattern="[ip, ..., status, bytes]", logEventMessages=["1.2.3.4 x 200 7", "one"])["matches"]
     equal("tested", [(m["eventNumber"], m["extractedValues"]) for m in tested], [(1, {"$ip": "1.2.3.4", "$2": "x", "$status": "200", "$bytes": "7"})])
     logs.delete_metric_filter(logGroupName="/patterns", filterName="b")
