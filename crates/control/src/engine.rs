@@ -4,6 +4,7 @@
 //! them on the condition that none of the rows it replaces were changed meanwhile; if they were, it computes anew.
 //! Writers of this process go one after the other; hosts write their status rows at the same time through the socket.
 
+use crate::insights::Queries;
 use crate::metrics;
 use crate::model::tx::{Changed, Tx};
 use fogbank_store::series::SeriesStore;
@@ -73,6 +74,7 @@ pub struct Engine {
     clock_ms: AtomicI64,
     unbuilt: Mutex<BTreeMap<String, u64>>,
     metrics: SeriesStore,
+    queries: Queries,
 }
 
 /// Draws the seed of each transaction.
@@ -119,6 +121,7 @@ impl Engine {
             clock_ms: AtomicI64::new(0),
             unbuilt: Mutex::new(BTreeMap::new()),
             metrics,
+            queries: Queries::default(),
         });
         let revision = engine.load().await?;
         tokio::spawn(follow(engine.clone(), revision));
@@ -145,6 +148,11 @@ impl Engine {
     /// What metrics are kept in, apart from the rows.
     pub fn metrics(&self) -> &SeriesStore {
         &self.metrics
+    }
+
+    /// Queries of Logs Insights, apart from the rows.
+    pub fn queries(&self) -> &Queries {
+        &self.queries
     }
 
     /// The newest rows. Copying is O(1).
@@ -250,6 +258,7 @@ impl Engine {
         if let Err(error) = self.metrics.clear() {
             tracing::error!(%error, "the metrics could not be forgotten");
         }
+        self.queries.clear();
         let snapshot = self.snapshot();
         // Where nobody comes in without a key, the root's are not lost.
         let roots = snapshot

@@ -4,6 +4,7 @@ mod events;
 mod filter;
 mod groups;
 mod metric_filters;
+mod queries;
 mod resource_policies;
 mod streams;
 mod subscription_filters;
@@ -38,6 +39,12 @@ super::handlers! {
     write PutLogEvents => events::put,
     write GetLogEvents => events::get,
     write FilterLogEvents => filter::filter,
+    write StartQuery => queries::start,
+    write GetQueryResults => queries::results,
+    read StopQuery => queries::stop,
+    read DescribeQueries => queries::describe,
+    write GetLogRecord => queries::record,
+    write GetLogGroupFields => queries::fields,
     write PutMetricFilter => metric_filters::put,
     read DescribeMetricFilters => metric_filters::describe,
     write DeleteMetricFilter => metric_filters::delete,

@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod groups;
+pub mod insights;
 pub mod metric_filters;
 pub mod pattern;
 pub mod resource_policies;
@@ -31,6 +32,8 @@ pub enum Refusal {
     DestinationNotFound,
     #[error("The operation is not valid on the specified resource.")]
     InvalidOperation,
+    #[error("Specified query ID: {0} does not exist")]
+    QueryNotFound(String),
     #[error("{0}")]
     InvalidParameter(String),
     #[error("Policy with name [{0}] does not exist")]
@@ -51,6 +54,7 @@ impl Refused for Refusal {
             | Self::StreamNotFound
             | Self::ResourceNotFound
             | Self::MetricFilterNotFound
+            | Self::QueryNotFound(_)
             | Self::SubscriptionFilterNotFound
             | Self::DestinationNotFound
             | Self::PolicyNotFound(_) => "ResourceNotFoundException",
