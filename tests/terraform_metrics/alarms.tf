@@ -97,3 +97,22 @@ resource "aws_cloudwatch_dashboard" "shop" {
     }]
   })
 }
+
+resource "aws_cloudwatch_log_group" "shop" {
+  name = "/shop"
+}
+
+resource "aws_cloudwatch_log_metric_filter" "failures" {
+  name           = "failures"
+  log_group_name = aws_cloudwatch_log_group.shop.name
+  pattern        = var.changed ? "{ $.level = \"ERROR\" && $.took > 10 }" : "ERROR"
+
+  metric_transformation {
+    name          = "Failures"
+    namespace     = "shop"
+    value         = var.changed ? "$.took" : "1"
+    default_value = var.changed ? null : "0"
+    unit          = "Count"
+    dimensions    = var.changed ? { Path = "$.path" } : null
+  }
+}

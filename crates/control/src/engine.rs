@@ -7,6 +7,7 @@
 
 mod group;
 
+use crate::insights::Queries;
 use crate::metrics;
 use crate::model::tx::Tx;
 use fogbank_store::series::SeriesStore;
@@ -79,6 +80,7 @@ pub struct Engine {
     clock_ms: AtomicI64,
     unbuilt: Mutex<BTreeMap<String, u64>>,
     metrics: SeriesStore,
+    queries: Queries,
 }
 
 struct Queue {
@@ -134,6 +136,7 @@ impl Engine {
             clock_ms: AtomicI64::new(0),
             unbuilt: Mutex::new(BTreeMap::new()),
             metrics,
+            queries: Queries::default(),
         });
         let revision = engine.load().await?;
         tokio::spawn(follow(engine.clone(), revision));
@@ -160,6 +163,11 @@ impl Engine {
     /// What metrics are kept in, apart from the rows.
     pub fn metrics(&self) -> &SeriesStore {
         &self.metrics
+    }
+
+    /// Queries of Logs Insights, apart from the rows.
+    pub fn queries(&self) -> &Queries {
+        &self.queries
     }
 
     /// The newest rows. Copying is O(1).
@@ -348,6 +356,7 @@ impl Engine {
         if let Err(error) = self.metrics.clear() {
             tracing::error!(%error, "the metrics could not be forgotten");
         }
+        self.queries.clear();
         let snapshot = self.snapshot();
         // Where nobody comes in without a key, the root's are not lost.
         let roots = snapshot

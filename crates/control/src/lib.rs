@@ -13,6 +13,7 @@ pub mod engine;
 mod exec;
 pub mod identity;
 mod image_expiry;
+pub mod insights;
 mod issuance;
 pub mod metrics;
 pub mod model;

@@ -12,6 +12,7 @@
 
 mod reader;
 mod segment;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use reader::{Reader, remove_before, summarise};
+pub use tail::{Arrivals, Tail};
 pub use writer::Writer;
 
 /// Longest message; longer lines are cut by the caller.

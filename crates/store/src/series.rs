@@ -161,6 +161,34 @@ impl SeriesStore {
         })
     }
 
+    /// A source's last mark.
+    pub fn mark(&self, source: &str) -> Result<Option<i64>, SeriesError> {
+        let read = self.database.begin_read().map_err(file)?;
+        match read.open_table(MARKS) {
+            Ok(marks) => Ok(marks.get(source).map_err(file)?.map(|mark| mark.value())),
+            // Nothing has been marked yet.
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(file(error)),
+        }
+    }
+
+    /// Forgets the marks of the sources whose names begin so: they will not come back.
+    pub fn forget_marks(&self, prefix: &str) -> Result<(), SeriesError> {
+        let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut write = self.database.begin_write().map_err(file)?;
+        write.set_durability(Durability::None).map_err(file)?;
+        {
+            let mut marks = write.open_table(MARKS).map_err(file)?;
+            let end = format!("{prefix}{}", char::MAX);
+            marks
+                .retain_in(prefix..end.as_str(), |_, _| false)
+                .map_err(file)?;
+        }
+        write.commit().map_err(file)?;
+        self.dirty.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Adds observations, all or none. With a mark (a source and the time of its report), only if that time is later
     /// than the source's last: what was reported twice counts once. False if it was not.
     pub fn add(

@@ -41,3 +41,23 @@ pub struct LogStream {
     pub uid: String,
     pub created_at: Timestamp,
 }
+
+/// Events of a group that are made a metric of, from its making on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricFilter {
+    pub scope: Scope,
+    pub group: String,
+    pub name: String,
+    /// As given; it was understood.
+    pub pattern: String,
+    pub namespace: String,
+    pub metric: String,
+    /// A number, or where in the event it stands: `$.field` or `$word`.
+    pub value: String,
+    /// Of a minute in which events came and none matched.
+    pub default_value: Option<f64>,
+    pub unit: Option<String>,
+    /// Name, and where in the event the value stands.
+    pub dimensions: Vec<(String, String)>,
+    pub created_at: Timestamp,
+}

@@ -277,6 +277,7 @@ tables! {
     account_aliases: iam::AccountAlias = "account-alias", |r| r.scope.clone(), "this".to_owned();
     log_groups: logs::LogGroup = "log-group", |r| r.scope.clone(), r.name.clone();
     log_resource_policies: logs::LogResourcePolicy = "log-resource-policy", |r| r.scope.clone(), r.name.clone();
+    log_metric_filters: logs::MetricFilter = "log-metric-filter", |r| r.scope.clone(), format!("{}:{}", r.group, r.name);
     log_streams: logs::LogStream = "log-stream", |r| r.scope.clone(), format!("{}:{}", r.group, r.name);
     parameters: ssm::Parameter = "parameter", |r| r.scope.clone(), r.name.clone();
     namespaces: discovery::Namespace = "namespace", |r| r.scope.clone(), r.id.clone();

@@ -34,6 +34,8 @@ pub enum Detail {
     Text(String),
     List(Vec<String>),
     Number(i64),
+    /// A structure of them.
+    Members(Vec<(&'static str, Detail)>),
 }
 
 impl ServiceError {
@@ -69,6 +71,24 @@ impl ServiceError {
         error
             .details
             .push(("Messages".into(), Detail::List(messages)));
+        error
+    }
+
+    /// CloudWatch Logs' refusal of a query, with the characters that are to blame; `end` is exclusive.
+    pub fn malformed_query(message: &str, start: usize, end: usize) -> ServiceError {
+        let offset = |at: usize| Detail::Number(i64::try_from(at).unwrap_or(i64::MAX));
+        let place = vec![
+            ("startCharOffset", offset(start)),
+            ("endCharOffset", offset(end)),
+        ];
+        let inner = vec![
+            ("location", Detail::Members(place)),
+            ("message", Detail::Text(message.to_owned())),
+        ];
+        let mut error = ServiceError::new("MalformedQueryException", 400, message);
+        error
+            .details
+            .push(("queryCompileError".into(), Detail::Members(inner)));
         error
     }
 
@@ -281,6 +301,8 @@ fn xml_details(error: &ServiceError, out: &mut String) {
                 }
                 xml::close(name, out);
             }
+            // No error of a service that speaks XML has a structure.
+            Detail::Members(_) => {}
         }
     }
 }
@@ -326,25 +348,39 @@ fn json_error(name: &str, error: &ServiceError) -> String {
     json::write_string(&error.message, &mut body);
     for (name, detail) in &error.details {
         body.push(',');
-        json::write_string(name, &mut body);
-        body.push(':');
-        match detail {
-            Detail::Text(text) => json::write_string(text, &mut body),
-            Detail::Number(number) => body.push_str(&number.to_string()),
-            Detail::List(items) => {
-                body.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        body.push(',');
-                    }
-                    json::write_string(item, &mut body);
-                }
-                body.push(']');
-            }
-        }
+        json_member(name, detail, &mut body);
     }
     body.push('}');
     body
+}
+
+fn json_member(name: &str, detail: &Detail, body: &mut String) {
+    json::write_string(name, body);
+    body.push(':');
+    match detail {
+        Detail::Text(text) => json::write_string(text, body),
+        Detail::Number(number) => body.push_str(&number.to_string()),
+        Detail::List(items) => {
+            body.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    body.push(',');
+                }
+                json::write_string(item, body);
+            }
+            body.push(']');
+        }
+        Detail::Members(members) => {
+            body.push('{');
+            for (index, (name, detail)) in members.iter().enumerate() {
+                if index > 0 {
+                    body.push(',');
+                }
+                json_member(name, detail, body);
+            }
+            body.push('}');
+        }
+    }
 }
 
 fn xml_response(status: u16, body: String, request_id: &str) -> Response<Bytes> {

@@ -3,6 +3,7 @@
 use crate::authorization::{self, Origin};
 use crate::engine::Engine;
 use crate::identity::Principal;
+use crate::insights::Queries;
 use crate::model::vpc::default_vpc;
 use crate::model::{Refused, Tx};
 use fogbank_pki::Session;
@@ -121,6 +122,11 @@ impl Context {
     /// What metrics are kept in.
     pub fn metrics(&self) -> &SeriesStore {
         self.engine.metrics()
+    }
+
+    /// Queries of Logs Insights.
+    pub fn queries(&self) -> &Queries {
+        self.engine.queries()
     }
 
     pub fn config(&self) -> &RegionConfig {

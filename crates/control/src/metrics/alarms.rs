@@ -26,6 +26,7 @@ const SHORTEST_WAIT_MS: i64 = 500;
 pub struct Schedule {
     /// The minute whose counts of services are kept.
     pub counted: i64,
+    pub filters: super::filters::Counter,
     due: HashMap<String, Due>,
 }
 

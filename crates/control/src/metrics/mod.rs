@@ -4,6 +4,7 @@
 //! in `model::cloudwatch`. How all hangs together: `docs/flows/metric-to-alarm.md`.
 
 pub mod alarms;
+pub mod filters;
 pub mod queries;
 pub mod read;
 mod selection;
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// What a crash may cost.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// How soon an event counts for a metric filter.
+const FILTER_EVERY: Duration = Duration::from_millis(500);
 const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
 
 fn path(config: &RegionConfig) -> PathBuf {
@@ -93,7 +96,16 @@ fn turn(engine: &Engine, schedule: &mut Schedule, sync: bool, expire: bool) -> D
     if let Err(error) = service_counts::observe(engine, &mut schedule.counted) {
         tracing::error!(%error, "services' counts cannot be kept");
     }
-    let pause = alarms::evaluate_due(engine, schedule);
+    let more = filters::observe(engine, &mut schedule.filters).unwrap_or_else(|error| {
+        tracing::error!(%error, "metric filters cannot count");
+        false
+    });
+    let pause = match alarms::evaluate_due(engine, schedule) {
+        _ if more => Duration::ZERO,
+        // Events come without a word.
+        pause if engine.snapshot().log_metric_filters.is_empty() => pause,
+        pause => pause.min(FILTER_EVERY),
+    };
     if sync && let Err(error) = engine.metrics().sync() {
         tracing::error!(%error, "the metrics cannot be put on the disk");
     }

@@ -128,3 +128,112 @@ async fn an_alarm_without_data_is_as_it_says() {
     .await
     .unwrap();
 }
+
+/// A group with a stream and a filter; the engine's folder goes with the guard.
+async fn filtered(
+    default_value: Option<f64>,
+) -> (tempfile::TempDir, Arc<Engine>, std::path::PathBuf) {
+    use crate::model::logs::{groups, metric_filters, streams};
+    let folder = tempfile::tempdir().unwrap();
+    let config = RegionConfig {
+        data_dir: folder.path().to_owned(),
+        ..test_config()
+    };
+    let engine = Engine::start(Arc::new(Memory::new()), config)
+        .await
+        .unwrap();
+    let new = metric_filters::NewFilter {
+        group: "/api".to_owned(),
+        name: "slow".to_owned(),
+        pattern: "{ $.took > 10 }".to_owned(),
+        namespace: "shop".to_owned(),
+        metric: "Slow".to_owned(),
+        value: "$.took".to_owned(),
+        default_value,
+        ..Default::default()
+    };
+    let made = tokio::task::spawn_blocking({
+        let engine = engine.clone();
+        move || {
+            engine.write(|tx| {
+                groups::create(tx, &scope(), "/api", None, None, Default::default()).unwrap();
+                metric_filters::put(tx, &scope(), new.clone()).unwrap();
+                Ok::<_, CommitError>(streams::create(tx, &scope(), "/api", "a").unwrap().uid)
+            })
+        }
+    });
+    let uid = made.await.unwrap().unwrap().0;
+    let stream = engine.config().logs_dir().join(uid);
+    (folder, engine, stream)
+}
+
+fn say(stream: &std::path::Path, at: i64, message: &str) {
+    let mut writer = fogbank_store::log::Writer::open(stream).unwrap();
+    writer.append(at, at, message.as_bytes()).unwrap();
+}
+
+/// Count and sum of what the filter has made so far.
+fn slow(engine: &Engine) -> (f64, f64) {
+    let name = series_name(&scope(), "shop", "Slow", &[], "None");
+    let now = engine.now().0;
+    let tier = fogbank_store::series::TIERS[1];
+    let found = engine
+        .metrics()
+        .read(&name, tier, (0, now + 60_000), now)
+        .unwrap();
+    found.iter().fold((0.0, 0.0), |(count, sum), (_, set)| {
+        (count + set.count, sum + set.sum)
+    })
+}
+
+fn look(engine: &Engine, counter: &mut filters::Counter) {
+    // At once, not when it is time to.
+    *counter = std::mem::take(counter).due();
+    while filters::observe(engine, counter).unwrap() {}
+}
+
+#[tokio::test]
+async fn events_that_match_a_filter_count_once() {
+    let (_folder, engine, stream) = filtered(None).await;
+    let mut counter = filters::Counter::default();
+    let now = engine.now().0;
+    say(&stream, now - 60_000, r#"{"took":99}"#);
+    say(&stream, now, r#"{"took":11}"#);
+    say(&stream, now, r#"{"took":1}"#);
+    look(&engine, &mut counter);
+    assert_eq!(
+        slow(&engine),
+        (1.0, 11.0),
+        "what came before the filter is not its"
+    );
+    say(&stream, now, r#"{"took":20}"#);
+    look(&engine, &mut counter);
+    look(&engine, &mut counter);
+    assert_eq!(slow(&engine), (2.0, 31.0));
+    // As after a restart.
+    look(&engine, &mut filters::Counter::default());
+    assert_eq!(slow(&engine), (2.0, 31.0));
+}
+
+#[tokio::test]
+async fn a_minute_without_a_match_counts_for_the_default() {
+    let (_folder, engine, stream) = filtered(Some(0.0)).await;
+    let mut counter = filters::Counter::default();
+    let now = engine.now().0;
+    let minute = |ago: i64, message| {
+        let mut writer = fogbank_store::log::Writer::open(&stream).unwrap();
+        writer
+            .append(now - ago * 60_000, now, str::as_bytes(message))
+            .unwrap();
+    };
+    minute(3, r#"{"took":1}"#);
+    minute(3, r#"{"took":2}"#);
+    minute(6, r#"{"took":30}"#);
+    minute(6, r#"{"took":3}"#);
+    look(&engine, &mut counter);
+    assert_eq!(
+        slow(&engine),
+        (2.0, 30.0),
+        "one for the match, one for the minute without"
+    );
+}

@@ -180,6 +180,18 @@ fn decode(bytes: &[u8], offset: u64) -> Option<Record<'_>> {
 
 /// Visits the whole records from `from` on, and answers where they end.
 pub(super) fn scan(file: &File, from: u64, mut visit: impl FnMut(&Record<'_>)) -> io::Result<u64> {
+    scan_while(file, from, |record| {
+        visit(record);
+        true
+    })
+}
+
+/// The same until a visit answers that it has enough; where the next record begins.
+pub(super) fn scan_while(
+    file: &File,
+    from: u64,
+    mut visit: impl FnMut(&Record<'_>) -> bool,
+) -> io::Result<u64> {
     const CHUNK_BYTES: usize = 256 << 10;
     let mut buffer = Vec::new();
     // `buffer` holds the file from `at` on.
@@ -191,8 +203,10 @@ pub(super) fn scan(file: &File, from: u64, mut visit: impl FnMut(&Record<'_>)) -
         buffer.truncate(had + got);
         let mut done = 0;
         while let Some(record) = decode(&buffer[done..], at + done as u64) {
-            visit(&record);
             done += record.length();
+            if !visit(&record) {
+                return Ok(at + done as u64);
+            }
         }
         buffer.drain(..done);
         at += done as u64;

@@ -473,3 +473,61 @@ fn retention_removes_whole_segments_that_nobody_writes() {
         ["anew"]
     );
 }
+
+fn arrived(tail: &mut Tail) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Some(arrivals) = tail.next(|_| None).unwrap() {
+        let texts = arrivals.events.into_iter();
+        all.extend(texts.map(|(_, event)| String::from_utf8(event.message).unwrap()));
+    }
+    all
+}
+
+#[test]
+fn a_tail_sees_each_event_once_in_the_order_of_writing() {
+    let folder = folder();
+    let mut tail = Tail::since(&folder.path().join("later"), 0);
+    assert_eq!(arrived(&mut tail), [""; 0]);
+    let mut tail = Tail::since(folder.path(), 0);
+    write(folder.path(), &[(5, "a"), (1, "b")]);
+    assert_eq!(arrived(&mut tail), ["a", "b"]);
+    assert_eq!(arrived(&mut tail), [""; 0]);
+    write(folder.path(), &[(3, "c")]);
+    let mut other = Writer::open(folder.path()).unwrap();
+    other.append(9, 9, b"d").unwrap();
+    assert_eq!(arrived(&mut tail), ["c", "d"]);
+}
+
+#[test]
+fn a_tail_passes_over_what_came_before_and_goes_on_where_it_was() {
+    let folder = folder();
+    // Taken in at 6 and 11.
+    write(folder.path(), &[(5, "old"), (10, "new")]);
+    assert_eq!(arrived(&mut Tail::since(folder.path(), 11)), ["new"]);
+    let mut tail = Tail::since(folder.path(), 0);
+    let place = tail.next(|_| None).unwrap().unwrap().end;
+    write(folder.path(), &[(12, "next")]);
+    let mut again = Tail::since(folder.path(), 0);
+    let arrivals = again.next(|_| Some(place)).unwrap().unwrap();
+    assert_eq!(arrivals.events[0].1.message, b"next");
+    // A stream that is all old costs no reading.
+    assert_eq!(arrived(&mut Tail::since(folder.path(), 100)), [""; 0]);
+}
+
+/// More than one read's worth, and a torn end.
+#[test]
+fn a_tail_takes_much_in_parts() {
+    let folder = folder();
+    let large = "x".repeat(200 << 10);
+    let events: Vec<(i64, &str)> = (0..20).map(|n| (n, large.as_str())).collect();
+    write(folder.path(), &events);
+    let mut torn = Vec::new();
+    segment::encode(3, 3, b"torn away", &mut torn);
+    let path = segment::path(folder.path(), 1);
+    let mut file = OpenOptions::new().append(true).open(path).unwrap();
+    file.write_all(&torn[..9]).unwrap();
+    let mut tail = Tail::since(folder.path(), 0);
+    let first = tail.next(|_| None).unwrap().unwrap().events.len();
+    assert!((1..20).contains(&first), "{first}");
+    assert_eq!(first + arrived(&mut tail).len(), 20);
+}

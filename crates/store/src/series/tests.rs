@@ -153,3 +153,15 @@ fn a_bucket_that_is_not_whole_is_none() {
         assert_eq!(point::decode(&bytes[..length]), None, "{length}");
     }
 }
+
+#[test]
+fn marks_are_known_until_they_are_forgotten() {
+    let store = SeriesStore::in_memory().unwrap();
+    assert_eq!(store.mark("logs/a/1").unwrap(), None);
+    for source in ["logs/a/1", "logs/a/2", "logs/b/1"] {
+        store.add(&[], Some((source, 7)), NOW_MS).unwrap();
+    }
+    store.forget_marks("logs/a/").unwrap();
+    assert_eq!(store.mark("logs/a/2").unwrap(), None);
+    assert_eq!(store.mark("logs/b/1").unwrap(), Some(7));
+}

@@ -2,7 +2,8 @@
 
 use super::{folder, invalid, page};
 use crate::api::{ApiError, Context};
-use crate::model::logs::{groups, streams};
+use crate::metrics::filters;
+use crate::model::logs::{groups, metric_filters, streams};
 use fogbank_store::log::summarise;
 use fogbank_types::logs::LogGroup;
 use fogbank_types::{Snapshot, Tags};
@@ -95,6 +96,7 @@ fn show(context: &Context, snapshot: &Snapshot, group: &LogGroup) -> wire::LogGr
                 .stored_bytes()
         })
         .sum();
+    let filters = metric_filters::of(snapshot, &group.scope, &group.name).count();
     wire::LogGroup {
         arn: Some(format!("{}:*", group.arn())),
         creation_time: Some(group.created_at.0),
@@ -102,7 +104,7 @@ fn show(context: &Context, snapshot: &Snapshot, group: &LogGroup) -> wire::LogGr
         log_group_arn: Some(group.arn()),
         log_group_class: Some(group.class.clone()),
         log_group_name: Some(group.name.clone()),
-        metric_filter_count: Some(0),
+        metric_filter_count: Some(filters as i32),
         retention_in_days: group.retention_days.map(|days| days as i32),
         stored_bytes: Some(stored as i64),
         ..wire::LogGroup::default()
@@ -124,6 +126,9 @@ pub fn delete(
 /// Nobody can reach the events any more; if they cannot be removed, that costs space only.
 pub fn remove_events(context: &Context, uid: &str) {
     let folder = context.config().logs_dir().join(uid);
+    if let Err(error) = context.metrics().forget_marks(&filters::marks_of(uid)) {
+        tracing::warn!(%error, "what was counted of a log stream that is gone stays known");
+    }
     if let Err(error) = std::fs::remove_dir_all(&folder)
         && error.kind() != std::io::ErrorKind::NotFound
     {

@@ -3,8 +3,11 @@
 mod events;
 mod filter;
 mod groups;
+mod metric_filters;
+mod queries;
 mod resource_policies;
 mod streams;
+mod subscription_filters;
 
 use super::{ApiError, Context};
 use crate::model::logs::Refusal;
@@ -36,6 +39,19 @@ super::handlers! {
     write PutLogEvents => events::put,
     write GetLogEvents => events::get,
     write FilterLogEvents => filter::filter,
+    write StartQuery => queries::start,
+    write GetQueryResults => queries::results,
+    read StopQuery => queries::stop,
+    read DescribeQueries => queries::describe,
+    write GetLogRecord => queries::record,
+    write GetLogGroupFields => queries::fields,
+    write PutMetricFilter => metric_filters::put,
+    read DescribeMetricFilters => metric_filters::describe,
+    write DeleteMetricFilter => metric_filters::delete,
+    write TestMetricFilter => metric_filters::test,
+    read PutSubscriptionFilter => subscription_filters::put,
+    read DescribeSubscriptionFilters => subscription_filters::describe,
+    read DeleteSubscriptionFilter => subscription_filters::delete,
 }
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -47,6 +63,23 @@ fn invalid(text: impl Into<String>) -> ApiError {
 /// Where the events of a stream are.
 fn folder(context: &Context, stream: &LogStream) -> PathBuf {
     context.config().logs_dir().join(&stream.uid)
+}
+
+/// What belongs to log transformers, which this region does not offer.
+fn no_transformed_logs(
+    transformed: Option<bool>,
+    criteria: Option<&str>,
+    system_fields: Option<&[String]>,
+) -> Result<(), ApiError> {
+    let asked = transformed == Some(true)
+        || criteria.is_some_and(|text| !text.is_empty())
+        || system_fields.is_some_and(|fields| !fields.is_empty());
+    match asked {
+        true => Err(invalid(
+            "applyOnTransformedLogs, fieldSelectionCriteria and system fields are not offered by this region yet.",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The caller sees that the region is at fault, not what broke.

@@ -3,7 +3,7 @@
 
 use super::{Refusal, invalid};
 use crate::model::Tx;
-use fogbank_types::logs::{LogGroup, LogStream};
+use fogbank_types::logs::{LogGroup, LogStream, MetricFilter};
 use fogbank_types::{Scope, Snapshot, Tags};
 use std::sync::Arc;
 
@@ -12,6 +12,9 @@ pub const RETENTION_DAYS: [u32; 22] = [
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
     3288, 3653,
 ];
+
+/// The class of groups unless told otherwise.
+pub const STANDARD: &str = "STANDARD";
 
 const TAGS_MAX: usize = 50;
 
@@ -67,7 +70,7 @@ pub fn create(
         name: name.to_owned(),
         retention_days: None,
         kms_key_id,
-        class: class.unwrap_or_else(|| "STANDARD".to_owned()),
+        class: class.unwrap_or_else(|| STANDARD.to_owned()),
         created_at: tx.now(),
         tags,
     };
@@ -98,6 +101,12 @@ pub fn delete(tx: &mut Tx, scope: &Scope, name: &str) -> Result<Vec<String>, Ref
         .collect();
     for stream in &streams {
         tx.delete::<LogStream>(scope, format!("{name}:{}", stream.name));
+    }
+    let filters: Vec<_> = super::metric_filters::of(tx.snapshot(), scope, name)
+        .map(|filter| filter.name.clone())
+        .collect();
+    for filter in filters {
+        tx.delete::<MetricFilter>(scope, format!("{name}:{filter}"));
     }
     tx.delete::<LogGroup>(scope, name);
     Ok(streams.iter().map(|stream| stream.uid.clone()).collect())

@@ -3,6 +3,8 @@
 
 pub mod events;
 pub mod groups;
+pub mod insights;
+pub mod metric_filters;
 pub mod pattern;
 pub mod resource_policies;
 pub mod streams;
@@ -22,6 +24,16 @@ pub enum Refusal {
     StreamNotFound,
     #[error("The specified resource does not exist.")]
     ResourceNotFound,
+    #[error("The specified metric filter does not exist.")]
+    MetricFilterNotFound,
+    #[error("The specified subscription filter does not exist.")]
+    SubscriptionFilterNotFound,
+    #[error("The specified destination does not exist.")]
+    DestinationNotFound,
+    #[error("The operation is not valid on the specified resource.")]
+    InvalidOperation,
+    #[error("Specified query ID: {0} does not exist")]
+    QueryNotFound(String),
     #[error("{0}")]
     InvalidParameter(String),
     #[error("Policy with name [{0}] does not exist")]
@@ -41,8 +53,13 @@ impl Refused for Refusal {
             Self::GroupNotFound
             | Self::StreamNotFound
             | Self::ResourceNotFound
+            | Self::MetricFilterNotFound
+            | Self::QueryNotFound(_)
+            | Self::SubscriptionFilterNotFound
+            | Self::DestinationNotFound
             | Self::PolicyNotFound(_) => "ResourceNotFoundException",
             Self::InvalidParameter(_) => "InvalidParameterException",
+            Self::InvalidOperation => "InvalidOperationException",
             Self::LimitExceeded => "LimitExceededException",
             Self::TooManyTags => "TooManyTagsException",
         }
