@@ -14,7 +14,7 @@ HOGS = {
     "forks": IGNORING + "bomb() { bomb | bomb & }; bomb 2>/dev/null; while true; do :; done",
     "sleepers": IGNORING + "(while true; do sleep 1000 & done) 2>/dev/null; while true; do :; done",
     # Reserved and not written, so that the host does not write 20 GiB; what is written after that finds nothing free.
-    "disk": IGNORING + "n=0; while fallocate -l 64m /tmp/part$n 2>/dev/null; do n=$((n + 1)); done; dd if=/dev/zero of=/tmp/rest bs=1M 2>/tmp/said; grep -i 'no space' /tmp/said; "
+    "disk": IGNORING + "n=0; while fallocate -l 64m /tmp/part$n 2>/dev/null; do n=$((n + 1)); done; dd if=/dev/zero of=/tmp/rest bs=1M 2>&1 | grep -i 'no space'; "
             "dd if=/dev/zero of=/dev/shm/all bs=1M 2>/dev/null; echo full; while true; do :; done",
     # Without trap: what the shell gets is SIGKILL, by the kernel.
     "memory": "exec tail /dev/zero",
