@@ -35,6 +35,13 @@ def equal(what, found, expected):
     assert found == expected, f"{what}: found {found!r}, expected {expected!r}"
 
 
+def command_line(pid):
+    """A process's words, [b""] for one in a container: the memory of a fork bomb's process may not be readable for minutes."""
+    if os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid"):
+        return [b""]
+    return open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
+
+
 def error_code(call, **arguments):
     """The AWS error code that the call is refused with, or None."""
     try:
@@ -345,7 +352,7 @@ class Host:
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 with contextlib.suppress(OSError):
-                    words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0")
+                    words = command_line(entry)
                     if b"fogbank" in words[0] and any(self.instance.encode() in w or self.folder.encode() in w for w in words[1:]):
                         processes.append(b" ".join(words).decode(errors="replace"))
         # The kernel gives every device of the host an IPv6 address of its own a moment after it is up.
@@ -385,8 +392,10 @@ class Host:
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 with contextlib.suppress(OSError):
+                    if not self.ours(entry):
+                        continue
                     words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0")
-                    if words[0].decode(errors="replace").endswith(program) and self.ours(entry):
+                    if words[0].decode(errors="replace").endswith(program):
                         found[int(entry)] = words
         return set(found)
 
@@ -396,7 +405,7 @@ class Host:
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 with contextlib.suppress(OSError, IndexError):
-                    words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0")
+                    words = command_line(entry)
                     if b"fogbank" in words[0] and words[1] == name.encode() and any(f"/{self.instance}/".encode() in w or self.folder.encode() in w for w in words[2:]):
                         found.add(int(entry))
         return found

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::abilities::Abilities;
+use crate::abilities::{self, Abilities};
 use crate::balancers::{self, Balancers};
 use crate::endpoint::Endpoint;
 use crate::flow_logs::FlowLogs;
@@ -174,6 +174,7 @@ impl Agent {
         let sessions = Sessions::open(&config.data_dir)?;
         let hierarchies = Hierarchies::detect()?;
         let abilities = Abilities::detect(&config.data_dir, &hierarchies);
+        abilities::bound_all(&hierarchies.group(&task::instance_cgroup(&config)));
         let proxies = Proxies::new(Arc::clone(&config));
         let balancers = Balancers::new(Arc::clone(&config), Arc::clone(&store), meters);
         let host = Host {

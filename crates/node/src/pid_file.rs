@@ -92,14 +92,22 @@ impl Living {
 }
 
 /// Processes that were started with these arguments, in this order and from the first on: for those that died unwritten.
+///
+/// Containers' processes are not asked: a command line is read from the process's own memory, and one of a fork bomb that
+/// has used up its task's keeps who asks waiting for minutes.
 pub fn started_with(arguments: &[&str]) -> Vec<Living> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
+    let own = pid_namespace("self");
     entries
         .flatten()
         .filter_map(|entry| {
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let name = entry.file_name();
+            let pid: i32 = name.to_str()?.parse().ok()?;
+            if pid_namespace(name.to_str()?) != own {
+                return None;
+            }
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
             let mut words = line.split(|byte| *byte == 0).skip(1);
             let same = arguments
@@ -109,6 +117,10 @@ pub fn started_with(arguments: &[&str]) -> Vec<Living> {
             same.then_some(Living { pid, start_time })
         })
         .collect()
+}
+
+fn pid_namespace(process: &str) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{process}/ns/pid")).ok()
 }
 
 /// Clock ticks from boot to the start of a process; `None` if there is none or it is a zombie.
@@ -146,6 +158,26 @@ mod tests {
         started_with(&["61.7291"])[0].kill().unwrap();
         child.wait().unwrap();
         assert!(found().is_empty());
+    }
+
+    #[test]
+    fn processes_of_containers_are_not_asked() {
+        let mut outside = std::process::Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "sleep", "61.8301"])
+            .spawn()
+            .unwrap();
+        let inside = || {
+            let children = format!("/proc/{0}/task/{0}/children", outside.id());
+            let pid = std::fs::read_to_string(children).ok()?.trim().to_owned();
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            line.starts_with(b"sleep").then_some(())
+        };
+        while inside().is_none() {
+            std::thread::yield_now();
+        }
+        assert!(started_with(&["61.8301"]).is_empty());
+        outside.kill().unwrap();
+        outside.wait().unwrap();
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a task's rows ask this host to run: pure, from a snapshot.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,8 +30,10 @@ const STOP_TIMEOUT_SECONDS: u32 = 30;
 const RESTART_ATTEMPT_PERIOD_SECONDS: u32 = 300;
 /// The least that a health check may take.
 const CHECK_TIMEOUT_MIN_MS: u64 = 500;
-/// A bound for a task's processes: far above what fits into its memory, far below what hurts the host.
-const PROCESSES: u32 = 16_384;
+/// A task's processes and threads: as many as Linux lets a machine of its memory have (one for each 128 KiB, `set_max_threads`
+/// in kernel/fork.c; a task has such a machine on Fargate), within bounds.
+const PROCESSES_PER_MIB: u32 = 8;
+const PROCESSES: RangeInclusive<u32> = 1_024..=16_384;
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-task-storage.html>
 pub const STORAGE_GIB: u32 = 20;
@@ -249,7 +252,7 @@ impl Plan {
                 cpu_units: Some(self.task.cpu),
                 cpu_shares: None,
                 memory_bytes: Some(u64::from(self.task.memory_mib) << 20),
-                pids: Some(PROCESSES),
+                pids: Some(processes(self.task.memory_mib)),
             },
             user_namespace: provided.user_namespace,
             storage_template: provided.storage_template,
@@ -382,6 +385,12 @@ impl Plan {
     }
 }
 
+fn processes(memory_mib: u32) -> u32 {
+    memory_mib
+        .saturating_mul(PROCESSES_PER_MIB)
+        .clamp(*PROCESSES.start(), *PROCESSES.end())
+}
+
 fn capabilities(given: Option<&(Vec<String>, Vec<String>)>) -> Capabilities {
     let (add, drop) = given.cloned().unwrap_or_default();
     Capabilities { add, drop }
@@ -493,6 +502,14 @@ mod tests {
                 .collect(),
             tags: Tags::new(),
         }
+    }
+
+    #[test]
+    fn processes_are_bounded_by_memory() {
+        assert_eq!(processes(512), 4_096);
+        assert_eq!(processes(8_192), 16_384);
+        assert_eq!(processes(u32::MAX), 16_384);
+        assert_eq!(processes(6), 1_024);
     }
 
     #[test]
