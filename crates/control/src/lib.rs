@@ -23,6 +23,7 @@ pub mod registry;
 pub mod schedule;
 pub mod server;
 mod tls;
+mod zone_signing;
 mod zones;
 
 pub use engine::Engine;

@@ -7,11 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fogbank_store::Batch;
-use fogbank_types::route53::HostedZone;
+use fogbank_types::route53::{HostedZone, ZoneSigning};
+use fogbank_types::snapshot::row_key;
 use fogbank_types::{RegionConfig, Row, Snapshot};
 
 use super::geography::Geography;
+use super::name::Name;
 use super::pulse::Pulses;
+use super::signing::ZoneSigner;
 use super::tables::Tables;
 use super::zone::Zone;
 
@@ -35,10 +38,12 @@ const FOLLOWED: &[&str] = &[
     "status-target-health",
     "query-logging-config",
     COLLECTION,
+    SIGNING,
 ];
 /// Kinds of which a flag is all that answers have.
 const PULSES: &[&str] = &["health-check", "status-health-check"];
 const COLLECTION: &str = "cidr-collection";
+const SIGNING: &str = "zone-signing";
 
 /// Changes of Route 53. Each is in sync once its own revision is reported, also one that left all rows as they were.
 const CHANGE: &str = "change";
@@ -60,6 +65,8 @@ pub struct Mirror {
     snapshot: Snapshot,
     /// By key of the zone's row.
     zones: HashMap<String, Arc<Zone>>,
+    /// By key of the row that says how a zone is signed. They keep signatures.
+    signers: HashMap<String, Arc<ZoneSigner>>,
     pulses: Pulses,
     geography: Option<Arc<Geography>>,
 }
@@ -70,6 +77,7 @@ impl Mirror {
             config,
             snapshot: Snapshot::default(),
             zones: HashMap::new(),
+            signers: HashMap::new(),
             pulses: Pulses::default(),
             geography: None,
         }
@@ -112,6 +120,9 @@ impl Mirror {
             if kind == COLLECTION {
                 self.zones.retain(|_, zone| !zone.has_collection(id));
             }
+            if kind == SIGNING {
+                self.signers.remove(&event.key);
+            }
             let value = event.value.as_deref();
             if let Err(error) = self.snapshot.apply(&event.key, value, batch.revision) {
                 tracing::warn!(%error, "a row is left out");
@@ -130,8 +141,9 @@ impl Mirror {
 
     pub fn tables(&mut self) -> Tables {
         let (snapshot, zones, pulses) = (&self.snapshot, &mut self.zones, &self.pulses);
+        let signers = &mut self.signers;
         let geography = self.geography.clone();
-        Tables::compile_with(snapshot, &self.config, |row| {
+        let zone_of = |row: &HostedZone| {
             let key = row.key();
             if let Some(zone) = zones.get(&key) {
                 return Some(zone.clone());
@@ -139,8 +151,17 @@ impl Mirror {
             let zone = Tables::compile_zone(snapshot, pulses, row)?;
             zones.insert(key, zone.clone());
             Some(zone)
-        })
-        .with_geography(geography)
+        };
+        let signer_of = |row: &HostedZone, origin: &Name| {
+            let key = row_key::<ZoneSigning>(&row.scope, &row.id);
+            if let Some(signer) = signers.get(&key) {
+                return Some(signer.clone());
+            }
+            let signer = Tables::signer(snapshot, row, origin)?;
+            signers.insert(key, signer.clone());
+            Some(signer)
+        };
+        Tables::compile_with(snapshot, &self.config, zone_of, signer_of).with_geography(geography)
     }
 }
 

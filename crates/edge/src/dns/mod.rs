@@ -31,6 +31,7 @@ mod resolvers;
 mod responder;
 mod server;
 mod services;
+mod signing;
 mod tables;
 mod zone;
 
