@@ -58,7 +58,7 @@ pub fn key_in(tx: &mut Tx, id: &str, scope: &Scope, secret: &KeySecret) -> Resul
 }
 
 pub fn encrypt(key: &Key, context: &EncryptionContext, text: &[u8]) -> Result<Vec<u8>, ApiError> {
-    keys::usable(key)?;
+    keys::usable_to_encrypt(key, "Encrypt")?;
     let head = Head {
         account: key.scope.account.clone(),
         region: key.scope.region.clone(),

@@ -25,6 +25,7 @@ pub mod schedule;
 pub mod server;
 mod throttle;
 mod tls;
+mod zone_signing;
 mod zones;
 
 pub use engine::Engine;

@@ -9,6 +9,8 @@ pub mod authority;
 pub mod certificate;
 pub mod ciphertext;
 mod confidence;
+pub mod dnssec;
+pub mod ecdsa;
 pub mod key;
 #[cfg(test)]
 mod samples;

@@ -1,4 +1,4 @@
-//! Rows of Key Management Service: symmetric keys, their aliases and grants.
+//! Rows of Key Management Service: keys, their aliases and grants.
 
 use crate::*;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ pub struct Key {
     /// JSON text as given.
     pub policy: String,
     pub secret: KeySecret,
+    #[serde(default)]
+    pub spec: KeySpec,
     /// Oldest first, never empty: the last one encrypts, all decrypt.
     pub materials: Vec<KeyMaterial>,
     /// Of automatic rotation, if it is on.
@@ -28,7 +30,47 @@ pub struct Key {
     pub tags: Tags,
 }
 
-/// What a key's materials follow from. It leaves the store for nobody.
+/// What a key is, and so what it is for.
+/// <https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html>
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeySpec {
+    /// Encrypts and decrypts.
+    #[default]
+    SymmetricDefault,
+    /// Signs and verifies; the key's secret is the private number.
+    EccNistP256 {
+        /// The public point: 4, and two coordinates of 32 octets each.
+        point: Vec<u8>,
+    },
+}
+
+impl KeySpec {
+    /// AWS's name for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SymmetricDefault => "SYMMETRIC_DEFAULT",
+            Self::EccNistP256 { .. } => "ECC_NIST_P256",
+        }
+    }
+
+    /// AWS's name of what it is for.
+    pub fn usage(&self) -> &'static str {
+        match self {
+            Self::SymmetricDefault => "ENCRYPT_DECRYPT",
+            Self::EccNistP256 { .. } => "SIGN_VERIFY",
+        }
+    }
+
+    /// AWS's name of the one algorithm that it is used with.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Self::SymmetricDefault => "SYMMETRIC_DEFAULT",
+            Self::EccNistP256 { .. } => "ECDSA_SHA_256",
+        }
+    }
+}
+
+/// What a key's materials follow from, or its private number. It leaves the store for nobody.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeySecret([u8; 32]);

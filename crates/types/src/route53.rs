@@ -292,6 +292,47 @@ pub struct QueryLoggingConfig {
     pub stream_uid: Option<String>,
 }
 
+/// A key that signs a zone's keys: the public half of a key of KMS's.
+/// <https://docs.aws.amazon.com/Route53/latest/APIReference/API_KeySigningKey.html>
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeySigningKey {
+    pub scope: Scope,
+    pub zone_id: String,
+    pub name: String,
+    pub caller_reference: String,
+    pub kms_arn: String,
+    /// Value of the DNSKEY record.
+    pub dnskey: Vec<u8>,
+    pub key_tag: u16,
+    /// In the DS record: SHA-256, hexadecimal, capitals.
+    pub digest: String,
+    pub is_active: bool,
+    pub created_at: Timestamp,
+    pub modified_at: Timestamp,
+}
+
+/// A zone that is signed; without this row it is not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ZoneSigning {
+    pub scope: Scope,
+    pub zone_id: String,
+    /// Of the zone-signing key, which the region makes and keeps.
+    pub secret: kms::KeySecret,
+    /// Its public point.
+    pub point: Vec<u8>,
+    /// Values of the DNSKEY records, the zone-signing key's first.
+    pub dnskeys: Vec<Vec<u8>>,
+    /// Values of the RRSIG records of those.
+    pub signatures: Vec<Vec<u8>>,
+    /// When those were made.
+    pub signed_at: Timestamp,
+}
+
+impl ZoneSigning {
+    /// Time to live of the DNSKEY records, in seconds.
+    pub const DNSKEY_TTL: u32 = 3600;
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AliasTarget {
     pub hosted_zone_id: String,

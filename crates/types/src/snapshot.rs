@@ -267,6 +267,8 @@ tables! {
     delegation_sets: route53::DelegationSet = "delegation-set", |r| r.scope.clone(), r.id.clone();
     vpc_association_authorizations: route53::VpcAssociationAuthorization = "vpc-association-authorization", |r| r.scope.clone(), format!("{}/{}/{}", r.zone_id, r.vpc.region, r.vpc.vpc_id);
     query_logging_configs: route53::QueryLoggingConfig = "query-logging-config", |r| r.scope.clone(), r.id.clone();
+    key_signing_keys: route53::KeySigningKey = "key-signing-key", |r| r.scope.clone(), format!("{}/{}", r.zone_id, r.name);
+    zone_signings: route53::ZoneSigning = "zone-signing", |r| r.scope.clone(), r.zone_id.clone();
     roles: iam::Role = "role", |r| r.scope.clone(), r.name.clone();
     policies: iam::Policy = "policy", |r| r.scope.clone(), r.arn.clone();
     instance_profiles: iam::InstanceProfile = "instance-profile", |r| r.scope.clone(), r.name.clone();

@@ -28,6 +28,7 @@ pub mod usage_metering;
 pub mod vpc_endpoint_state;
 #[cfg(test)]
 mod zone_failure_tests;
+pub mod zone_signatures;
 
 use crate::model::Tx;
 use fogbank_types::Timestamp;
@@ -103,6 +104,10 @@ pub const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "flow_log_streams",
         run: flow_log_streams::reconcile,
+    },
+    Reconciler {
+        name: "zone_signatures",
+        run: zone_signatures::reconcile,
     },
     Reconciler {
         name: "query_log_streams",

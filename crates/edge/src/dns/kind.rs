@@ -44,6 +44,9 @@ kinds! {
     NAPTR = 35;
     OPT = 41;
     DS = 43;
+    RRSIG = 46;
+    NSEC = 47;
+    DNSKEY = 48;
     SSHFP = 44;
     TLSA = 52;
     SVCB = 64;

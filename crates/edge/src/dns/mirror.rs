@@ -7,13 +7,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use fogbank_store::Batch;
-use fogbank_types::route53::{HostedZone, RecordSet};
+use fogbank_types::route53::{HostedZone, RecordSet, ZoneSigning};
 use fogbank_types::snapshot::row_key;
 use fogbank_types::{RegionConfig, Row, Snapshot};
 
 use super::geography::Geography;
 use super::metrics::ZoneCounts;
+use super::name::Name;
 use super::pulse::Pulses;
+use super::signing::ZoneSigner;
 use super::tables::{Network, Tables};
 use super::zone::Zone;
 
@@ -37,16 +39,19 @@ const FOLLOWED: &[&str] = &[
     "status-target-health",
     "query-logging-config",
     COLLECTION,
+    SIGNING,
 ];
 /// Kinds of which a flag is all that answers have.
 const PULSES: &[&str] = &["health-check", "status-health-check"];
 const COLLECTION: &str = "cidr-collection";
+const SIGNING: &str = "zone-signing";
 /// Kinds that zones alone are made of.
 const OF_ZONES: &[&str] = &[
     "hosted-zone",
     "record-set",
     "query-logging-config",
     COLLECTION,
+    SIGNING,
 ];
 
 /// Changes of Route 53. Each is in sync once its own revision is reported, also one that left all rows as they were.
@@ -72,6 +77,8 @@ pub struct Mirror {
     /// Names whose records changed since their zone was made, by the same key.
     changed: HashMap<String, BTreeSet<String>>,
     network: Option<Arc<Network>>,
+    /// By key of the row that says how a zone is signed. They keep signatures.
+    signers: HashMap<String, Arc<ZoneSigner>>,
     pulses: Pulses,
     counts: ZoneCounts,
     geography: Option<Arc<Geography>>,
@@ -85,6 +92,7 @@ impl Mirror {
             zones: HashMap::new(),
             changed: HashMap::new(),
             network: None,
+            signers: HashMap::new(),
             pulses: Pulses::default(),
             counts: ZoneCounts::default(),
             geography: None,
@@ -140,6 +148,9 @@ impl Mirror {
             if kind == COLLECTION {
                 self.zones.retain(|_, zone| !zone.has_collection(id));
                 self.changed.retain(|key, _| self.zones.contains_key(key));
+            }
+            if kind == SIGNING {
+                self.signers.remove(&event.key);
             }
             self.mark(&event.key);
             let value = event.value.as_deref();
@@ -198,8 +209,10 @@ impl Mirror {
         let network = self
             .network
             .get_or_insert_with(|| Arc::new(Network::compile(snapshot, &self.config)));
+        let network = network.clone();
+        let signers = &mut self.signers;
         let geography = self.geography.clone();
-        Tables::compile_with(snapshot, network.clone(), |row| {
+        let zone_of = |row: &HostedZone| {
             let key = row.key();
             if let Some(zone) = zones.get(&key) {
                 return Some(zone.clone());
@@ -207,7 +220,16 @@ impl Mirror {
             let zone = Tables::compile_zone(snapshot, pulses, counts, row)?;
             zones.insert(key, zone.clone());
             Some(zone)
-        })
-        .with_geography(geography)
+        };
+        let signer_of = |row: &HostedZone, origin: &Name| {
+            let key = row_key::<ZoneSigning>(&row.scope, &row.id);
+            if let Some(signer) = signers.get(&key) {
+                return Some(signer.clone());
+            }
+            let signer = Tables::signer(snapshot, row, origin)?;
+            signers.insert(key, signer.clone());
+            Some(signer)
+        };
+        Tables::compile_with(snapshot, network, zone_of, signer_of).with_geography(geography)
     }
 }

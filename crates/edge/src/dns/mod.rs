@@ -33,6 +33,7 @@ mod resolvers;
 mod responder;
 mod server;
 mod services;
+mod signing;
 mod tables;
 mod upstream;
 mod zone;

@@ -150,6 +150,7 @@ impl Responder {
                 _ => None,
             };
         }
+        let mut signing = None;
         let answer = match refused(&query) {
             Some(code) => Answer {
                 code,
@@ -161,6 +162,9 @@ impl Responder {
                 let asker = Asker::new(Some(source), subnet, &|below| random() % below);
                 let answer = tables.answer_to(&asker, &self.view, &query.name, query.kind);
                 self.write_down(&tables, &query, answer.code, transport, source);
+                if self.view == View::Public && tables.has_signers() {
+                    signing = Some(tables);
+                }
                 answer
             }
         };
@@ -170,6 +174,7 @@ impl Responder {
             recursion: matches!(self.view, View::Vpc(..)),
             transport,
             forwarder: None,
+            signing,
         };
         if pending.answer.outside.is_none() {
             return Reply::Now(pending.write());
@@ -232,6 +237,8 @@ pub struct Pending {
     recursion: bool,
     transport: Transport,
     forwarder: Option<Forwarder>,
+    /// Signs the answer once it is complete.
+    signing: Option<Arc<Tables>>,
 }
 
 impl Pending {
@@ -267,6 +274,10 @@ impl Pending {
         shuffle(&mut self.answer.answers);
         if let Some(most) = self.answer.at_most {
             cut(&mut self.answer.answers, most);
+        }
+        if let Some(tables) = &self.signing {
+            let wants = self.query.edns.is_some_and(|edns| edns.dnssec_ok);
+            tables.finish(&mut self.answer, &self.query.name, self.query.kind, wants);
         }
         let limit = match self.transport {
             Transport::Udp => self.query.udp_limit(),

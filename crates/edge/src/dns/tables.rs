@@ -24,6 +24,7 @@ use super::name::Name;
 use super::pulse::Pulses;
 use super::query_log::QueryLog;
 use super::services::{self, Services};
+use super::signing::{self, Signers, ZoneSigner};
 use super::zone::{Found, Set, Soa, Zone};
 
 /// CNAMEs followed in one answer, and aliases in one record.
@@ -86,6 +87,8 @@ pub struct Tables {
     private: HashMap<(String, VpcId), Zones>,
     /// Of public zones whose queries are logged, by their origin.
     logged: HashMap<Name, Arc<QueryLog>>,
+    /// Of public zones that are signed, by their origin.
+    signers: HashMap<Name, Arc<ZoneSigner>, FxBuildHasher>,
     network: Arc<Network>,
     geography: Option<Arc<Geography>>,
 }
@@ -118,9 +121,9 @@ impl Tables {
     pub fn compile(snapshot: &Snapshot, config: &RegionConfig) -> Self {
         let (pulses, counts) = (Pulses::default(), ZoneCounts::default());
         let network = Arc::new(Network::compile(snapshot, config));
-        Self::compile_with(snapshot, network, |row| {
-            Self::compile_zone(snapshot, &pulses, &counts, row)
-        })
+        let zone_of = |row: &HostedZone| Self::compile_zone(snapshot, &pulses, &counts, row);
+        let signer_of = |row: &HostedZone, origin: &Name| Self::signer(snapshot, row, origin);
+        Self::compile_with(snapshot, network, zone_of, signer_of)
     }
 
     /// `None` for a zone that cannot be served.
@@ -156,11 +159,25 @@ impl Tables {
         zone.update(row, name, records, snapshot, pulses);
     }
 
-    /// With zones that are made by `zone_of`, which may have kept them.
+    /// Of a zone that is signed.
+    pub(super) fn signer(
+        snapshot: &Snapshot,
+        row: &HostedZone,
+        origin: &Name,
+    ) -> Option<Arc<ZoneSigner>> {
+        let signing = snapshot.zone_signings.get(&row.scope, &row.id)?;
+        ZoneSigner::new(origin.clone(), signing)
+            .map(Arc::new)
+            .inspect_err(|error| tracing::error!(%error, zone = %row.id, "a zone is not signed"))
+            .ok()
+    }
+
+    /// With zones and signers that are made by `zone_of` and `signer_of`, which may have kept them.
     pub(super) fn compile_with(
         snapshot: &Snapshot,
         network: Arc<Network>,
         mut zone_of: impl FnMut(&HostedZone) -> Option<Arc<Zone>>,
+        mut signer_of: impl FnMut(&HostedZone, &Name) -> Option<Arc<ZoneSigner>>,
     ) -> Self {
         let mut tables = Self {
             network,
@@ -184,6 +201,10 @@ impl Tables {
                 match logs.get(row.id.as_str()) {
                     Some(log) => tables.logged.insert(zone.origin.clone(), log.clone()),
                     None => tables.logged.remove(&zone.origin),
+                };
+                match signer_of(row, &zone.origin) {
+                    Some(signer) => tables.signers.insert(zone.origin.clone(), signer),
+                    None => tables.signers.remove(&zone.origin),
                 };
                 tables.public.insert(zone.origin.clone(), zone);
                 continue;
@@ -209,7 +230,14 @@ impl Tables {
 
     /// The answer to a question of class IN.
     pub fn answer_to(&self, asker: &Asker<'_>, view: &View, name: &Name, kind: Kind) -> Answer {
-        let mut answer = self.chain(asker, view, name, kind);
+        let mut answer = match self.signers.get(name) {
+            Some(signer) if kind == Kind::DNSKEY && view == &View::Public => Answer {
+                authoritative: true,
+                answers: signer.dnskeys(),
+                ..Answer::default()
+            },
+            _ => self.chain(asker, view, name, kind),
+        };
         if view == &View::Public {
             answer.scope = asker.scope();
         }
@@ -360,6 +388,18 @@ impl Tables {
         }
     }
 
+    /// Whether answers of the public servers may have to be signed.
+    pub(super) fn has_signers(&self) -> bool {
+        !self.signers.is_empty()
+    }
+
+    /// Signs an answer of the public servers, as far as it comes of signed zones: see `signing`.
+    pub(super) fn finish(&self, answer: &mut Answer, name: &Name, kind: Kind, dnssec_ok: bool) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs());
+        signing::finish(answer, self, name, kind, dnssec_ok, now);
+    }
+
     /// Where a question to the public servers is written down: as the most specific zone wants it.
     pub(super) fn query_log(&self, name: &Name, kind: Kind) -> Option<&Arc<QueryLog>> {
         if self.logged.is_empty() {
@@ -390,6 +430,19 @@ impl Tables {
 
     pub(super) fn geography(&self) -> Option<&Geography> {
         self.geography.as_deref()
+    }
+}
+
+impl Signers for Tables {
+    fn signer(&self, name: &Name, kind: Kind) -> Option<(&ZoneSigner, &Zone)> {
+        // AWS's own names are in no zone (see `step`).
+        if self.network.balancers.contains_key(name.wire())
+            || self.network.services.public(name).is_some()
+        {
+            return None;
+        }
+        let zone = most_specific(&self.public, name, kind)?;
+        Some((self.signers.get(&zone.origin)?, zone))
     }
 }
 

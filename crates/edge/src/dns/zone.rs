@@ -211,6 +211,39 @@ impl Zone {
         self.nodes.get(name.wire())?.set(kind)
     }
 
+    /// The types of a name that the zone answers for; `None` if it does not exist. A wildcard's are those of the names it
+    /// stands for, and where another zone begins there are its servers and keys alone.
+    pub fn kinds(&self, name: &Name) -> Option<Vec<Kind>> {
+        let node = self
+            .nodes
+            .get(name.wire())
+            .or_else(|| self.wildcard(name))?;
+        let is_cut = *name != self.origin && node.set(Kind::NS).is_some();
+        let kinds = node.sets.iter().map(|set| set.kind);
+        Some(
+            kinds
+                .filter(|kind| !is_cut || matches!(*kind, Kind::NS | Kind::DS))
+                .collect(),
+        )
+    }
+
+    /// Whether a record of that name is another zone's to sign: below a delegation, or the delegation itself.
+    pub fn is_foreign(&self, name: &Name, kind: Kind) -> bool {
+        let is_told = |kind| matches!(kind, Kind::DS | Kind::NSEC);
+        match self.delegation(name, kind) {
+            Some((cut, _)) => !(cut == name && is_told(kind)),
+            None => false,
+        }
+    }
+
+    /// Time to live and values of a set without a policy.
+    pub fn simple_values(&self, name: &Name, kind: Kind) -> Option<(u32, &[Arc<[u8]>])> {
+        match &self.set(name, kind)?.first.content {
+            Content::Values { ttl, values } => Some((*ttl, values)),
+            Content::Alias { .. } => None,
+        }
+    }
+
     /// The highest name server set between the apex and the name. The parent itself answers for DS.
     fn delegation(&self, name: &Name, kind: Kind) -> Option<(&Name, &Set)> {
         let mut highest = None;

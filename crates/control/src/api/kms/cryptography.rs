@@ -1,16 +1,17 @@
 //! Encrypting, decrypting, and random bytes.
 
-use super::keys::ALGORITHM;
 use super::not_offered;
 use crate::api::{ApiError, Context};
 use crate::encryption::{self, EncryptionContext, material_id, no_random};
-use crate::model::kms::keys::usable;
+use crate::model::kms::keys::usable_to_encrypt;
 use crate::model::kms::{Refusal, invalid};
 use bytes::Bytes;
 use fogbank_pki::ciphertext::random_bytes;
 use fogbank_types::kms::Key;
 use fogbank_wire::kms as wire;
 use std::sync::Arc;
+
+const ALGORITHM: &str = "SYMMETRIC_DEFAULT";
 
 /// Symmetric keys have one algorithm.
 fn check_algorithm(given: Option<&String>) -> Result<(), Refusal> {
@@ -27,7 +28,7 @@ fn check_recipient(given: Option<&wire::RecipientInfo>) -> Result<(), ApiError> 
 }
 
 /// Everything was checked: a dry run ends here.
-fn unless_dry(dry_run: Option<bool>) -> Result<(), Refusal> {
+pub(super) fn unless_dry(dry_run: Option<bool>) -> Result<(), Refusal> {
     if dry_run == Some(true) {
         return Err(Refusal::DryRun);
     }
@@ -39,7 +40,7 @@ pub fn encrypt(
     input: wire::EncryptRequest,
 ) -> Result<wire::EncryptResponse, ApiError> {
     let key = encryption::key(context, &input.key_id)?;
-    usable(&key)?;
+    usable_to_encrypt(&key, "Encrypt")?;
     check_algorithm(input.encryption_algorithm.as_ref())?;
     unless_dry(input.dry_run)?;
     let around: EncryptionContext = input.encryption_context.unwrap_or_default();
@@ -98,7 +99,7 @@ pub fn re_encrypt(
     check_algorithm(input.destination_encryption_algorithm.as_ref())?;
     let with = wanted(context, input.source_key_id.as_ref())?;
     let target = encryption::key(context, &input.destination_key_id)?;
-    usable(&target)?;
+    usable_to_encrypt(&target, "ReEncrypt")?;
     let decrypted = encryption::decrypt(
         &context.snapshot(),
         &context.caller.region,
@@ -133,7 +134,7 @@ fn new_data_key(
     input: wire::GenerateDataKeyWithoutPlaintextRequest,
 ) -> Result<DataKey, ApiError> {
     let key = encryption::key(context, &input.key_id)?;
-    usable(&key)?;
+    usable_to_encrypt(&key, "GenerateDataKey")?;
     let count = match (input.key_spec.as_deref(), input.number_of_bytes) {
         (Some("AES_256"), None) => 32,
         (Some("AES_128"), None) => 16,

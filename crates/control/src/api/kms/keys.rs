@@ -2,15 +2,15 @@
 
 use super::{not_offered, page, policies};
 use crate::api::{ApiError, Context};
-use crate::encryption;
+use crate::encryption::{self, no_random};
 use crate::model::kms::invalid;
 use crate::model::kms::keys::{self as model, Named, NewKey};
+use fogbank_pki::ciphertext::NoRandom;
+use fogbank_pki::ecdsa;
 use fogbank_types::Tags;
-use fogbank_types::kms::Key;
+use fogbank_types::kms::{Key, KeySecret, KeySpec};
 use fogbank_wire::kms as wire;
 
-pub const ALGORITHM: &str = "SYMMETRIC_DEFAULT";
-const USAGE: &str = "ENCRYPT_DECRYPT";
 const ORIGIN: &str = "AWS_KMS";
 
 fn tags_of(given: Vec<wire::Tag>) -> Tags {
@@ -18,26 +18,16 @@ fn tags_of(given: Vec<wire::Tag>) -> Tags {
     pairs.map(|tag| (tag.tag_key, tag.tag_value)).collect()
 }
 
-/// Only symmetric keys of this region's own making are built.
-fn check_kind(input: &wire::CreateKeyRequest) -> Result<(), ApiError> {
+/// What a request wants made. Only keys of this region's own making, and not all specs, are built.
+fn spec(input: &wire::CreateKeyRequest) -> Result<(KeySecret, KeySpec), ApiError> {
     if input.key_spec.is_some() && input.customer_master_key_spec.is_some() {
         return Err(invalid(
             "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.",
         )
         .into());
     }
-    let spec = input
-        .key_spec
-        .as_ref()
-        .or(input.customer_master_key_spec.as_ref());
-    for (name, value, only) in [
-        ("KeySpec", spec, ALGORITHM),
-        ("KeyUsage", input.key_usage.as_ref(), USAGE),
-        ("Origin", input.origin.as_ref(), ORIGIN),
-    ] {
-        if let Some(value) = value.filter(|value| *value != only) {
-            return Err(not_offered(&format!("{name} {value}")));
-        }
+    if let Some(origin) = input.origin.as_ref().filter(|value| *value != ORIGIN) {
+        return Err(not_offered(&format!("Origin {origin}")));
     }
     if input.multi_region == Some(true) {
         return Err(not_offered("MultiRegion"));
@@ -45,14 +35,37 @@ fn check_kind(input: &wire::CreateKeyRequest) -> Result<(), ApiError> {
     if input.custom_key_store_id.is_some() || input.xks_key_id.is_some() {
         return Err(not_offered("A custom key store"));
     }
-    Ok(())
+    let given = input
+        .key_spec
+        .as_deref()
+        .or(input.customer_master_key_spec.as_deref());
+    let usage = input.key_usage.as_deref().unwrap_or("ENCRYPT_DECRYPT");
+    let (secret, spec) = match given.unwrap_or("SYMMETRIC_DEFAULT") {
+        "SYMMETRIC_DEFAULT" => (encryption::new_secret()?, KeySpec::SymmetricDefault),
+        "ECC_NIST_P256" => {
+            let (secret, point) = ecdsa::generate().map_err(|_| no_random(NoRandom))?;
+            (KeySecret::new(secret), KeySpec::EccNistP256 { point })
+        }
+        other => return Err(not_offered(&format!("KeySpec {other}"))),
+    };
+    if usage == "KEY_AGREEMENT" && spec != KeySpec::SymmetricDefault {
+        return Err(not_offered("KeyUsage KEY_AGREEMENT"));
+    }
+    if usage != spec.usage() {
+        return Err(invalid(format!(
+            "KeyUsage {usage} is not compatible with KeySpec {}",
+            spec.name()
+        ))
+        .into());
+    }
+    Ok((secret, spec))
 }
 
 pub fn create(
     context: &Context,
     input: wire::CreateKeyRequest,
 ) -> Result<wire::CreateKeyResponse, ApiError> {
-    check_kind(&input)?;
+    let (secret, spec) = spec(&input)?;
     let scope = context.scope();
     if let Some(policy) = &input.policy {
         let arn = scope.arn("kms", "key/new");
@@ -64,7 +77,8 @@ pub fn create(
         )?;
     }
     let new = NewKey {
-        secret: encryption::new_secret()?,
+        secret,
+        spec,
         description: input.description.unwrap_or_default(),
         policy: input.policy,
         is_managed_by_aws: false,
@@ -77,16 +91,22 @@ pub fn create(
 }
 
 fn metadata(key: &Key) -> wire::KeyMetadata {
+    let algorithms = Some(vec![key.spec.algorithm().to_owned()]);
+    let (encrypting, signing) = match key.spec {
+        KeySpec::SymmetricDefault => (algorithms, None),
+        KeySpec::EccNistP256 { .. } => (None, algorithms),
+    };
     wire::KeyMetadata {
         aws_account_id: Some(key.scope.account.clone()),
         arn: Some(key.arn()),
         creation_date: Some(key.created_at),
-        current_key_material_id: Some(encryption::material_id(key, key.current_material())),
-        customer_master_key_spec: Some(ALGORITHM.to_owned()),
+        current_key_material_id: (key.spec == KeySpec::SymmetricDefault)
+            .then(|| encryption::material_id(key, key.current_material())),
+        customer_master_key_spec: Some(key.spec.name().to_owned()),
         deletion_date: key.deletion.as_ref().map(|deletion| deletion.at),
         description: Some(key.description.clone()),
         enabled: Some(key.state() == "Enabled"),
-        encryption_algorithms: Some(vec![ALGORITHM.to_owned()]),
+        encryption_algorithms: encrypting,
         key_id: key.id.clone(),
         key_manager: Some(
             if key.is_managed_by_aws {
@@ -96,11 +116,12 @@ fn metadata(key: &Key) -> wire::KeyMetadata {
             }
             .to_owned(),
         ),
-        key_spec: Some(ALGORITHM.to_owned()),
+        key_spec: Some(key.spec.name().to_owned()),
         key_state: Some(key.state().to_owned()),
-        key_usage: Some(USAGE.to_owned()),
+        key_usage: Some(key.spec.usage().to_owned()),
         multi_region: Some(false),
         origin: Some(ORIGIN.to_owned()),
+        signing_algorithms: signing,
         ..wire::KeyMetadata::default()
     }
 }

@@ -6,6 +6,7 @@ mod grants;
 mod keys;
 mod policies;
 mod rotation;
+mod signatures;
 
 use super::ApiError;
 use super::page::requested;
@@ -42,6 +43,9 @@ super::handlers! {
     write GenerateDataKey => cryptography::data_key,
     write GenerateDataKeyWithoutPlaintext => cryptography::data_key_without_plaintext,
     read GenerateRandom => cryptography::random,
+    write GetPublicKey => signatures::public_key,
+    write Sign => signatures::sign,
+    write Verify => signatures::verify,
     write CreateGrant => grants::create,
     read ListGrants => grants::list,
     read ListRetirableGrants => grants::retirable,

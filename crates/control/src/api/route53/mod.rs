@@ -11,6 +11,7 @@ mod health_checks;
 mod limits;
 mod query_logging;
 mod records;
+mod signing;
 mod tags;
 mod vpcs;
 mod zones;
@@ -50,7 +51,13 @@ super::handlers! { Route53:
     read ListGeoLocations => geo_locations::list,
     // It waits for the name server, as commits wait for the store.
     write TestDNSAnswer => answers::test,
-    read GetDNSSEC => zones::signing,
+    read GetDNSSEC => signing::get,
+    write CreateKeySigningKey => signing::create,
+    write ActivateKeySigningKey => signing::activate,
+    write DeactivateKeySigningKey => signing::deactivate,
+    write DeleteKeySigningKey => signing::delete,
+    write EnableHostedZoneDNSSEC => signing::enable,
+    write DisableHostedZoneDNSSEC => signing::disable,
     write ChangeResourceRecordSets => records::change,
     read ListResourceRecordSets => records::list,
     read GetChange => changes::get,

@@ -187,24 +187,6 @@ pub fn count(
     Ok(GetHostedZoneCountResponse { hosted_zone_count })
 }
 
-/// No zone of this region is signed, which is how AWS's zones begin. Terraform asks before it empties a zone.
-/// <https://docs.aws.amazon.com/Route53/latest/APIReference/API_GetDNSSEC.html>
-pub fn signing(context: &Context, input: GetDNSSECRequest) -> Result<GetDNSSECResponse, ApiError> {
-    let (snapshot, scope) = (context.snapshot(), context.scope().global());
-    let row = zones::find(&snapshot, &scope, bare(&input.hosted_zone_id))?;
-    if row.private {
-        let text = "Operation is unsupported for private hosted zones";
-        return Err(ApiError::new("InvalidArgument", text));
-    }
-    Ok(GetDNSSECResponse {
-        key_signing_keys: Vec::new(),
-        status: DNSSECStatus {
-            serve_signature: Some("NOT_SIGNING".to_owned()),
-            status_message: None,
-        },
-    })
-}
-
 pub fn limit(
     context: &Context,
     input: GetHostedZoneLimitRequest,

@@ -4,7 +4,7 @@
 use super::keys::{self, Named};
 use super::{Refusal, invalid};
 use crate::model::Tx;
-use fogbank_types::kms::{Grant, GrantConstraint, Key};
+use fogbank_types::kms::{Grant, GrantConstraint, Key, KeySpec};
 use fogbank_types::{Scope, Snapshot};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Quota "Grants per KMS key".
 const PER_KEY_MAX: usize = 50_000;
 /// What a symmetric key can do for somebody.
-const OPERATIONS: [&str; 9] = [
+const ENCRYPTING: [&str; 9] = [
     "CreateGrant",
     "Decrypt",
     "DescribeKey",
@@ -23,6 +23,15 @@ const OPERATIONS: [&str; 9] = [
     "ReEncryptFrom",
     "ReEncryptTo",
     "RetireGrant",
+];
+/// What one that signs can.
+const SIGNING: [&str; 6] = [
+    "CreateGrant",
+    "DescribeKey",
+    "GetPublicKey",
+    "RetireGrant",
+    "Sign",
+    "Verify",
 ];
 
 #[derive(Clone, Debug)]
@@ -73,14 +82,16 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewGrant) -> Result<Grant, Refusa
     if let Some(retiring) = &new.retiring {
         check_principal(retiring)?;
     }
-    if let Some(other) = new
-        .operations
-        .iter()
-        .find(|name| !OPERATIONS.contains(&name.as_str()))
-    {
+    let able: &[&str] = match key.spec {
+        KeySpec::SymmetricDefault => &ENCRYPTING,
+        KeySpec::EccNistP256 { .. } => &SIGNING,
+    };
+    let mut operations = new.operations.iter();
+    if let Some(other) = operations.find(|name| !able.contains(&name.as_str())) {
         return Err(invalid(format!(
-            "{other} is not supported by {}, which is a symmetric encryption key.",
-            key.arn()
+            "{other} is not supported by {}, whose key usage is {}.",
+            key.arn(),
+            key.spec.usage()
         )));
     }
     let operations: BTreeSet<String> = new.operations.into_iter().collect();

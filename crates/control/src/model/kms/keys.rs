@@ -3,7 +3,7 @@
 use super::{Refusal, invalid, policies};
 use crate::model::Tx;
 use fogbank_types::kms::{
-    Alias, Grant, Key, KeyDeletion, KeyMaterial, KeyMaterialCause, KeySecret,
+    Alias, Grant, Key, KeyDeletion, KeyMaterial, KeyMaterialCause, KeySecret, KeySpec,
 };
 use fogbank_types::{Scope, Snapshot, Tags, Timestamp};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ const WINDOW_DAYS_UNLESS_SAID: i64 = 30;
 pub struct NewKey {
     /// Drawn from the system's generator.
     pub secret: KeySecret,
+    pub spec: KeySpec,
     pub description: String,
     /// The default one unless given.
     pub policy: Option<String>,
@@ -49,6 +50,7 @@ pub fn create(tx: &mut Tx, scope: &Scope, new: NewKey) -> Result<Key, Refusal> {
         is_enabled: true,
         policy,
         secret: new.secret,
+        spec: new.spec,
         materials: vec![KeyMaterial {
             made_at: tx.now(),
             cause: KeyMaterialCause::Creation,
@@ -180,6 +182,40 @@ pub fn usable(key: &Key) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::Disabled(key.arn()))
+    }
+}
+
+/// Refuses one that is not enabled, or is for something else; `operation` is AWS's name.
+pub fn usable_to_encrypt(key: &Key, operation: &str) -> Result<(), Refusal> {
+    usable(key)?;
+    match key.spec {
+        KeySpec::SymmetricDefault => Ok(()),
+        KeySpec::EccNistP256 { .. } => Err(wrong_usage(key, operation)),
+    }
+}
+
+/// The public point of one that signs and is enabled.
+pub fn usable_to_sign<'a>(key: &'a Key, operation: &str) -> Result<&'a [u8], Refusal> {
+    usable(key)?;
+    match &key.spec {
+        KeySpec::EccNistP256 { point } => Ok(point),
+        KeySpec::SymmetricDefault => Err(wrong_usage(key, operation)),
+    }
+}
+
+fn wrong_usage(key: &Key, operation: &str) -> Refusal {
+    Refusal::KeyUsage(format!(
+        "{} key usage is {} which is not valid for {operation}.",
+        key.arn(),
+        key.spec.usage()
+    ))
+}
+
+/// Refuses an asymmetric key for what only symmetric ones have.
+pub fn symmetric(key: &Key) -> Result<(), Refusal> {
+    match key.spec {
+        KeySpec::SymmetricDefault => Ok(()),
+        KeySpec::EccNistP256 { .. } => Err(Refusal::Unsupported(String::new())),
     }
 }
 

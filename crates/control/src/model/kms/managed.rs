@@ -6,7 +6,7 @@ use super::keys::{self, NewKey};
 use super::rotation::PERIOD_DAYS_UNLESS_SAID;
 use crate::model::Tx;
 use fogbank_types::Scope;
-use fogbank_types::kms::{Alias, Key, KeySecret};
+use fogbank_types::kms::{Alias, Key, KeySecret, KeySpec};
 use serde_json::json;
 
 /// The services that this region has or that its clients ask about, and what they call themselves.
@@ -49,6 +49,7 @@ pub fn ensure(
     let title = known.map_or(service, |(_, title)| *title);
     let new = NewKey {
         secret: secret.clone(),
+        spec: KeySpec::SymmetricDefault,
         description: match service {
             "ssm" => "Default key that protects my SSM parameters when no other key is defined",
             "secretsmanager" => {

@@ -1,4 +1,4 @@
-//! Rules of Key Management Service: symmetric keys and their states, aliases, key policies, rotation, grants.
+//! Rules of Key Management Service: keys and their states, aliases, key policies, rotation, grants.
 //!
 //! Called by `api::kms`, by `api::ssm` and `api::secretsmanager` for what they encrypt, and by `reconcile::key_state`. What
 //! must stay true: a key's secret never changes and no material is ever taken away before the key goes; only an enabled
@@ -47,6 +47,8 @@ pub enum Refusal {
     Tag(String),
     #[error("{0}")]
     KeyUsage(String),
+    #[error("")]
+    Signature,
     #[error("The ciphertext cannot be decrypted.")]
     Ciphertext,
     #[error("The key ID in the request does not identify a CMK that can perform this operation.")]
@@ -76,6 +78,7 @@ impl Refused for Refusal {
             Self::Marker => "InvalidMarkerException",
             Self::Tag(_) => "TagException",
             Self::KeyUsage(_) => "InvalidKeyUsageException",
+            Self::Signature => "KMSInvalidSignatureException",
             Self::Ciphertext => "InvalidCiphertextException",
             Self::IncorrectKey => "IncorrectKeyException",
             Self::GrantToken => "InvalidGrantTokenException",

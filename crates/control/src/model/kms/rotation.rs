@@ -13,6 +13,7 @@ const ON_DEMAND_MAX: usize = 25;
 
 pub fn enable(tx: &mut Tx, scope: &Scope, id: &str, period: Option<i64>) -> Result<(), Refusal> {
     let mut key = keys::own(tx.snapshot(), scope, id, "kms:EnableKeyRotation")?;
+    keys::symmetric(&key)?;
     keys::usable(&key)?;
     let days = period.unwrap_or(PERIOD_DAYS_UNLESS_SAID);
     if !PERIOD_DAYS.contains(&days) {
@@ -31,6 +32,7 @@ pub fn enable(tx: &mut Tx, scope: &Scope, id: &str, period: Option<i64>) -> Resu
 
 pub fn disable(tx: &mut Tx, scope: &Scope, id: &str) -> Result<(), Refusal> {
     let mut key = keys::own(tx.snapshot(), scope, id, "kms:DisableKeyRotation")?;
+    keys::symmetric(&key)?;
     keys::usable(&key)?;
     key.rotation_period_days = None;
     key.rotation_enabled_at = None;
@@ -65,6 +67,7 @@ pub fn rotate(tx: &mut Tx, key: &Key, cause: KeyMaterialCause) {
 
 pub fn rotate_on_demand(tx: &mut Tx, scope: &Scope, id: &str) -> Result<Key, Refusal> {
     let key = keys::own(tx.snapshot(), scope, id, "kms:RotateKeyOnDemand")?;
+    keys::symmetric(&key)?;
     keys::usable(&key)?;
     let so_far = key.materials.iter();
     let so_far = so_far.filter(|material| material.cause == KeyMaterialCause::OnDemand);

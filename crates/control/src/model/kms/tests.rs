@@ -3,7 +3,7 @@ use super::keys::{Named, NewKey};
 use super::*;
 use crate::model::Tx;
 use crate::reconcile::key_state::reconcile;
-use fogbank_types::kms::{GrantConstraint, Key, KeyMaterialCause, KeySecret};
+use fogbank_types::kms::{GrantConstraint, Key, KeyMaterialCause, KeySecret, KeySpec};
 use fogbank_types::{Scope, Tags};
 
 const DAYS_MS: i64 = 24 * 3600 * 1000;
@@ -15,6 +15,7 @@ fn scope() -> Scope {
 fn new_key() -> NewKey {
     NewKey {
         secret: KeySecret::new([7; 32]),
+        spec: KeySpec::SymmetricDefault,
         description: String::new(),
         policy: None,
         is_managed_by_aws: false,

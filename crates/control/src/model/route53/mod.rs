@@ -17,6 +17,7 @@ pub mod listing;
 pub mod names;
 pub mod policies;
 pub mod query_logging;
+pub mod signing;
 pub mod tags;
 pub mod values;
 pub mod vpcs;
@@ -140,6 +141,40 @@ pub enum Refusal {
         "Cannot create hosted zone: the hosted zone {0}, whose name is the same, its parent's or its child's, shares name servers of the delegation set"
     )]
     ConflictingServers(String),
+    #[error("The specified hosted zone contains DNSSEC Key Signing Keys and so cannot be deleted.")]
+    SigningKeysLeft,
+    #[error("The specified key-signing key (KSK) doesn't exist: {0}")]
+    NoSuchKeySigningKey(String),
+    #[error(
+        "You've already created a key-signing key (KSK) with this name or with the same customer managed key ARN."
+    )]
+    KeySigningKeyAlreadyExists,
+    #[error("You've reached the limit for the number of key-signing keys (KSKs).")]
+    TooManyKeySigningKeys,
+    #[error(
+        "The key-signing key (KSK) name that you specified isn't a valid name. It may have letters, numbers and underscores."
+    )]
+    InvalidKeySigningKeyName,
+    #[error("{0}")]
+    InvalidKeySigningKeyStatus(String),
+    #[error("The status '{0}' is not valid: it must be ACTIVE or INACTIVE.")]
+    InvalidSigningStatus(String),
+    #[error("{0}")]
+    InvalidKmsArn(String),
+    #[error(
+        "The key-signing key (KSK) that you specified can't be deactivated because it's the only KSK for a currently-enabled DNSSEC. Disable DNSSEC signing, or add or enable another KSK."
+    )]
+    KeySigningKeyInUse,
+    #[error("The key-signing key (KSK) is specified in a parent DS record.")]
+    KeySigningKeyInParentDsRecord,
+    #[error("A key-signing key (KSK) with ACTIVE status wasn't found.")]
+    ActiveKeySigningKeyNotFound,
+    #[error("The hosted zone doesn't have any DNSSEC resources.")]
+    DnssecNotFound,
+    #[error(
+        "The hosted zone nameservers don't match the parent nameservers. The hosted zone and parent must have the same nameservers."
+    )]
+    HostedZonePartiallyDelegated,
     #[error("Limits Exceeded: you have reached the maximum number of hosted zones")]
     TooManyHostedZones,
 }
@@ -187,6 +222,19 @@ impl Refused for Refusal {
             Self::QueryLoggingConfigAlreadyExists => "QueryLoggingConfigAlreadyExists",
             Self::ConflictingServers(_) => "ConflictingDomainExists",
             Self::TooManyHostedZones => "TooManyHostedZones",
+            Self::SigningKeysLeft => "HostedZoneNotEmpty",
+            Self::NoSuchKeySigningKey(_) => "NoSuchKeySigningKey",
+            Self::KeySigningKeyAlreadyExists => "KeySigningKeyAlreadyExists",
+            Self::TooManyKeySigningKeys => "TooManyKeySigningKeys",
+            Self::InvalidKeySigningKeyName => "InvalidKeySigningKeyName",
+            Self::InvalidKeySigningKeyStatus(_) => "InvalidKeySigningKeyStatus",
+            Self::InvalidSigningStatus(_) => "InvalidSigningStatus",
+            Self::InvalidKmsArn(_) => "InvalidKMSArn",
+            Self::KeySigningKeyInUse => "KeySigningKeyInUse",
+            Self::KeySigningKeyInParentDsRecord => "KeySigningKeyInParentDSRecord",
+            Self::ActiveKeySigningKeyNotFound => "KeySigningKeyWithActiveStatusNotFound",
+            Self::DnssecNotFound => "DNSSECNotFound",
+            Self::HostedZonePartiallyDelegated => "HostedZonePartiallyDelegated",
         }
     }
 
@@ -201,11 +249,13 @@ impl Refused for Refusal {
             | Self::NoSuchCidrLocation
             | Self::VpcAssociationAuthorizationNotFound
             | Self::NoSuchLogGroup
+            | Self::NoSuchKeySigningKey(_)
             | Self::NoSuchQueryLoggingConfig => 404,
             Self::HostedZoneAlreadyExists
             | Self::CidrCollectionVersionMismatch
             | Self::QueryLoggingConfigAlreadyExists
             | Self::HealthCheckAlreadyExists
+            | Self::KeySigningKeyAlreadyExists
             | Self::HealthCheckVersionMismatch { .. } => 409,
             Self::NotAuthorized(_) => 401,
             Self::OwnedByCloudMap { .. } => 403,

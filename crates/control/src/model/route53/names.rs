@@ -35,6 +35,18 @@ pub fn canonical(text: &str) -> Result<String, NameError> {
     Ok(name)
 }
 
+/// As the protocol carries it, of a canonical name.
+pub fn wire(canonical: &str) -> Vec<u8> {
+    let labels = labels(canonical.trim_end_matches('.')).unwrap_or_default();
+    let mut wire = Vec::with_capacity(canonical.len() + 1);
+    for label in labels {
+        wire.push(label.len() as u8);
+        wire.extend(label);
+    }
+    wire.push(0);
+    wire
+}
+
 fn labels(text: &str) -> Result<Vec<Vec<u8>>, NameError> {
     let text = text
         .strip_suffix('.')

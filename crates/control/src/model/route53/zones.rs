@@ -190,6 +190,12 @@ pub fn delete(tx: &mut Tx, scope: &Scope, id: &str) -> Result<Change, Refusal> {
     if rows.iter().any(|record| !is_required(&zone, record)) {
         return Err(Refusal::HostedZoneNotEmpty);
     }
+    if super::signing::keys(tx.snapshot(), scope, id)
+        .next()
+        .is_some()
+    {
+        return Err(Refusal::SigningKeysLeft);
+    }
     for record in &rows {
         tx.delete::<RecordSet>(scope, record.id());
     }
