@@ -3,12 +3,15 @@
 
     bench_api.py --fogbank target/release/fogbank [--rounds 5] [--seconds 3]
 
+What a decision of IAM costs with 100 policies is the difference of DescribeVpcs by the root, whom nobody asks, and by a user with ten
+groups of ten policies each, of which the last allows it.
+
 DescribeVpcs is a read, CreateTags a write: fogbank's is on the disk before its answer, moto's is in memory. Both get the same
 requests, signed beforehand (a signature holds for five minutes), from wrk (Debian's) at 1 and 64 connections; each write differs from
 the one before. fogbank runs with --auth enforce: it checks each signature and each permission. moto's server checks neither. It runs
 where it is found: `moto_server` on the path, or the one of the peer's suite (MOTO_SUITE_CACHE).
 """
-import argparse, glob, os, pathlib, re, shutil, socket, statistics, subprocess, sys, tempfile, time
+import argparse, glob, json, os, pathlib, re, shutil, socket, statistics, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).resolve().parent
 WRITES = 4000
@@ -77,6 +80,39 @@ class Served:
         return count / duration_us * 1e6, p50_us / 1e3, p99_us / 1e3
 
 
+class ManyPolicies(Served):
+    """The region again, asked by a user whom 100 policies are about."""
+
+    def __init__(self, region, key, secret, folder):
+        import boto3
+        iam = boto3.client("iam", endpoint_url=region.endpoint, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret)
+        iam.create_user(UserName="many")
+        for group in range(10):
+            iam.create_group(GroupName=f"g{group}")
+            iam.add_user_to_group(GroupName=f"g{group}", UserName="many")
+            for number in range(10):
+                actions = ["ec2:*"] if group == number == 9 else [f"s3:Get{number}*", "logs:Put*", "ecs:Describe*"]
+                statements = [{"Effect": "Allow", "Action": actions, "Resource": "*", "Condition": {"StringEquals": {"aws:RequestedRegion": ["us-east-1", f"eu-west-{number}"]}}},
+                              {"Effect": "Deny", "Action": "ec2:Delete*", "Resource": f"arn:aws:ec2:*:*:vpc/vpc-{group}{number}*"}]
+                policy = iam.create_policy(PolicyName=f"p{group}-{number}", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}))["Policy"]["Arn"]
+                iam.attach_group_policy(GroupName=f"g{group}", PolicyArn=policy)
+        made = iam.create_access_key(UserName="many")["AccessKey"]
+        self.name, self.host, self.folder = "many", region.endpoint.split("//")[1], folder
+        self.key, self.secret = made["AccessKeyId"], made["SecretAccessKey"]
+        self.script = os.path.join(folder, "requests.lua")
+
+
+def decision(root, many, rounds, seconds):
+    """Microseconds that 100 policies add to a request, at one connection."""
+    times = {one.name: [] for one in (root, many)}
+    for number in range(rounds):
+        for one in (root, many):
+            rate, _, _ = one.load(one.requests("DescribeVpcs", f"decision-{number}"), 1, seconds)
+            times[one.name].append(1e6 / rate)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    print(f"DescribeVpcs by the root {medians[root.name]:.1f} us, with 100 policies {medians[many.name]:.1f} us: a decision takes {medians[many.name] - medians[root.name]:.1f} us", flush=True)
+
+
 def moto_server():
     cache = os.environ.get("MOTO_SUITE_CACHE", os.path.expanduser("~/.cache/moto-suite"))
     found = sorted(glob.glob(f"{cache}/*/venv/bin/moto_server"))
@@ -106,6 +142,7 @@ def measure(host, rounds, seconds):
         with host.region("--auth", "enforce", "--request-rates", "off", data=os.path.join(folder, "data")) as region:
             key, secret = root_key(region.lines)
             all_served = [Served("fogbank", region.endpoint, key, secret, folder)]
+            decision(all_served[0], ManyPolicies(region, key, secret, folder), rounds, seconds)
             if moto:
                 process = subprocess.Popen([moto, "-H", "127.0.0.1", "-p", "5999"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 await_port(5999, process)

@@ -4,10 +4,10 @@
 //! Called by `server` for each connection. What must stay true: a file that cannot be used leaves the certificate that was
 //! used before in use; private keys are in no log and no error.
 
-use fogbank_pki::{Authority, AuthorityError, KeyAlgorithm, KeyError, KeyPair, Leaf};
+use fogbank_pki::{Authority, LeafError, Leaves};
 use fogbank_types::{EndpointTls, RegionConfig};
 use rustls::ServerConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
@@ -15,15 +15,9 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 use tokio_rustls::TlsAcceptor;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// A certificate this old is made anew.
-const LEAF_RENEWAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Certificates in memory; clients may ask for any number of names.
-const LEAVES_MAX: usize = 256;
 /// Addresses of this host that clients have come to.
 const ADDRESSES_MAX: usize = 64;
 /// How often files are looked at, while somebody connects.
@@ -31,10 +25,8 @@ const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("the region's certificate authority: {0}")]
-    Authority(#[from] AuthorityError),
-    #[error("making a key: {0}")]
-    Key(#[from] KeyError),
+    #[error(transparent)]
+    Leaf(#[from] LeafError),
     #[error("cannot read {path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("{path} is not what it should be: {what}")]
@@ -64,12 +56,13 @@ impl Tls {
     pub fn open(config: &RegionConfig) -> Result<Option<Self>, TlsError> {
         let source: Arc<dyn Source> = match &config.tls {
             None => return Ok(None),
-            Some(EndpointTls::Authority) => Arc::new(Leaves {
-                authority: Authority::open(&config.data_dir)?,
-                key: KeyPair::generate(KeyAlgorithm::EcPrime256v1)?,
-                host: config.host.clone(),
-                made: Mutex::default(),
-            }),
+            Some(EndpointTls::Authority) => {
+                let authority = Authority::open(&config.data_dir).map_err(LeafError::from)?;
+                Arc::new(Own {
+                    leaves: Leaves::new(authority)?,
+                    host: config.host.clone(),
+                })
+            }
             Some(EndpointTls::Files { certificate, key }) => {
                 Arc::new(Files::open(certificate, key)?)
             }
@@ -128,20 +121,13 @@ impl ResolvesServerCert for At {
     }
 }
 
-/// When a leaf was made, and the leaf.
-type Made = (SystemTime, Arc<CertifiedKey>);
-
 /// Of the region's own authority.
-struct Leaves {
-    authority: Authority,
-    /// One key for all of them.
-    key: KeyPair,
+struct Own {
+    leaves: Leaves,
     host: String,
-    /// By the names that they are for.
-    made: Mutex<HashMap<Vec<String>, Made>>,
 }
 
-impl Source for Leaves {
+impl Source for Own {
     fn certificate(
         &self,
         server_name: Option<&str>,
@@ -162,34 +148,8 @@ impl Source for Leaves {
                 names.push(name);
             }
         }
-        let now = SystemTime::now();
-        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, key)) = all.get(&names)
-            && now.duration_since(*at).is_ok_and(|age| age < LEAF_RENEWAL)
-        {
-            return Ok(key.clone());
-        }
-        if all.len() >= LEAVES_MAX {
-            all.clear();
-        }
-        let leaf = Leaf {
-            names: &names,
-            not_before_ms: epoch_ms(now - DAY),
-            not_after_ms: epoch_ms(now + LEAF_LIFE),
-            key_encipherment: false,
-        };
-        let der = self.authority.issue(&leaf, &self.key)?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.der()));
-        let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
-        let made = Arc::new(CertifiedKey::new(vec![CertificateDer::from(der)], key));
-        all.insert(names, (now, made.clone()));
-        Ok(made)
+        Ok(self.leaves.leaf(names)?)
     }
-}
-
-fn epoch_ms(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Of the operator.

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::doors::{self, Door, Place};
 use super::exchange::{self, Limits, Way};
-use super::leaves::Leaves;
+use super::leaves::DoorLeaves;
 use crate::clients::Clients;
 use crate::namespace::{Folder, NamespaceError, Protocols, SocketMaker, Sockets, with_causes};
 
@@ -86,7 +86,7 @@ impl Drop for Open {
 }
 
 impl Shared {
-    pub fn new(leaves: Leaves, counters: Arc<Counters>) -> Result<Self, rustls::Error> {
+    pub fn new(leaves: DoorLeaves, counters: Arc<Counters>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

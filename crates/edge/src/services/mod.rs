@@ -14,7 +14,6 @@ mod process;
 mod refusal;
 mod responses;
 
-pub use leaves::LeafError;
 pub use process::{ServicesError, run, serve};
 
 #[cfg(test)]

@@ -13,10 +13,11 @@ use fogbank_types::{RegionConfig, Snapshot};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::leaves::{LeafError, Leaves};
+use super::leaves::DoorLeaves;
 use super::listeners::{Counters, Listeners, Shared};
 use crate::namespace::NamespaceError;
 use crate::rows;
+use fogbank_pki::LeafError;
 
 /// Kinds of rows that doors come from.
 const FOLLOWED: [&str; 2] = ["vpc-endpoint", "eni"];
@@ -60,7 +61,7 @@ async fn serve_counted(
     counters: Arc<Counters>,
 ) -> Result<(), ServicesError> {
     let authority = Authority::open(&config.data_dir).map_err(LeafError::from)?;
-    let shared = Shared::new(Leaves::new(authority)?, counters)?;
+    let shared = Shared::new(DoorLeaves::new(authority)?, counters)?;
     let mut listeners = Listeners::new(config, shared)?;
     let mut snapshot = Snapshot::default();
     // The public doors need no rows.

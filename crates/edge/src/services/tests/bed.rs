@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::http::request::read_request;
 use crate::services::doors::Door;
 use crate::services::exchange::{Limits, Way};
-use crate::services::leaves::Leaves;
+use crate::services::leaves::DoorLeaves;
 use crate::services::listeners::{Counters, Shared, accept};
 
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -152,7 +152,7 @@ impl Bed {
         let folder = tempfile::tempdir().unwrap();
         let authority = fogbank_pki::Authority::open(folder.path()).unwrap();
         let certificate = authority.certificate().to_owned();
-        let leaves = Leaves::new(authority).unwrap();
+        let leaves = DoorLeaves::new(authority).unwrap();
         let shared = Shared::new(leaves, Arc::new(Counters::default())).unwrap();
         let way = Arc::new(Way {
             door,
