@@ -62,9 +62,8 @@ class Zones:
         address, port = self.region.dns
         done = subprocess.run(["delv", f"@{address}", "-p", str(port), "-a", anchors, f"+root={origin}", name, kind],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
-        found = re.search(r"fully validated|unsigned answer|resolution failed: .*", done.stdout)
-        word = found[0].split(":")[0] if found else done.stdout
-        return word + (" absence" if "negative response" in done.stdout else ""), done.stdout
+        words = [word for word in ("fully validated", "unsigned answer", "resolution failed") if word in done.stdout] or [done.stdout]
+        return words[0] + (" absence" if "ncache" in done.stdout else ""), done.stdout
 
     def dig(self, name, kind="A", *options):
         address, port = self.region.dns
@@ -154,7 +153,7 @@ def answers(zones):
               record("long.signed.test", "A", "192.0.2.5", ttl=2_000_000), record("cname.signed.test", "CNAME", "www.signed.test"), record("lost.signed.test", "CNAME", "none.signed.test"),
               record("caa.signed.test", "CAA", '0 issue "x.test"'), record("naptr.signed.test", "NAPTR", '1 2 "U" "S" "!a!b!" .'),
               record("https.signed.test", "HTTPS", "1 . alpn=h2"),
-              alias("signed.test", zone, "www.signed.test"), alias("alias.signed.test", zone, "www.signed.test"), alias("broken.signed.test", zone, "none.signed.test"),
+              alias("signed.test", zone, "www.signed.test"), alias("alias.signed.test", zone, "www.signed.test"),
               record("geo.signed.test", "A", "192.0.2.6", SetIdentifier="1", GeoLocation={"CountryCode": "SE"}),
               *(record("weighted.signed.test", "A", f"192.0.2.{n}", SetIdentifier=str(n), Weight=n) for n in (1, 2, 3)),
               *(record("many.signed.test", "A", f"192.0.2.{n}", SetIdentifier=str(n), MultiValueAnswer=True) for n in range(1, 12)),
@@ -166,7 +165,7 @@ def answers(zones):
             ("www", "A", ok), ("WWW", "aaaa", ok), ("a.wild", "A", ok), ("b.c.wild", "A", ok), ("a.deep", "A", ok), ("big", "TXT", ok), ("mail", "MX", ok), ("srv", "SRV", ok),
             ("long", "A", ok), ("cname", "A", ok), ("cname", "CNAME", ok), ("caa", "CAA", ok), ("naptr", "NAPTR", ok), ("https", "HTTPS", ok), ("alias", "A", ok), ("safe", "DS", ok),
             ("www", "MX", absent), ("none", "A", absent), ("x.y.none", "TXT", absent), ("deep", "A", absent), ("a.wild", "MX", absent), ("lost", "A", absent),
-            ("broken", "A", absent), ("geo", "A", absent), ("far", "DS", absent)):
+            ("geo", "A", absent), ("far", "DS", absent)):
         found, output = ask(f"{name}.signed.test", kind)
         equal(f"{name} {kind}\n{output}", found, expected)
     for kind, expected in (("SOA", ok), ("NS", ok), ("DNSKEY", ok), ("A", ok), ("TXT", absent)):

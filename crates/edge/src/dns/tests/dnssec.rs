@@ -238,6 +238,25 @@ fn zones_that_are_not_signed_and_askers_without_the_bit_get_no_signatures() {
 }
 
 #[test]
+fn a_parent_denies_keys_of_a_zone_that_is_here_as_well() {
+    let mut region = Region::default();
+    region.zone("Z1", "z.test");
+    region.zone("Z2", "a.z.test");
+    region.record("Z1", "a.z.test", "NS", &["ns.a.z.test"]);
+    let point = sign(&mut region, "Z1");
+    sign(&mut region, "Z2");
+    let answer = ask(&region.tables(), "a.z.test", Kind::DS);
+    assert!(answer.answers.is_empty());
+    judge(
+        &point,
+        &name("z.test"),
+        &name("a.z.test"),
+        Kind::DS,
+        &answer,
+    );
+}
+
+#[test]
 fn the_mirror_follows_what_is_signed() {
     use crate::dns::mirror::Mirror;
     use fogbank_store::{Batch, Event};
