@@ -1,6 +1,6 @@
 """Key Management Service: every operation well and badly; keys encrypt for whom a policy or a grant lets, and for nobody once they
 are disabled or gone; parameters and secrets are encrypted with them."""
-import base64, json, os, time
+import base64, json, os, pathlib, subprocess, tempfile, time
 
 import boto3
 from botocore.config import Config
@@ -20,7 +20,8 @@ def keys(kms):
           {"AWSAccountId": "000000000000", "Arn": f"arn:aws:kms:us-east-1:000000000000:key/{key}", "Enabled": True, "KeyState": "Enabled", "KeyUsage": "ENCRYPT_DECRYPT",
            "KeySpec": "SYMMETRIC_DEFAULT", "CustomerMasterKeySpec": "SYMMETRIC_DEFAULT", "KeyManager": "CUSTOMER", "Origin": "AWS_KMS", "MultiRegion": False, "EncryptionAlgorithms": ["SYMMETRIC_DEFAULT"]})
     equal("by its ARN", kms.describe_key(KeyId=arn)["KeyMetadata"], made)
-    for kind in ({"KeySpec": "RSA_2048"}, {"KeyUsage": "SIGN_VERIFY"}, {"Origin": "EXTERNAL"}, {"MultiRegion": True}, {"CustomKeyStoreId": "cks-1"}):
+    equal("of another usage", (error_code(kms.create_key, KeyUsage="SIGN_VERIFY"), error_code(kms.create_key, KeySpec="ECC_NIST_P256")), ("ValidationException",) * 2)
+    for kind in ({"KeySpec": "RSA_2048"}, {"KeySpec": "ECC_NIST_P256", "KeyUsage": "KEY_AGREEMENT"}, {"Origin": "EXTERNAL"}, {"MultiRegion": True}, {"CustomKeyStoreId": "cks-1"}):
         equal(kind, error_code(kms.create_key, **kind), "UnsupportedOperationException")
     equal("both specs", error_code(kms.create_key, KeySpec="SYMMETRIC_DEFAULT", CustomerMasterKeySpec="SYMMETRIC_DEFAULT"), "ValidationException")
     others = [kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(4)]
@@ -271,6 +272,37 @@ def services(connect, root, key):
     kms.enable_key(KeyId=key)
 
 
+def signatures(kms, symmetric):
+    """Asymmetric keys sign and verify; openssl agrees."""
+    made = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+    key, arn, algorithm = made["KeyId"], made["Arn"], {"SigningAlgorithm": "ECDSA_SHA_256"}
+    equal("a signing key", (made["KeySpec"], made["KeyUsage"], made["SigningAlgorithms"], made.get("EncryptionAlgorithms")), ("ECC_NIST_P256", "SIGN_VERIFY", ["ECDSA_SHA_256"], None))
+    signed = kms.sign(KeyId=arn, Message=b"hello", **algorithm)
+    equal("by whom", (signed["KeyId"], signed["SigningAlgorithm"]), (arn, "ECDSA_SHA_256"))
+    signature = {"Signature": signed["Signature"], **algorithm}
+    equal("verified", kms.verify(KeyId=key, Message=b"hello", **signature)["SignatureValid"], True)
+    equal("another message", error_code(kms.verify, KeyId=key, Message=b"hallo", **signature), "KMSInvalidSignatureException")
+    equal("garbage", error_code(kms.verify, KeyId=key, Message=b"hello", Signature=b"x", **algorithm), "KMSInvalidSignatureException")
+    public = kms.get_public_key(KeyId=key)
+    equal("its public half", (public["KeyId"], public["KeySpec"], public["KeyUsage"], public["SigningAlgorithms"]), (arn, "ECC_NIST_P256", "SIGN_VERIFY", ["ECDSA_SHA_256"]))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in (("key", public["PublicKey"]), ("signature", signed["Signature"]), ("message", b"hello")):
+            pathlib.Path(folder, name).write_bytes(content)
+        subprocess.run(["openssl", "dgst", "-sha256", "-keyform", "DER", "-verify", "key", "-signature", "signature", "message"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    message = {"Message": b"hello", **algorithm}
+    for what, code, call, arguments in (
+            ("a key that encrypts", "InvalidKeyUsageException", kms.sign, {"KeyId": symmetric, **message}), ("it verifies nothing", "InvalidKeyUsageException", kms.verify, {"KeyId": symmetric, **message, **signature}),
+            ("it has no public half", "UnsupportedOperationException", kms.get_public_key, {"KeyId": symmetric}), ("another algorithm", "InvalidKeyUsageException", kms.sign, {"KeyId": key, **message, "SigningAlgorithm": "RSASSA_PSS_SHA_256"}),
+            ("a digest", "UnsupportedOperationException", kms.sign, {"KeyId": key, **algorithm, "Message": bytes(32), "MessageType": "DIGEST"}), ("encrypting", "InvalidKeyUsageException", kms.encrypt, {"KeyId": key, "Plaintext": b"x"}),
+            ("a data key", "InvalidKeyUsageException", kms.generate_data_key, {"KeyId": key, "KeySpec": "AES_256"}), ("rotating", "UnsupportedOperationException", kms.enable_key_rotation, {"KeyId": key}),
+            ("a dry run", "DryRunOperationException", kms.sign, {"KeyId": key, **message, "DryRun": True}), ("nobody's", "NotFoundException", kms.sign, {"KeyId": NO_KEY, **message}),
+            ("a grant to encrypt", "ValidationException", kms.create_grant, {"KeyId": key, "GranteePrincipal": ROOT, "Operations": ["Encrypt"]})):
+        equal(what, error_code(call, **arguments), code)
+    kms.create_grant(KeyId=key, GranteePrincipal=ROOT, Operations=["Sign", "Verify", "GetPublicKey"])
+    kms.disable_key(KeyId=key)
+    equal("disabled", [error_code(call, **arguments) for call, arguments in ((kms.sign, {"KeyId": key, **message}), (kms.verify, {"KeyId": key, "Message": b"hello", **signature}), (kms.get_public_key, {"KeyId": key}))], ["DisabledException"] * 3)
+
+
 def scenario(host):
     data = os.path.join(host.folder, "data")
     with host.region("--auth", "enforce", "--request-rates", "off", data=data) as region:
@@ -282,6 +314,7 @@ def scenario(host):
         key, other = keys(kms)
         aliases(kms, key, other)
         blob, context = cryptography(kms, key, other)
+        signatures(kms, other)
         states(kms, key, blob, context)
         rotation(kms, key, blob, context)
         permissions(connect, root, key)

@@ -169,6 +169,8 @@ pub fn finish(
     dnssec_ok: bool,
     now: u64,
 ) {
+    // What a parent says of a zone's keys is signed by the parent, who may not be the only one here.
+    let denied_above = kind == Kind::DS || !answer.authoritative;
     if dnssec_ok {
         deny(answer, signers, name, kind);
     }
@@ -177,16 +179,26 @@ pub fn finish(
         &mut answer.authority,
         &mut answer.additional,
     ] {
-        sign(section, signers, dnssec_ok, now);
+        sign(section, signers, denied_above, dnssec_ok, now);
     }
 }
 
-fn sign(section: &mut Vec<Record>, signers: &impl Signers, dnssec_ok: bool, now: u64) {
+fn sign(
+    section: &mut Vec<Record>,
+    signers: &impl Signers,
+    denied_above: bool,
+    dnssec_ok: bool,
+    now: u64,
+) {
     let same = |a: &Record, b: &Record| a.kind == b.kind && a.name == b.name;
     let mut signed = Vec::with_capacity(section.len() * 2);
     for set in section.chunk_by_mut(same) {
         let (name, kind) = (set[0].name.clone(), set[0].kind);
-        let Some((signer, zone)) = signers.signer(&name, kind) else {
+        let place = match kind {
+            Kind::NSEC if denied_above => Kind::DS,
+            kind => kind,
+        };
+        let Some((signer, zone)) = signers.signer(&name, place) else {
             signed.extend_from_slice(set);
             continue;
         };

@@ -281,3 +281,174 @@ fn is_vouched_for(snapshot: &Snapshot, zone: &HostedZone, key: &KeySigningKey) -
         tag == Some(key.key_tag) && digest.eq_ignore_ascii_case(&key.digest)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{record, scope};
+    use super::*;
+    use crate::model::kms::{keys as kms, policies};
+    use fogbank_types::kms::KeySecret;
+
+    fn policy(actions: &[&str]) -> String {
+        serde_json::json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"Service": SERVICE}, "Action": actions, "Resource": "*",
+            "Condition": {"StringEquals": {"aws:SourceAccount": "000000000000"}},
+        }]})
+        .to_string()
+    }
+
+    fn kms_key(tx: &mut Tx, spec: KeySpec, policy: String) -> Key {
+        let new = kms::NewKey {
+            secret: KeySecret::new([7; 32]),
+            spec,
+            description: String::new(),
+            policy: Some(policy),
+            is_managed_by_aws: false,
+            tags: Tags::new(),
+        };
+        kms::create(tx, &Scope::new("000000000000", REGION), new).unwrap()
+    }
+
+    fn good(tx: &mut Tx) -> String {
+        let point = KeySpec::EccNistP256 { point: vec![4; 65] };
+        kms_key(tx, point, policy(&ACTIONS)).arn()
+    }
+
+    fn named(zone_id: &str, name: &str, kms_arn: String) -> NewKey {
+        NewKey {
+            zone_id: zone_id.to_owned(),
+            name: name.to_owned(),
+            caller_reference: name.to_owned(),
+            kms_arn,
+            status: "ACTIVE".to_owned(),
+        }
+    }
+
+    fn make(tx: &mut Tx, new: &NewKey) -> Result<KeySigningKey, Refusal> {
+        let tag = tx.snapshot().key_signing_keys.len() as u16;
+        create(tx, &scope(), new, |_, _| {
+            (Vec::new(), tag, format!("AB{tag}0"))
+        })
+    }
+
+    fn zone_of(tx: &mut Tx, name: &str) -> HostedZone {
+        super::super::fixture::zone(tx, name)
+    }
+
+    fn sign(tx: &mut Tx, zone_id: &str) {
+        check_enable(tx, &scope(), zone_id).unwrap();
+        tx.put(ZoneSigning {
+            scope: scope(),
+            zone_id: zone_id.to_owned(),
+            secret: KeySecret::new([1; 32]),
+            point: Vec::new(),
+            dnskeys: Vec::new(),
+            signatures: Vec::new(),
+            signed_at: tx.now(),
+        });
+    }
+
+    #[test]
+    fn a_key_of_kms_must_be_such_that_the_service_can_sign() {
+        let mut tx = Tx::for_test();
+        let zone = zone_of(&mut tx, "example.test");
+        let point = || KeySpec::EccNistP256 { point: vec![4; 65] };
+        let symmetric = kms_key(&mut tx, KeySpec::SymmetricDefault, policy(&ACTIONS)).arn();
+        let own = kms_key(&mut tx, point(), policies::default_of("000000000000")).arn();
+        let unsigned = kms_key(&mut tx, point(), policy(&ACTIONS[..2])).arn();
+        let arn = good(&mut tx);
+        let elsewhere = arn.replace(REGION, "eu-west-1");
+        for wrong in ["x".to_owned(), symmetric, own, unsigned, elsewhere] {
+            let refused = make(&mut tx, &named(&zone.id, "key", wrong.clone()));
+            assert!(matches!(refused, Err(Refusal::InvalidKmsArn(_))), "{wrong}");
+        }
+        make(&mut tx, &named(&zone.id, "key", arn.clone())).unwrap();
+        let id = arn.rsplit('/').next().unwrap();
+        kms::set_enabled(&mut tx, &Scope::new("000000000000", REGION), id, false).unwrap();
+        assert!(usable(tx.snapshot(), &zone, &arn).is_err());
+    }
+
+    #[test]
+    fn a_zone_has_two_keys_of_different_names_and_arns() {
+        let mut tx = Tx::for_test();
+        let id = zone_of(&mut tx, "example.test").id;
+        let (first, second, third) = (good(&mut tx), good(&mut tx), good(&mut tx));
+        for name in ["ab", "with-dash", "with.dot", &"a".repeat(129)] {
+            let refused = make(&mut tx, &named(&id, name, first.clone()));
+            assert_eq!(refused.unwrap_err(), Refusal::InvalidKeySigningKeyName);
+        }
+        make(&mut tx, &named(&id, "first", first.clone())).unwrap();
+        for (name, arn) in [("first", &second), ("second", &first)] {
+            let refused = make(&mut tx, &named(&id, name, arn.clone()));
+            assert_eq!(refused.unwrap_err(), Refusal::KeySigningKeyAlreadyExists);
+        }
+        make(&mut tx, &named(&id, "second", second)).unwrap();
+        let refused = make(&mut tx, &named(&id, "third", third));
+        assert_eq!(refused.unwrap_err(), Refusal::TooManyKeySigningKeys);
+        let refused = zones::delete(&mut tx, &scope(), &id);
+        assert_eq!(refused.unwrap_err(), Refusal::SigningKeysLeft);
+    }
+
+    #[test]
+    fn a_signed_zone_keeps_an_active_key() {
+        let mut tx = Tx::for_test();
+        let id = zone_of(&mut tx, "example.test").id;
+        let refused = check_enable(&tx, &scope(), &id);
+        assert_eq!(refused, Err(Refusal::ActiveKeySigningKeyNotFound));
+        assert_eq!(
+            disable(&mut tx, &scope(), &id),
+            Err(Refusal::DnssecNotFound)
+        );
+        for name in ["first", "second"] {
+            let arn = good(&mut tx);
+            make(&mut tx, &named(&id, name, arn)).unwrap();
+        }
+        sign(&mut tx, &id);
+        let refused = delete(&mut tx, &scope(), &id, "first");
+        assert!(matches!(
+            refused,
+            Err(Refusal::InvalidKeySigningKeyStatus(_))
+        ));
+        set_active(&mut tx, &scope(), &id, "first", false).unwrap();
+        let refused = set_active(&mut tx, &scope(), &id, "second", false);
+        assert_eq!(refused.unwrap_err(), Refusal::KeySigningKeyInUse);
+        delete(&mut tx, &scope(), &id, "first").unwrap();
+        disable(&mut tx, &scope(), &id).unwrap();
+        set_active(&mut tx, &scope(), &id, "second", false).unwrap();
+        delete(&mut tx, &scope(), &id, "second").unwrap();
+        zones::delete(&mut tx, &scope(), &id).unwrap();
+    }
+
+    #[test]
+    fn what_the_parent_says_of_a_zone_is_kept_true() {
+        let mut tx = Tx::for_test();
+        let parent = zone_of(&mut tx, "test").id;
+        let child = zone_of(&mut tx, "example.test");
+        let keys = ["first", "second"].map(|name| {
+            let arn = good(&mut tx);
+            make(&mut tx, &named(&child.id, name, arn)).unwrap()
+        });
+        let at_cut = |kind: &str, values: Vec<String>| RecordSet {
+            values,
+            ..record(&parent, "example.test.", kind)
+        };
+        tx.put(at_cut("NS", child.name_servers[..3].to_vec()));
+        let refused = check_enable(&tx, &scope(), &child.id);
+        assert_eq!(refused, Err(Refusal::HostedZonePartiallyDelegated));
+        tx.put(at_cut("NS", child.name_servers.clone()));
+        sign(&mut tx, &child.id);
+        let digest = keys[0].digest.to_lowercase();
+        tx.put(at_cut(
+            "DS",
+            vec![format!("{} 13 2 {digest}", keys[0].key_tag)],
+        ));
+        let vouched_for = Refusal::KeySigningKeyInParentDsRecord;
+        assert_eq!(
+            disable(&mut tx, &scope(), &child.id),
+            Err(vouched_for.clone())
+        );
+        let refused = set_active(&mut tx, &scope(), &child.id, "first", false);
+        assert_eq!(refused.unwrap_err(), vouched_for);
+        set_active(&mut tx, &scope(), &child.id, "second", false).unwrap();
+    }
+}

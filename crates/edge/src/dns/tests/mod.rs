@@ -1,4 +1,5 @@
 mod answers;
+mod dnssec;
 pub(crate) mod fixture;
 mod forwarding;
 mod guarding;
