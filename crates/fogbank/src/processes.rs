@@ -63,6 +63,12 @@ pub enum Process {
         #[arg(long)]
         bundle: PathBuf,
     },
+    /// Forks the shims of this host's tasks
+    #[command(hide = true)]
+    Shims {
+        /// Room for what a shim is called
+        room: Option<String>,
+    },
     /// Parent of a task's containers
     #[command(hide = true)]
     Shim {
@@ -122,6 +128,10 @@ pub fn run(process: Process) -> Result<()> {
         Process::ExecSession { bundle } => {
             crate::logging::start("exec");
             fogbank_node::exec::main(&bundle).context("exec")
+        }
+        Process::Shims { room: _ } => {
+            crate::logging::start("shims");
+            fogbank_node::shim::fork_all().context("shims")
         }
         Process::Shim { bundle } => {
             crate::logging::start("shim");

@@ -184,6 +184,7 @@ impl Agent {
             config: Arc::clone(&config),
             store: Arc::clone(&store),
             reporter: reporter.clone(),
+            shims: crate::shim::Shims::default(),
             ledger: Ledger::open(&config.data_dir)?,
             blobs: BlobStore::open(&config.data_dir)?,
             cache: Arc::new(ImageCache::open(&config.data_dir, layers)?),

@@ -1,6 +1,6 @@
 //! The agent as a process, against a store over its socket, in namespaces of its own: rows in, processes and rows out.
 //!
-//! This program is the driver, `<exe> node --config <file>` is the agent and `<exe> shim --bundle <dir>` the shim. The driver
+//! This program is the driver, `<exe> node --config <file>` is the agent and `<exe> shims` forks the shims. The driver
 //! first leaves the machine's network and mount namespaces, so that nothing it does is seen outside but cgroups of an
 //! instance named after its pid. Needs root and a static busybox.
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         .collect::<Vec<_>>()
         .as_slice()
     {
-        ["shim", "--bundle", bundle] => exit(fogbank_node::shim::main(Path::new(bundle))),
+        ["shims", ..] => exit(fogbank_node::shim::fork_all()),
         ["node", "--config", config] => {
             let config = serde_json::from_slice(&std::fs::read(config).unwrap()).unwrap();
             exit(runtime().block_on(fogbank_node::run(config)))

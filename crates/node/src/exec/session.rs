@@ -45,13 +45,11 @@ pub fn main(bundle: &Path) -> Result<(), ShimError> {
         .canonicalize()
         .map_err(|error| ShimError::System("find the bundle", error))?;
     if std::env::var_os(SEALED).is_none() {
-        return Err(shim::seal(
-            bundle,
-            "exec.fogbank",
-            &["exec-session", "--bundle"],
-            &[VARIABLE],
-        ));
+        let arguments = ["exec-session", "--bundle"];
+        return Err(shim::seal(&arguments, Some(bundle), &[VARIABLE]));
     }
+    // Fails harmlessly for a process group's leader, which is detached already.
+    let _ = rustix::process::setsid();
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)
         .map_err(|error| ShimError::System("take the connection", error.into()))?;
     match begin(bundle) {

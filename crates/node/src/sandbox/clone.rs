@@ -114,6 +114,32 @@ pub fn user_namespace_holder() -> Result<Child, Errno> {
     })
 }
 
+/// Closes all but the standard descriptors. For a process that uses none of the others any more and leaves by _exit.
+pub fn close_others() -> Result<(), Errno> {
+    // SAFETY: the caller says that no descriptor from 3 on is used after this, and nothing closes them again.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    match closed {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+    }
+}
+
+/// Forks the calling, single-threaded process and runs `body` in the child, which never returns from here. The child's
+/// children are its own to bury, whatever the parent does with its.
+pub fn forked(body: impl FnOnce() -> u8) -> Result<Child, Errno> {
+    cloned(0, None, || {
+        // SAFETY: a valid disposition of an existing signal.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        body()
+    })
+}
+
+/// The kernel buries children of the calling process; nobody waits for them.
+pub fn bury_children() {
+    // SAFETY: a valid disposition of an existing signal.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 fn cloned(
     flags: libc::c_int,
     unified: Option<BorrowedFd<'_>>,
@@ -276,9 +302,7 @@ pub fn fork_program() -> Result<Side, Errno> {
 /// It has no exec that would close what the shim had open, and it is the one process of a container that must not keep
 /// any of it: a descriptor of a host folder is a way out (CVE-2024-21626).
 pub fn forward_and_reap(program: i32) -> u8 {
-    // SAFETY: no descriptor from 3 on is used after this; the process ends by _exit, so nothing closes them again.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
-    if closed != 0 {
+    if close_others().is_err() {
         return 126;
     }
     loop {

@@ -31,6 +31,8 @@ const RANGES: u32 = 4096;
 /// A file for each range that was ever used on this machine; whoever locks it has the range. Its name is none of an instance.
 const CLAIMS: &str = "/run/fogbank/.ids";
 
+const MOUNT_ATTR_RDONLY: u64 = 1;
+const MOUNT_ATTR_NODEV: u64 = 4;
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
 /// A range of ids and the namespace that they make up.
@@ -107,30 +109,48 @@ impl Identity {
             folder,
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
         )?;
-        let mut attributes = MountAttributes {
-            set: MOUNT_ATTR_IDMAP,
-            clear: 0,
-            propagation: 0,
-            user_namespace: self.namespace.as_raw_fd() as u64,
-        };
-        // SAFETY: the path is an empty, terminated string; the attributes live and are of the size named; both descriptors
-        // are open.
-        let done = unsafe {
-            libc::syscall(
-                libc::SYS_mount_setattr,
-                tree.as_raw_fd(),
-                c"".as_ptr(),
-                libc::AT_EMPTY_PATH,
-                std::ptr::from_mut(&mut attributes),
-                size_of::<MountAttributes>(),
-            )
-        };
-        if done == 0 {
-            Ok(tree)
-        } else {
-            Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
-        }
+        set_attributes(tree.as_fd(), MOUNT_ATTR_IDMAP, Some(self.namespace.as_fd()))?;
+        Ok(tree)
     }
+}
+
+/// Sets attributes of a mount that is attached nowhere yet.
+fn set_attributes(
+    tree: BorrowedFd<'_>,
+    set: u64,
+    user_namespace: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    let mut attributes = MountAttributes {
+        set,
+        clear: 0,
+        propagation: 0,
+        user_namespace: user_namespace.map_or(0, |namespace| namespace.as_raw_fd() as u64),
+    };
+    // SAFETY: the path is an empty, terminated string; the attributes live and are of the size named; the descriptors are
+    // open.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            std::ptr::from_mut(&mut attributes),
+            size_of::<MountAttributes>(),
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+    }
+}
+
+/// A file by a mount of its own, attached nowhere, through which nobody can write it.
+pub fn read_only(file: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(rustix::fs::CWD, file, flags)?;
+    set_attributes(tree.as_fd(), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, None)?;
+    Ok(tree)
 }
 
 /// Whether tasks of this host can have ids of their own, with their layers in this folder; the error says what is missing.

@@ -27,6 +27,7 @@ mod spec;
 pub mod storage;
 mod syscalls;
 mod terminal;
+mod title;
 mod usage;
 
 use std::fs::File;
@@ -39,13 +40,14 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 pub use cgroup::{CgroupError, Group, Hierarchies, Limits};
-pub use clone::{signal, unshare_mounts};
+pub use clone::{bury_children, close_others, forked, signal, unshare_mounts};
 pub use exec::{Neighbour, exec};
-pub use identity::{Identity, probe as probe_identities};
+pub use identity::{Identity, probe as probe_identities, read_only};
 pub use join::{Joined, join};
 pub use pids::SharedPids;
 pub use spec::{BoundFile, Capabilities, ContainerSpec, Ulimit, VolumeMount};
-pub use terminal::received as received_terminal;
+pub use terminal::{received as received_terminal, received_files, send_files};
+pub use title::{ROOM as TITLE_ROOM, set_title};
 pub use usage::Usage;
 
 /// Why a container did not start.

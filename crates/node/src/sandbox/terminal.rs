@@ -23,16 +23,7 @@ pub fn make(socket: &OwnedFd) -> Result<Streams, Errno> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
     rustix::process::ioctl_tiocsctty(&terminal)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut message = SendAncillaryBuffer::new(&mut space);
-    let sent = [master.as_fd()];
-    message.push(SendAncillaryMessage::ScmRights(&sent));
-    rustix::net::sendmsg(
-        socket,
-        &[IoSlice::new(b"t")],
-        &mut message,
-        SendFlags::NOSIGNAL,
-    )?;
+    send_files(socket.as_fd(), b"t", &[master.as_fd()])?;
     Ok(Streams {
         stdin: rustix::io::fcntl_dupfd_cloexec(&terminal, 3)?,
         stdout: rustix::io::fcntl_dupfd_cloexec(&terminal, 3)?,
@@ -41,23 +32,46 @@ pub fn make(socket: &OwnedFd) -> Result<Streams, Errno> {
     })
 }
 
+/// Sends one message and up to two files.
+pub fn send_files(
+    socket: BorrowedFd<'_>,
+    text: &[u8],
+    files: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut message = SendAncillaryBuffer::new(&mut space);
+    message.push(SendAncillaryMessage::ScmRights(files));
+    let text = [IoSlice::new(text)];
+    rustix::net::sendmsg(socket, &text, &mut message, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
 /// The master of a container that was started with a terminal.
 pub fn received(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let (_, files) = received_files(socket, &mut [0])?;
+    let mut files = files.into_iter();
+    files
+        .next()
+        .ok_or_else(|| io::Error::other("the container sent no terminal"))
+}
+
+/// One message's length and the files that came with it, two at most.
+pub fn received_files(
+    socket: BorrowedFd<'_>,
+    text: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut message = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    rustix::net::recvmsg(
+    let got = rustix::net::recvmsg(
         socket,
-        &mut [IoSliceMut::new(&mut byte)],
+        &mut [IoSliceMut::new(text)],
         &mut message,
         RecvFlags::CMSG_CLOEXEC,
     )?;
-    for received in message.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut files) = received
-            && let Some(master) = files.next()
-        {
-            return Ok(master);
-        }
-    }
-    Err(io::Error::other("the container sent no terminal"))
+    let files = message.drain().filter_map(|received| match received {
+        RecvAncillaryMessage::ScmRights(files) => Some(files),
+        _ => None,
+    });
+    let files = files.flatten().collect();
+    Ok((got.bytes, files))
 }

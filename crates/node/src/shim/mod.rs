@@ -11,6 +11,7 @@
 
 mod checks;
 mod client;
+mod forks;
 mod ground;
 mod machine;
 mod output;
@@ -21,16 +22,17 @@ mod supervise;
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::CWD;
+use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::MountPropagationFlags;
 
 pub use client::{Client, ClientError, connect, order_line, read_state};
+pub use forks::{Shims, fork_all};
 pub use sink::LogOptions;
 pub use state::{
     Cause, ContainerState, Dependency, HealthCheck, Order, Phase, Restart, TaskContainer, TaskSpec,
@@ -77,12 +79,26 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Shi
 /// Set for the second half of [`main`].
 pub(crate) const SEALED: &str = "FOGBANK_SHIM_SEALED";
 
-/// The program, which executes itself again as `<itself> shim --bundle <bundle>`.
+/// The program as a process of its own, which executes itself again as `<itself> shim --bundle <bundle>`. The agent's are
+/// forked ([`Shims`]).
 pub fn main(bundle: &Path) -> Result<(), ShimError> {
     let bundle = &bundle.canonicalize().map_err(failed("find", bundle))?;
     if std::env::var_os(SEALED).is_none() {
-        return Err(seal(bundle, "fogbank", &["shim", "--bundle"], &[]));
+        return Err(seal(&["shim", "--bundle"], Some(bundle), &[]));
     }
+    run(bundle)
+}
+
+/// Detaches the calling, sealed and single-threaded process from everything above it, and runs the bundle's task to its end.
+fn run(bundle: &Path) -> Result<(), ShimError> {
+    // Fails harmlessly for a process group's leader, which is detached already.
+    let _ = rustix::process::setsid();
+    sandbox::unshare_mounts()
+        .and_then(|()| {
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private)
+        })
+        .map_err(|error| ShimError::System("unshare the mounts", error.into()))?;
     rustix::process::chdir(bundle).map_err(|error| failed("enter", bundle)(error.into()))?;
     let text = fs::read(SPEC_FILE).map_err(failed("read", Path::new(SPEC_FILE)))?;
     let spec: TaskSpec = serde_json::from_slice(&text)
@@ -90,57 +106,21 @@ pub fn main(bundle: &Path) -> Result<(), ShimError> {
     supervise::run(spec, bundle)
 }
 
-/// Executes itself again from a read-only mount, in a mount namespace of its own and a session of its own. A container's
-/// first process is this program until it executes the image's, and for that moment `/proc/self/exe` in the container
-/// leads to this file: it must not be writable there (the lesson of CVE-2019-5736). Only comes back with an error.
+/// Executes itself again, from a mount through which it can't be written. A container's first process is this program until
+/// it executes the image's, and for that moment `/proc/self/exe` in the container leads to this file: it must not be
+/// writable there (the lesson of CVE-2019-5736). Only comes back with an error.
 ///
-/// Its arguments are `arguments` and the bundle's path; `environment` names what it gets of ours besides the log's settings.
-pub(crate) fn seal(
-    bundle: &Path,
-    name: &str,
-    arguments: &[&str],
-    environment: &[&str],
-) -> ShimError {
-    // A name for each kind: what one executes can't be written by the other.
-    let sealed = bundle.join(name);
-    let made = (|| -> io::Result<()> {
-        // Fails harmlessly for a process group's leader, which is detached already.
-        let _ = rustix::process::setsid();
-        // Before the unshare: afterwards the running program's mount belongs to a namespace that isn't ours any more.
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = rustix::mount::open_tree(CWD, "/proc/self/exe", flags)?;
-        sandbox::unshare_mounts()?;
-        rustix::mount::mount_change(
-            "/",
-            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-        )?;
-        fs::write(&sealed, "")?;
-        let put = |tree: &OwnedFd| {
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            rustix::mount::move_mount(tree, "", CWD, &sealed, flags)
-        };
-        match put(&tree) {
-            // The program's file was replaced while the region runs, and the kernel mounts nothing that has no name.
-            Err(Errno::NOENT) => {
-                fs::copy("/proc/self/exe", &sealed)?;
-                put(&rustix::mount::open_tree(CWD, &sealed, flags)?)?;
-            }
-            other => other?,
-        }
-        rustix::mount::mount_remount(
-            &sealed,
-            MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV,
-            "",
-        )?;
-        Ok(())
-    })();
-    if let Err(source) = made {
-        return ShimError::System("seal the shim's program", source);
-    }
-    let mut again = Command::new(&sealed);
+/// `environment` names what it gets of ours besides the log's settings.
+pub(crate) fn seal(arguments: &[&str], last: Option<&Path>, environment: &[&str]) -> ShimError {
+    let sealed = match sealed_program() {
+        Ok(sealed) => sealed,
+        Err(source) => return ShimError::System("seal the shim's program", source),
+    };
+    let mut again = Command::new(format!("/proc/self/fd/{}", sealed.as_raw_fd()));
     again
+        .arg0("fogbank")
         .args(arguments)
-        .arg(bundle)
+        .args(last)
         .env_clear()
         .env(SEALED, "1");
     for name in ["FOGBANK_LOG", "RUST_BACKTRACE"].iter().chain(environment) {
@@ -149,4 +129,19 @@ pub(crate) fn seal(
         }
     }
     ShimError::System("execute the sealed shim", again.exec())
+}
+
+fn sealed_program() -> io::Result<OwnedFd> {
+    match sandbox::read_only(Path::new("/proc/self/exe")) {
+        // The program's file was replaced while the region runs, and the kernel mounts nothing that has no name.
+        Err(Errno::NOENT | Errno::INVAL) => {
+            let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+            let mut copy = fs::File::from(rustix::fs::memfd_create("fogbank", flags)?);
+            io::copy(&mut fs::File::open("/proc/self/exe")?, &mut copy)?;
+            let all = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+            rustix::fs::fcntl_add_seals(&copy, all)?;
+            Ok(copy.into())
+        }
+        other => Ok(other?),
+    }
 }

@@ -7,9 +7,7 @@ use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -413,24 +411,15 @@ impl Life {
     fn launch(&mut self) -> Result<(), End> {
         self.record.launched = true;
         self.save()?;
-        let input = self.storage.take().map_or_else(Stdio::null, Stdio::from);
-        let spawn = || -> io::Result<tokio::process::Child> {
-            let output = File::create(self.bundle.join("shim.log"))?;
-            // The program as it is, also if its file was replaced meanwhile.
-            let mut command = std::process::Command::new("/proc/self/exe");
-            command
-                .arg0("fogbank")
-                .args(["shim", "--bundle"])
-                .arg(&self.bundle);
-            command.stdin(input).stdout(Stdio::null()).stderr(output);
-            tokio::process::Command::from(command).spawn()
-        };
-        let mut child = spawn().map_err(|error| {
-            format!("ResourceInitializationError: start the task's supervisor: {error}")
-        })?;
-        // Reaped when it ends; should the agent end first, it becomes init's.
-        tokio::spawn(async move { child.wait().await });
-        Ok(())
+        let begun = File::create(self.bundle.join("shim.log")).and_then(|errors| {
+            let shims = &self.host.shims;
+            shims.begin(&self.bundle, self.storage.take(), &errors)
+        });
+        begun.map_err(|error| {
+            End::Failed(format!(
+                "ResourceInitializationError: start the task's supervisor: {error}"
+            ))
+        })
     }
 
     /// Follows a shim to its end, whoever started it, and then the task to its.

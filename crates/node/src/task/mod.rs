@@ -58,6 +58,7 @@ pub struct Host {
     pub config: Arc<RegionConfig>,
     pub store: Arc<dyn Store>,
     pub reporter: Reporter,
+    pub shims: crate::shim::Shims,
     pub ledger: Ledger,
     pub blobs: BlobStore,
     pub cache: Arc<ImageCache>,
