@@ -30,13 +30,16 @@ pub enum LeafError {
     Use(#[from] rustls::Error),
 }
 
+/// When a leaf was made, and the leaf.
+type Made = (SystemTime, Arc<CertifiedKey>);
+
 /// See the module.
 pub struct Leaves {
     authority: Authority,
     /// One key for all leaves of this process.
     key: KeyPair,
-    /// By the names that they are for; with the time when they were made.
-    made: Mutex<HashMap<Vec<String>, (SystemTime, Arc<CertifiedKey>)>>,
+    /// By the names that they are for.
+    made: Mutex<HashMap<Vec<String>, Made>>,
 }
 
 impl std::fmt::Debug for Leaves {
