@@ -3,7 +3,7 @@
 Kills of control, node, dns and of `fogbank up` itself fail no request. Each deployment completes; at every look no two tasks have one
 address, no more tasks run or begin than maximumPercent allows, no fewer run than minimumHealthyPercent asks. A killed shim takes its task with it, a killed
 load balancer node its connections: then requests may fail, but all is whole again. FOGBANK_SEED and FOGBANK_ROUNDS choose others."""
-import os, random, signal, threading, time
+import glob, os, random, signal, threading, time
 from botocore.exceptions import BotoCoreError, ClientError
 from host import Load, equal, http_get, wait
 
@@ -151,9 +151,29 @@ def play(host, region, shop, seed):
         raise
 
 
+def forker(region):
+    """The process that forks the shims: a child of some thread of the node's."""
+    threads = glob.glob(f"/proc/{region.pid('node')}/task/*/children")
+    children = [pid for thread in threads for pid in open(thread).read().split()]
+    found = [pid for pid in children if open(f"/proc/{pid}/cmdline").read().split("\0")[1:2] == ["shims"]]
+    return found and int(found[0])
+
+
+def forks_again(host, region, shop):
+    """When the process that forks the shims is killed, none of them ends and the next start has another."""
+    before, shims = wait("there is one that forks", lambda: forker(region)), host.subcommands("shim")
+    os.kill(before, signal.SIGKILL)
+    wait("it is gone", lambda: not os.path.exists(f"/proc/{before}"))
+    equal("shims that are left", host.subcommands("shim"), shims)
+    shop.ecs.update_service(cluster="orders", service="orders", forceNewDeployment=True)
+    wait("others run", lambda: len(left := host.subcommands("shim")) == COUNT and not left & shims, 60)
+    assert forker(region) not in (before, []), "nobody forks"
+
+
 def scenario(host):
     first, rounds = int(os.environ.get("FOGBANK_SEED", "5")), int(os.environ.get("FOGBANK_ROUNDS", "1"))
     with host.region("--speed", "10", data=os.path.join(host.folder, "data")) as region:
         shop = host.shop(region, COUNT)
         for seed in range(first, first + rounds):
             play(host, region, shop, seed)
+        forks_again(host, region, shop)
