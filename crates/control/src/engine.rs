@@ -5,6 +5,7 @@
 //! Writers of this process go one after the other; hosts write their status rows at the same time through the socket.
 
 use crate::insights::Queries;
+use crate::log_keys::Keyring;
 use crate::metrics;
 use crate::model::tx::{Changed, Tx};
 use fogbank_store::series::SeriesStore;
@@ -75,6 +76,7 @@ pub struct Engine {
     unbuilt: Mutex<BTreeMap<String, u64>>,
     metrics: SeriesStore,
     queries: Queries,
+    log_keys: Keyring,
 }
 
 /// Draws the seed of each transaction.
@@ -122,6 +124,7 @@ impl Engine {
             unbuilt: Mutex::new(BTreeMap::new()),
             metrics,
             queries: Queries::default(),
+            log_keys: Keyring::default(),
         });
         let revision = engine.load().await?;
         tokio::spawn(follow(engine.clone(), revision));
@@ -153,6 +156,11 @@ impl Engine {
     /// Queries of Logs Insights, apart from the rows.
     pub fn queries(&self) -> &Queries {
         &self.queries
+    }
+
+    /// What opens events of log groups with keys.
+    pub fn log_keys(&self) -> &Keyring {
+        &self.log_keys
     }
 
     /// The newest rows. Copying is O(1).
@@ -371,6 +379,7 @@ mod tests {
 
     fn group(name: &str) -> LogGroup {
         LogGroup {
+            key_pairs: Vec::new(),
             scope: Scope::new("000000000000", "us-east-1"),
             name: name.to_owned(),
             retention_days: Some(0),

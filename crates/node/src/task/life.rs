@@ -235,6 +235,7 @@ impl Life {
                 .iter()
                 .filter_map(|container| container.log.as_ref())
             {
+                log.seal(&self.host.config);
                 log.ensure(&self.host.store, patience).await;
             }
         };
