@@ -306,6 +306,14 @@ def journals(walk, logs):
     walk.page(logs, "describe_log_streams", "logStreams", logGroupName="/walk/0", orderBy="LastEventTime", descending=True)
     walk.page(logs, "filter_log_events", "events", 2, 15, logGroupName="/walk/0")
     walk.equal("filtered", len(walk.items(logs, "filter_log_events", "events", logGroupName="/walk/0", filterPattern='"event 3"')), 3)
+    for n in range(3):
+        logs.put_metric_filter(logGroupName="/walk/0", filterName=f"f{n}", filterPattern="event", metricTransformations=[
+            {"metricNamespace": "walk", "metricName": f"m{n}", "metricValue": "1"}])
+    walk.page(logs, "describe_metric_filters", "metricFilters", logGroupName="/walk/0")
+    asked = [logs.start_query(logGroupName="/walk/0", startTime=now // 1000 - 60, endTime=now // 1000 + 60, queryString=f"limit {n + 1}")["queryId"] for n in range(3)]
+    while any(logs.get_query_results(queryId=query)["status"] == "Running" for query in asked):
+        pass
+    walk.page(logs, "describe_queries", "queries", logGroupName="/walk/0")
     # GetLogEvents has no paginator: the token that comes back unchanged is the end.
     found, token = [], None
     while True:

@@ -112,3 +112,8 @@ output "password" {
 output "keys" {
   value = [data.aws_kms_alias.ssm.target_key_arn, data.aws_kms_key.shop.arn]
 }
+
+resource "aws_cloudwatch_log_group" "sealed" {
+  name       = "/sealed"
+  kms_key_id = var.changed ? aws_kms_key.second.arn : aws_kms_key.shop.arn
+}

@@ -8,6 +8,7 @@
 mod group;
 
 use crate::insights::Queries;
+use crate::log_keys::Keyring;
 use crate::metrics;
 use crate::model::tx::Tx;
 use fogbank_store::series::SeriesStore;
@@ -81,6 +82,7 @@ pub struct Engine {
     unbuilt: Mutex<BTreeMap<String, u64>>,
     metrics: SeriesStore,
     queries: Queries,
+    log_keys: Keyring,
 }
 
 struct Queue {
@@ -137,6 +139,7 @@ impl Engine {
             unbuilt: Mutex::new(BTreeMap::new()),
             metrics,
             queries: Queries::default(),
+            log_keys: Keyring::default(),
         });
         let revision = engine.load().await?;
         tokio::spawn(follow(engine.clone(), revision));
@@ -168,6 +171,11 @@ impl Engine {
     /// Queries of Logs Insights, apart from the rows.
     pub fn queries(&self) -> &Queries {
         &self.queries
+    }
+
+    /// What opens events of log groups with keys.
+    pub fn log_keys(&self) -> &Keyring {
+        &self.log_keys
     }
 
     /// The newest rows. Copying is O(1).

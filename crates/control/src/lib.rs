@@ -15,6 +15,7 @@ pub mod identity;
 mod image_expiry;
 pub mod insights;
 mod issuance;
+pub mod log_keys;
 pub mod metrics;
 pub mod model;
 mod operator;

@@ -196,6 +196,7 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
     let mut issuer = tokio::spawn(issuance::run(engine.clone()));
     let mut expiry = tokio::spawn(image_expiry::run(engine.clone()));
     let mut metrics = tokio::spawn(crate::metrics::run(engine.clone()));
+    let mut log_keys = tokio::spawn(crate::log_keys::run(engine.clone()));
     tokio::select! {
         () = accept(listener, tls, shared.clone()) => {}
         () = accept_doors(doors, shared.clone()) => {}
@@ -205,6 +206,7 @@ pub async fn run(config: RegionConfig, store: Arc<dyn Store>) -> Result<(), Serv
         _ = &mut issuer => tracing::error!("certificates are no longer issued"),
         _ = &mut expiry => tracing::error!("images are no longer expired"),
         _ = &mut metrics => tracing::error!("the metrics are no longer kept"),
+        _ = &mut log_keys => tracing::error!("log streams are no longer sealed"),
         _ = terminate.recv() => {}
     }
     // Nothing that was answered is lost by a restart.

@@ -11,6 +11,7 @@
 //! - A [`Token`] names a place between events that stays where it is, whatever is written meanwhile.
 
 mod reader;
+mod sealing;
 mod segment;
 mod tail;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use reader::{Reader, remove_before, summarise};
+pub use sealing::{KeyPair, LogKeys, seal_no_more, seal_with};
 pub use tail::{Arrivals, Tail};
 pub use writer::Writer;
 
@@ -36,6 +38,9 @@ pub const EVENT_OVERHEAD_BYTES: usize = 26;
 pub enum LogError {
     #[error("a log event of {size} bytes is over the limit of {limit}")]
     TooLarge { size: usize, limit: usize },
+    /// An event is sealed, and the key that would open it is not at hand.
+    #[error("an event in {path} is sealed")]
+    Sealed { path: PathBuf },
     #[error("{operation} {path}: {source}")]
     Io {
         operation: &'static str,

@@ -13,9 +13,28 @@ pub struct LogGroup {
     pub class: String,
     pub created_at: Timestamp,
     pub tags: Tags,
+    /// Of the KMS keys that the group has, or had: what was sealed with one stays so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_pairs: Vec<LogKeyPair>,
+}
+
+/// What events are sealed with, and opened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogKeyPair {
+    pub id: String,
+    /// ARN of the key that the private half is encrypted with.
+    pub kms_key: String,
+    pub public: Vec<u8>,
+    /// Encrypted.
+    pub private: Vec<u8>,
 }
 
 impl LogGroup {
+    /// What new events are sealed with; None: they are not.
+    pub fn current_pair(&self) -> Option<&LogKeyPair> {
+        self.kms_key_id.as_ref().and(self.key_pairs.last())
+    }
+
     /// Without the trailing `:*`.
     pub fn arn(&self) -> String {
         self.scope.arn("logs", &format!("log-group:{}", self.name))

@@ -461,6 +461,7 @@ mod tests {
 
     fn group(account: &str, name: &str) -> logs::LogGroup {
         logs::LogGroup {
+            key_pairs: Vec::new(),
             scope: Scope::new(account, "us-east-1"),
             name: name.to_owned(),
             retention_days: None,

@@ -129,6 +129,11 @@ impl Context {
         self.engine.queries()
     }
 
+    /// The engine, for what does more than rows.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     pub fn config(&self) -> &RegionConfig {
         self.engine.config()
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 fn group(name: &str) -> LogGroup {
     LogGroup {
+        key_pairs: Vec::new(),
         scope: Scope::new("000000000000", "us-east-1"),
         name: name.to_owned(),
         retention_days: Some(0),

@@ -186,6 +186,9 @@ impl Counter {
                 since.unwrap_or(i64::MAX),
             )
         });
+        let snapshot = engine.snapshot();
+        let group = snapshot.log_groups.get(&stream.scope, &stream.group);
+        tail.use_keys(group.and_then(|group| engine.log_keys().of(&snapshot, group)));
         let place = |segment| {
             let mark = engine
                 .metrics()

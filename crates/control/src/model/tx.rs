@@ -216,6 +216,7 @@ mod tests {
 
     fn group(name: &str) -> LogGroup {
         LogGroup {
+            key_pairs: Vec::new(),
             scope: Scope::new("000000000000", "us-east-1"),
             name: name.to_owned(),
             retention_days: None,

@@ -96,6 +96,7 @@ mod tests {
 
     fn put(tx: &mut Tx, name: &str, class: String) {
         tx.put(LogGroup {
+            key_pairs: Vec::new(),
             scope: Scope::new("000000000000", "us-east-1"),
             name: name.to_owned(),
             retention_days: None,

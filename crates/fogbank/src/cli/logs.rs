@@ -5,7 +5,7 @@
 use super::{RegionArguments, region};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use fogbank_store::log::{Query, Reader, Start};
+use fogbank_store::log::{LogError, Query, Reader, Start};
 use fogbank_types::logs::LogStream;
 use fogbank_types::{RegionConfig, Snapshot};
 use std::collections::BTreeMap;
@@ -139,6 +139,8 @@ struct Source {
     reader: Reader,
     next: Start,
     since_ms: i64,
+    /// That its events cannot be read was said.
+    is_told: bool,
 }
 
 struct View<'a> {
@@ -164,6 +166,7 @@ impl View<'_> {
                 reader,
                 next: Start::Head,
                 since_ms,
+                is_told: false,
             };
             self.sources.insert(stream.uid.clone(), source);
         }
@@ -178,7 +181,19 @@ impl View<'_> {
                 limit: PAGE,
                 ..Query::from(source.next)
             };
-            let page = source.reader.read(&query).context("cannot read a stream")?;
+            let page = match source.reader.read(&query) {
+                Err(LogError::Sealed { .. }) => {
+                    if !source.is_told {
+                        eprintln!(
+                            "{}: sealed with a key of KMS; `aws logs tail` shows it",
+                            source.label
+                        );
+                    }
+                    source.is_told = true;
+                    continue;
+                }
+                read => read.context("cannot read a stream")?,
+            };
             source.next = Start::Token(page.forward);
             lines.extend(page.events.into_iter().map(|event| {
                 let label = source.label.clone();

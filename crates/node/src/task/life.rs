@@ -233,6 +233,7 @@ impl Life {
                 .iter()
                 .filter_map(|container| container.log.as_ref())
             {
+                log.seal(&self.host.config);
                 log.ensure(&self.host.store, patience).await;
             }
         };

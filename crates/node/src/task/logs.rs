@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fogbank_store::log::seal_with;
 use fogbank_store::{Compare, Op, Store, StoreError, Txn};
+use fogbank_types::RegionConfig;
 use fogbank_types::ecs::{ContainerDefinition, Task};
-use fogbank_types::logs::{LogGroup, LogStream};
+use fogbank_types::logs::{LogGroup, LogKeyPair, LogStream};
 use fogbank_types::{Row, Scope, Snapshot, Tags};
 
 use super::status::now;
@@ -20,6 +22,8 @@ pub struct LogPlan {
     pub stream: LogStream,
     create_group: bool,
     stream_exists: bool,
+    /// Of a group with a key: what its events are sealed with.
+    pair: Option<LogKeyPair>,
     pub options: LogOptions,
 }
 
@@ -62,10 +66,13 @@ impl LogPlan {
                 created_at: now(),
             },
         };
+        let row = snapshot.log_groups.get(&stream.scope, group);
+        let pair = row.and_then(|row| row.current_pair()).cloned();
         Ok(Some(Self {
             stream,
             create_group: !group_exists,
             stream_exists: known.is_some(),
+            pair,
             options,
         }))
     }
@@ -75,6 +82,17 @@ impl LogPlan {
         self.create_group
     }
 
+    /// Before anything is written. A folder that takes no key takes no events either.
+    pub fn seal(&self, config: &RegionConfig) {
+        let Some(pair) = &self.pair else {
+            return;
+        };
+        let folder = config.logs_dir().join(&self.stream.uid);
+        if let Err(error) = seal_with(&folder, &pair.id, &pair.public) {
+            tracing::error!(%error, stream = self.stream.name, "a log stream cannot be sealed");
+        }
+    }
+
     /// Creates what is missing. A store that is away holds up the container no longer than `patience`.
     pub async fn ensure(&self, store: &Arc<dyn Store>, patience: Duration) {
         if self.stream_exists {
@@ -82,6 +100,7 @@ impl LogPlan {
         }
         if self.create_group {
             let group = LogGroup {
+                key_pairs: Vec::new(),
                 scope: self.stream.scope.clone(),
                 name: self.stream.group.clone(),
                 retention_days: None,

@@ -10,7 +10,9 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::sealing::LogKeys;
 use super::segment::{self, HEADER_BYTES, Header, Opening, Record};
 use super::{
     EVENT_OVERHEAD_BYTES, LogError, LogEvent, Page, Position, Query, Start, Summary, Token,
@@ -22,6 +24,7 @@ const BLOCK_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Reader {
     folder: PathBuf,
+    keys: Option<Arc<LogKeys>>,
     segments: BTreeMap<u32, Segment>,
 }
 
@@ -81,10 +84,16 @@ impl Reader {
     pub fn open(folder: &Path) -> Result<Self, LogError> {
         let mut reader = Self {
             folder: folder.to_owned(),
+            keys: None,
             segments: BTreeMap::new(),
         };
         reader.refresh()?;
         Ok(reader)
+    }
+
+    /// Opens sealed events with these.
+    pub fn with_keys(self, keys: Option<Arc<LogKeys>>) -> Self {
+        Self { keys, ..self }
     }
 
     /// One page of events.
@@ -258,7 +267,7 @@ fn summarise_segment(path: &Path) -> io::Result<Summary> {
         summary.add(
             record.timestamp_ms,
             record.ingestion_ms,
-            record.message.len(),
+            record.message_bytes(),
         );
     })?;
     Ok(summary)
@@ -316,6 +325,7 @@ impl Eq for Turn {}
 /// Merges the runs in one direction, over the events at `lower` and after, before `upper`.
 struct Walk<'a> {
     folder: &'a Path,
+    keys: Option<&'a LogKeys>,
     way: Way,
     lower: Position,
     upper: Option<Position>,
@@ -329,6 +339,7 @@ impl<'a> Walk<'a> {
         let (cursors, turns, files) = (Vec::new(), BinaryHeap::new(), HashMap::new());
         let mut walk = Self {
             folder: &reader.folder,
+            keys: reader.keys.as_deref(),
             way,
             lower,
             upper,
@@ -440,6 +451,7 @@ impl<'a> Walk<'a> {
             }
         };
         let (way, lower, upper) = (self.way, self.lower, self.upper);
+        let (folder, keys, mut is_closed) = (self.folder, self.keys, false);
         let events = &mut cursor.events;
         let read = segment::read(file, block.offset, block.length, |record| {
             let position = Position {
@@ -450,11 +462,19 @@ impl<'a> Walk<'a> {
             if position < lower || upper.is_some_and(|upper| position >= upper) {
                 return;
             }
+            let Some(event) = record.to_event(folder, keys) else {
+                is_closed = true;
+                return;
+            };
             match way {
-                Way::Forward => events.push_back((position, record.to_event())),
-                Way::Backward => events.push_front((position, record.to_event())),
+                Way::Forward => events.push_back((position, event)),
+                Way::Backward => events.push_front((position, event)),
             }
         });
-        read.map_err(LogError::io("read", &path))
+        read.map_err(LogError::io("read", &path))?;
+        match is_closed {
+            true => Err(LogError::Sealed { path }),
+            false => Ok(()),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Header (64 bytes): magic, `end`, the summary of the records before `end`, checksum. It is written now and then and
 //! may lag behind the records; what comes after `end` is found by reading on.
-//! Record: message length u32, checksum u32, timestamp i64, ingestion time i64, message. All little-endian. The records
+//! Record: message length u32 (its top bit: the message is sealed), checksum u32, timestamp i64, ingestion time i64, message. All little-endian. The records
 //! end at the first one that is not whole.
 
 use std::fs::File;
@@ -10,12 +10,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::sealing::{LogKeys, SEAL_BYTES};
 use super::{LogEvent, MAX_EVENT_BYTES, Summary};
 
 const MAGIC: &[u8; 8] = b"foglog\x00\x01";
 pub(super) const HEADER_BYTES: u64 = 64;
 pub(super) const RECORD_HEADER_BYTES: usize = 24;
-const LARGEST_RECORD_BYTES: usize = RECORD_HEADER_BYTES + MAX_EVENT_BYTES;
+const LARGEST_RECORD_BYTES: usize = RECORD_HEADER_BYTES + MAX_EVENT_BYTES + SEAL_BYTES;
+const SEALED: u32 = 1 << 31;
 
 pub(super) fn path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("{number:08}.log"))
@@ -123,8 +125,28 @@ impl Header {
 }
 
 pub(super) fn encode(timestamp_ms: i64, ingestion_ms: i64, message: &[u8], out: &mut Vec<u8>) {
+    encode_record(timestamp_ms, ingestion_ms, message, 0, out);
+}
+
+/// The same for a message that is sealed.
+pub(super) fn encode_sealed(
+    timestamp_ms: i64,
+    ingestion_ms: i64,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) {
+    encode_record(timestamp_ms, ingestion_ms, message, SEALED, out);
+}
+
+fn encode_record(
+    timestamp_ms: i64,
+    ingestion_ms: i64,
+    message: &[u8],
+    flag: u32,
+    out: &mut Vec<u8>,
+) {
     // Checked by the writer to be within MAX_EVENT_BYTES.
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX) | flag;
     let (timestamp, ingestion) = (timestamp_ms.to_le_bytes(), ingestion_ms.to_le_bytes());
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&checksum(&[&timestamp, &ingestion, message]).to_le_bytes());
@@ -138,7 +160,9 @@ pub(super) struct Record<'a> {
     pub offset: u64,
     pub timestamp_ms: i64,
     pub ingestion_ms: i64,
+    /// Sealed, if `is_sealed`.
     pub message: &'a [u8],
+    pub is_sealed: bool,
 }
 
 impl Record<'_> {
@@ -146,20 +170,34 @@ impl Record<'_> {
         RECORD_HEADER_BYTES + self.message.len()
     }
 
-    pub fn to_event(&self) -> LogEvent {
-        LogEvent {
+    /// Of the message as it was given.
+    pub fn message_bytes(&self) -> usize {
+        match self.is_sealed {
+            true => self.message.len().saturating_sub(SEAL_BYTES),
+            false => self.message.len(),
+        }
+    }
+
+    /// None: it is sealed, and the keys do not open it.
+    pub fn to_event(&self, folder: &Path, keys: Option<&LogKeys>) -> Option<LogEvent> {
+        let message = match self.is_sealed {
+            true => keys?.open(folder, self.timestamp_ms, self.message)?,
+            false => self.message.to_vec(),
+        };
+        Some(LogEvent {
             timestamp_ms: self.timestamp_ms,
             ingestion_ms: self.ingestion_ms,
-            message: self.message.to_vec(),
-        }
+            message,
+        })
     }
 }
 
 /// The record at the start of `bytes`; `None` if it is not whole.
 fn decode(bytes: &[u8], offset: u64) -> Option<Record<'_>> {
     let header = bytes.get(..RECORD_HEADER_BYTES)?;
-    let length = u32_at(header, 0) as usize;
-    if length > MAX_EVENT_BYTES {
+    let is_sealed = u32_at(header, 0) & SEALED != 0;
+    let length = (u32_at(header, 0) & !SEALED) as usize;
+    if length > MAX_EVENT_BYTES + if is_sealed { SEAL_BYTES } else { 0 } {
         return None;
     }
     let message = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + length)?;
@@ -175,6 +213,7 @@ fn decode(bytes: &[u8], offset: u64) -> Option<Record<'_>> {
         timestamp_ms,
         ingestion_ms,
         message,
+        is_sealed,
     })
 }
 

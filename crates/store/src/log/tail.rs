@@ -3,12 +3,14 @@
 //! A place in each segment is all that is kept. It can be kept elsewhere too ([`Arrivals::end`]), so that a reader who
 //! comes back sees each event once.
 
+use super::sealing::LogKeys;
 use super::segment::{self, HEADER_BYTES, Header, Opening};
 use super::{LogError, LogEvent, Position};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Of messages that one read gives, roughly.
 const READ_BYTES: usize = 1 << 20;
@@ -17,6 +19,7 @@ const READ_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Tail {
     folder: PathBuf,
+    keys: Option<Arc<LogKeys>>,
     /// Events that came before are passed over.
     since_ms: i64,
     /// Where the next event of each segment begins.
@@ -37,9 +40,15 @@ impl Tail {
     pub fn since(folder: &Path, since_ms: i64) -> Self {
         Self {
             folder: folder.to_owned(),
+            keys: None,
             since_ms,
             at: BTreeMap::new(),
         }
+    }
+
+    /// Opens sealed events with these from now on. Without, they are passed over.
+    pub fn use_keys(&mut self, keys: Option<Arc<LogKeys>>) {
+        self.keys = keys;
     }
 
     /// The next events, of whichever segment has some; none: nothing has come. `place`: where to begin in a segment that
@@ -91,7 +100,8 @@ impl Tail {
                     segment: number,
                     offset: record.offset,
                 };
-                events.push((position, record.to_event()));
+                let event = record.to_event(&self.folder, self.keys.as_deref());
+                events.extend(event.map(|event| (position, event)));
                 bytes += record.length();
             }
             bytes < READ_BYTES

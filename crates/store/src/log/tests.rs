@@ -531,3 +531,95 @@ fn a_tail_takes_much_in_parts() {
     assert!((1..20).contains(&first), "{first}");
     assert_eq!(first + arrived(&mut tail).len(), 20);
 }
+
+fn everywhere(folder: &Path) -> Vec<u8> {
+    let files = std::fs::read_dir(folder).unwrap();
+    files
+        .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
+        .collect()
+}
+
+#[test]
+fn sealed_events_are_read_with_the_private_key_alone() {
+    let folder = folder();
+    let pair = KeyPair::generate().unwrap();
+    let mut writer = Writer::open(folder.path()).unwrap();
+    writer.append(1, 1, b"in the clear").unwrap();
+    seal_with(folder.path(), "pair", &pair.public).unwrap();
+    writer.append(2, 2, b"a secret").unwrap();
+    drop(writer);
+    write(folder.path(), &[(3, "another secret")]);
+    seal_no_more(folder.path()).unwrap();
+    write(folder.path(), &[(4, "clear again")]);
+
+    let on_disk = String::from_utf8_lossy(&everywhere(folder.path())).into_owned();
+    assert!(on_disk.contains("in the clear") && on_disk.contains("clear again"));
+    assert!(!on_disk.contains("secret"));
+    let keys_of = |id: &str, private: &[u8]| {
+        let mut keys = LogKeys::default();
+        assert!(keys.add(id, private));
+        Some(std::sync::Arc::new(keys))
+    };
+    let read = |keys| {
+        let mut reader = Reader::open(folder.path()).unwrap().with_keys(keys);
+        reader
+            .read(&Query::from(Start::Head))
+            .map(|page| texts(&page))
+    };
+    let expected = ["in the clear", "a secret", "another secret", "clear again"];
+    assert_eq!(read(keys_of("pair", &pair.private)).unwrap(), expected);
+    assert!(matches!(read(None), Err(LogError::Sealed { .. })));
+    assert!(matches!(
+        read(keys_of("other", &pair.private)),
+        Err(LogError::Sealed { .. })
+    ));
+    let other = KeyPair::generate().unwrap();
+    assert!(matches!(
+        read(keys_of("pair", &other.private)),
+        Err(LogError::Sealed { .. })
+    ));
+
+    // Lengths are those of the messages.
+    let whole: usize = expected.iter().map(|text| text.len()).sum();
+    assert_eq!(
+        summarise(folder.path()).unwrap().message_bytes,
+        whole as u64
+    );
+    let mut tail = Tail::since(folder.path(), 0);
+    tail.use_keys(keys_of("pair", &pair.private));
+    assert_eq!(arrived(&mut tail), expected);
+    assert_eq!(
+        arrived(&mut Tail::since(folder.path(), 0)),
+        ["in the clear", "clear again"]
+    );
+    assert!(!LogKeys::default().add("pair", b"no key"));
+}
+
+#[test]
+fn a_stream_whose_public_key_is_damaged_takes_nothing() {
+    let folder = folder();
+    seal_with(folder.path(), "pair", b"no key").unwrap();
+    let mut writer = Writer::open(folder.path()).unwrap();
+    assert!(writer.append(1, 1, b"a secret").is_err());
+    assert_eq!(summarise(folder.path()).unwrap().events, 0);
+}
+
+#[test]
+fn the_longest_event_is_sealed_too() {
+    let folder = folder();
+    let pair = KeyPair::generate().unwrap();
+    seal_with(folder.path(), "pair", &pair.public).unwrap();
+    let large = vec![b'x'; MAX_EVENT_BYTES];
+    Writer::open(folder.path())
+        .unwrap()
+        .append(1, 1, &large)
+        .unwrap();
+    let mut keys = LogKeys::default();
+    keys.add("pair", &pair.private);
+    let reader = Reader::open(folder.path()).unwrap();
+    let mut reader = reader.with_keys(Some(std::sync::Arc::new(keys)));
+    assert_eq!(
+        reader.read(&Query::from(Start::Head)).unwrap().events[0].message,
+        large
+    );
+}

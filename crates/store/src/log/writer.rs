@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::sealing::Sealer;
 use super::segment::{self, Header, Opening};
 use super::{LogError, MAX_EVENT_BYTES};
 
@@ -24,6 +26,7 @@ pub struct Writer {
     /// The `end` that the header in the file tells.
     header_end: u64,
     buffer: Vec<u8>,
+    sealer: Option<Arc<Sealer>>,
 }
 
 impl Writer {
@@ -45,6 +48,7 @@ impl Writer {
             header,
             header_end,
             buffer: Vec::new(),
+            sealer: None,
         })
     }
 
@@ -64,6 +68,8 @@ impl Writer {
         ingestion_ms: i64,
         events: impl IntoIterator<Item = (i64, &'a [u8])>,
     ) -> Result<(), LogError> {
+        let sealed = |error| LogError::io("seal events of", &self.folder)(error);
+        self.sealer = Sealer::of(&self.folder, self.sealer.as_ref()).map_err(sealed)?;
         let mut summary = self.header.summary;
         self.buffer.clear();
         for (timestamp_ms, message) in events {
@@ -73,7 +79,13 @@ impl Writer {
                     limit: MAX_EVENT_BYTES,
                 });
             }
-            segment::encode(timestamp_ms, ingestion_ms, message, &mut self.buffer);
+            match &self.sealer {
+                None => segment::encode(timestamp_ms, ingestion_ms, message, &mut self.buffer),
+                Some(sealer) => {
+                    let message = sealer.seal(timestamp_ms, message).map_err(sealed)?;
+                    segment::encode_sealed(timestamp_ms, ingestion_ms, &message, &mut self.buffer);
+                }
+            }
             summary.add(timestamp_ms, ingestion_ms, message.len());
         }
         if let Err(error) = self.file.write_all_at(&self.buffer, self.header.end) {
@@ -194,7 +206,7 @@ fn take_over(path: &Path) -> Result<Option<(File, Header)>, LogError> {
         summary.add(
             record.timestamp_ms,
             record.ingestion_ms,
-            record.message.len(),
+            record.message_bytes(),
         );
     });
     header.end = end.map_err(failed("read"))?;

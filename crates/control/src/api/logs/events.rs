@@ -3,7 +3,7 @@
 use super::{broken, folder, group_name, invalid, kept_since};
 use crate::api::{ApiError, Context};
 use crate::model::logs::{events, groups, streams};
-use fogbank_store::log::{LogEvent, Query, Reader, Start, Writer};
+use fogbank_store::log::{LogEvent, Query, Start, Writer};
 use fogbank_wire::logs as wire;
 
 /// Sequence tokens are accepted and ignored, as AWS does since 2023; clients still want to be given one.
@@ -79,7 +79,7 @@ pub fn get(
         limit: request.limit.unwrap_or(10_000).max(1) as usize,
         ..Query::from(start)
     };
-    let page = Reader::open(&folder(context, stream))
+    let page = super::reader(context, group, stream)
         .and_then(|mut reader| reader.read(&query))
         .map_err(broken)?;
     Ok(wire::GetLogEventsResponse {

@@ -3,7 +3,7 @@
 //! Streams are read a small page ahead each and merged. The token names the last event looked at, so that a reader who
 //! comes back goes on right behind it, whatever was written meanwhile.
 
-use super::{broken, folder, group_name, invalid, kept_since};
+use super::{broken, group_name, invalid, kept_since};
 use crate::api::{ApiError, Context};
 use crate::model::logs::pattern::Pattern;
 use crate::model::logs::{groups, streams};
@@ -116,7 +116,7 @@ pub fn filter(
     };
     let mut sources = Vec::new();
     for stream in streams::of(&snapshot, &scope, &name).filter(|stream| wanted(stream)) {
-        let reader = Reader::open(&folder(context, stream)).map_err(broken)?;
+        let reader = super::reader(context, group, stream).map_err(broken)?;
         sources.push(Source {
             stream,
             reader,

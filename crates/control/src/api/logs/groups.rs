@@ -2,10 +2,11 @@
 
 use super::{folder, invalid, page};
 use crate::api::{ApiError, Context};
+use crate::log_keys;
 use crate::metrics::filters;
-use crate::model::logs::{groups, metric_filters, streams};
+use crate::model::logs::{Refusal, groups, metric_filters, streams};
 use fogbank_store::log::summarise;
-use fogbank_types::logs::LogGroup;
+use fogbank_types::logs::{LogGroup, LogKeyPair};
 use fogbank_types::{Snapshot, Tags};
 use fogbank_wire::logs as wire;
 
@@ -18,10 +19,16 @@ pub fn create(
             "deletionProtectionEnabled is not offered by this region yet.",
         ));
     }
-    if request.kms_key_id.is_some() {
-        return Err(invalid("kmsKeyId is not offered by this region yet."));
-    }
     let scope = context.scope();
+    if context
+        .snapshot()
+        .log_groups
+        .contains(&scope, &request.log_group_name)
+    {
+        return Err(Refusal::GroupAlreadyExists.into());
+    }
+    let (name, key) = (&request.log_group_name, request.kms_key_id.as_deref());
+    let pair = key.map(|key| new_pair(context, name, key)).transpose()?;
     let (class, tags) = (request.log_group_class, request.tags.unwrap_or_default());
     context.write(|tx| {
         groups::create(
@@ -29,12 +36,61 @@ pub fn create(
             &scope,
             &request.log_group_name,
             class.clone(),
-            None,
+            pair.clone(),
             tags.clone(),
         )?;
         Ok(())
     })?;
     Ok(wire::CreateLogGroupResponse {})
+}
+
+fn new_pair(context: &Context, group: &str, kms_key: &str) -> Result<LogKeyPair, ApiError> {
+    let snapshot = context.snapshot();
+    log_keys::new_pair(&snapshot, &context.scope(), group, kms_key, context.now())
+}
+
+pub fn associate_key(
+    context: &Context,
+    request: wire::AssociateKmsKeyRequest,
+) -> Result<wire::AssociateKmsKeyResponse, ApiError> {
+    let name = group_of_key(context, request.log_group_name, request.resource_identifier)?;
+    let pair = new_pair(context, &name, &request.kms_key_id)?;
+    set_key(context, &name, Some(pair))?;
+    Ok(wire::AssociateKmsKeyResponse {})
+}
+
+pub fn disassociate_key(
+    context: &Context,
+    request: wire::DisassociateKmsKeyRequest,
+) -> Result<wire::DisassociateKmsKeyResponse, ApiError> {
+    let name = group_of_key(context, request.log_group_name, request.resource_identifier)?;
+    set_key(context, &name, None)?;
+    Ok(wire::DisassociateKmsKeyResponse {})
+}
+
+fn set_key(context: &Context, name: &str, pair: Option<LogKeyPair>) -> Result<(), ApiError> {
+    let scope = context.scope();
+    context.write(|tx| Ok(groups::set_key(tx, &scope, name, pair.clone())?))?;
+    log_keys::seal_all(context.engine(), &scope, name)
+}
+
+/// Of a log group, by its name or its ARN. Results of queries cannot have a key here.
+fn group_of_key(
+    context: &Context,
+    name: Option<String>,
+    resource: Option<String>,
+) -> Result<String, ApiError> {
+    if resource
+        .as_deref()
+        .is_some_and(|arn| arn.contains(":query-result:"))
+    {
+        return Err(invalid(
+            "Keys for results of queries are not offered by this region yet.",
+        ));
+    }
+    let name = super::group_name(context, name, resource)?;
+    groups::find(&context.snapshot(), &context.scope(), &name)?;
+    Ok(name)
 }
 
 pub fn describe(

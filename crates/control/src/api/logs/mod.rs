@@ -13,7 +13,7 @@ use super::{ApiError, Context};
 use crate::model::logs::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fogbank_store::log::LogError;
+use fogbank_store::log::{LogError, Reader};
 use fogbank_types::logs::{LogGroup, LogStream};
 use std::path::PathBuf;
 
@@ -45,6 +45,8 @@ super::handlers! {
     read DescribeQueries => queries::describe,
     write GetLogRecord => queries::record,
     write GetLogGroupFields => queries::fields,
+    write AssociateKmsKey => groups::associate_key,
+    write DisassociateKmsKey => groups::disassociate_key,
     write PutMetricFilter => metric_filters::put,
     read DescribeMetricFilters => metric_filters::describe,
     write DeleteMetricFilter => metric_filters::delete,
@@ -84,12 +86,23 @@ fn no_transformed_logs(
 
 /// The caller sees that the region is at fault, not what broke.
 fn broken(error: LogError) -> ApiError {
+    if let LogError::Sealed { .. } = error {
+        return invalid(
+            "The log events are encrypted with a KMS key that does not exist, is disabled or is not allowed to be used.",
+        );
+    }
     tracing::error!(%error, "log events cannot be read or written");
     ApiError::new(
         "ServiceUnavailableException",
         "The service cannot complete the request.",
     )
     .with_status(500)
+}
+
+/// Reads a stream of the group.
+fn reader(context: &Context, group: &LogGroup, stream: &LogStream) -> Result<Reader, LogError> {
+    let keys = context.engine().log_keys().of(&context.snapshot(), group);
+    Ok(Reader::open(&folder(context, stream))?.with_keys(keys))
 }
 
 /// Events before this time are past the group's retention.

@@ -7,7 +7,7 @@ use crate::model::logs::insights::{Event, Malformed, Query, Run};
 use crate::model::logs::{Refusal, groups, streams};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fogbank_store::log::{self, LogEvent, Position, Reader, Start, Token};
+use fogbank_store::log::{self, LogError, LogEvent, LogKeys, Position, Reader, Start, Token};
 use fogbank_types::logs::LogStream;
 use fogbank_wire::{ServiceError, logs as wire};
 use std::collections::BTreeMap;
@@ -38,10 +38,15 @@ fn malformed(error: &Malformed) -> ApiError {
 struct Source {
     folder: PathBuf,
     stream: Arc<LogStream>,
+    keys: Option<Arc<LogKeys>>,
     since_ms: Option<i64>,
 }
 
 impl Source {
+    fn reader(&self) -> Result<Reader, LogError> {
+        Ok(Reader::open(&self.folder)?.with_keys(self.keys.clone()))
+    }
+
     fn event(&self, event: LogEvent, position: Position) -> Event {
         let pointer = format!("{}:{position}", self.stream.uid);
         Event {
@@ -63,10 +68,12 @@ fn sources(context: &Context, names: &[String]) -> Result<Vec<Source>, ApiError>
     for name in names {
         let group = groups::find(&snapshot, &scope, name)?;
         let since_ms = kept_since(context, group);
+        let keys = context.engine().log_keys().of(&snapshot, group);
         let of = streams::of(&snapshot, &scope, name);
         sources.extend(of.map(|stream| Source {
             folder: folder(context, stream),
             stream: stream.clone(),
+            keys: keys.clone(),
             since_ms,
         }));
     }
@@ -172,7 +179,7 @@ fn work(
             limit: PAGE_EVENTS,
             ..log::Query::from(Start::Head)
         };
-        let mut reader = match Reader::open(&source.folder) {
+        let mut reader = match source.reader() {
             Ok(reader) => reader,
             Err(error) => return failed(&error),
         };
@@ -308,16 +315,19 @@ pub fn record(
     let stream = all
         .find(|stream| stream.uid == uid)
         .ok_or(Refusal::ResourceNotFound)?;
+    let group = groups::find(&snapshot, &stream.scope, &stream.group)?;
     let source = Source {
         folder: folder(context, stream),
         stream: stream.clone(),
+        keys: context.engine().log_keys().of(&snapshot, group),
         since_ms: None,
     };
     let query = log::Query {
         limit: 1,
         ..log::Query::from(Start::Token(token))
     };
-    let page = Reader::open(&source.folder)
+    let page = source
+        .reader()
         .and_then(|mut reader| reader.read(&query))
         .map_err(broken)?;
     let found = page.events.into_iter().zip(page.positions);
@@ -364,7 +374,8 @@ pub fn fields(
         if query.limit == 0 {
             break;
         }
-        let page = Reader::open(&source.folder)
+        let page = source
+            .reader()
             .and_then(|mut reader| reader.read(&query))
             .map_err(broken)?;
         for (event, position) in page.events.into_iter().zip(page.positions) {

@@ -2,6 +2,7 @@
 
 use super::{broken, folder, group_name, invalid, page};
 use crate::api::{ApiError, Context};
+use crate::log_keys;
 use crate::model::logs::{groups, streams};
 use fogbank_store::log::{Summary, summarise};
 use fogbank_types::logs::LogStream;
@@ -12,15 +13,15 @@ pub fn create(
     request: wire::CreateLogStreamRequest,
 ) -> Result<wire::CreateLogStreamResponse, ApiError> {
     let scope = context.scope();
-    context.write(|tx| {
-        streams::create(
-            tx,
-            &scope,
-            &request.log_group_name,
-            &request.log_stream_name,
-        )?;
-        Ok(())
+    let stream = context.write(|tx| {
+        let (group, name) = (&request.log_group_name, &request.log_stream_name);
+        Ok(streams::create(tx, &scope, group, name)?)
     })?;
+    if let Ok(group) = groups::find(&context.snapshot(), &scope, &stream.group)
+        && group.current_pair().is_some()
+    {
+        log_keys::seal(context.config(), group, &stream.uid).map_err(broken)?;
+    }
     Ok(wire::CreateLogStreamResponse {})
 }
 

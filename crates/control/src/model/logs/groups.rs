@@ -3,7 +3,7 @@
 
 use super::{Refusal, invalid};
 use crate::model::Tx;
-use fogbank_types::logs::{LogGroup, LogStream, MetricFilter};
+use fogbank_types::logs::{LogGroup, LogKeyPair, LogStream, MetricFilter};
 use fogbank_types::{Scope, Snapshot, Tags};
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ pub fn create(
     scope: &Scope,
     name: &str,
     class: Option<String>,
-    kms_key_id: Option<String>,
+    pair: Option<LogKeyPair>,
     tags: Tags,
 ) -> Result<LogGroup, Refusal> {
     if !is_name(name) {
@@ -69,13 +69,31 @@ pub fn create(
         scope: scope.clone(),
         name: name.to_owned(),
         retention_days: None,
-        kms_key_id,
+        kms_key_id: pair.as_ref().map(|pair| pair.kms_key.clone()),
+        key_pairs: pair.into_iter().collect(),
         class: class.unwrap_or_else(|| STANDARD.to_owned()),
         created_at: tx.now(),
         tags,
     };
     tx.put(group.clone());
     Ok(group)
+}
+
+/// New events of the group are sealed with this pair, or with none. What is there stays as it is.
+pub fn set_key(
+    tx: &mut Tx,
+    scope: &Scope,
+    name: &str,
+    pair: Option<LogKeyPair>,
+) -> Result<(), Refusal> {
+    let set = |group: &mut LogGroup| {
+        group.kms_key_id = pair.as_ref().map(|pair| pair.kms_key.clone());
+        group.key_pairs.extend(pair);
+    };
+    match tx.update::<LogGroup>(scope, name, set) {
+        true => Ok(()),
+        false => Err(Refusal::GroupNotFound),
+    }
 }
 
 fn check_tags(tags: &Tags) -> Result<(), Refusal> {

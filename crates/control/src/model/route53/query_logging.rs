@@ -128,6 +128,7 @@ mod tests {
 
     fn group(tx: &mut Tx, region: &str) {
         tx.put(LogGroup {
+            key_pairs: Vec::new(),
             scope: Scope::new("000000000000", region),
             name: "/aws/route53/example".to_owned(),
             retention_days: None,
