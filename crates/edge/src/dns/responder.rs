@@ -162,7 +162,7 @@ impl Responder {
                 let asker = Asker::new(Some(source), subnet, &|below| random() % below);
                 let answer = tables.answer_to(&asker, &self.view, &query.name, query.kind);
                 self.write_down(&tables, &query, answer.code, transport, source);
-                if self.view == View::Public && tables.has_signers() {
+                if self.view == View::Public && tables.signs(&query.name, &answer) {
                     signing = Some(tables);
                 }
                 answer

@@ -346,9 +346,18 @@ impl Tables {
         }
     }
 
-    /// Whether answers of the public servers may have to be signed.
-    pub(super) fn has_signers(&self) -> bool {
-        !self.signers.is_empty()
+    /// Whether an answer of the public servers to that name comes, in part, of a signed zone.
+    pub(super) fn signs(&self, name: &Name, answer: &Answer) -> bool {
+        if self.signers.is_empty() {
+            return false;
+        }
+        let is_signed = |name: &Name| {
+            let mut suffixes = name.suffixes();
+            suffixes.any(|suffix| self.signers.contains_key(suffix))
+        };
+        // A chain of CNAMEs may lead into one.
+        let mut records = answer.answers.iter().chain(&answer.authority);
+        is_signed(name) || records.any(|record| record.name != *name && is_signed(&record.name))
     }
 
     /// Signs an answer of the public servers, as far as it comes of signed zones: see `signing`.
