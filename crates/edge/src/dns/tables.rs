@@ -360,6 +360,15 @@ impl Tables {
         is_signed(name) || records.any(|record| record.name != *name && is_signed(&record.name))
     }
 
+    /// The code under which a name's absence is told to an asker who takes signatures.
+    pub(super) fn denial(&self, answer: &Answer) -> Code {
+        let mut authority = answer.authority.iter();
+        match authority.any(|record| self.signers.contains_key(&record.name)) {
+            true => Code::NoError,
+            false => answer.code,
+        }
+    }
+
     /// Signs an answer of the public servers, as far as it comes of signed zones: see `signing`.
     pub(super) fn finish(&self, answer: &mut Answer, name: &Name, kind: Kind, dnssec_ok: bool) {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -231,6 +231,7 @@ fn zones_that_are_not_signed_and_askers_without_the_bit_get_no_signatures() {
         let plain = tables.answer(&View::Public, &name(text), Kind::A);
         assert_eq!(ask(&tables, text, Kind::A), plain);
         assert!(!tables.signs(&name(text), &plain));
+        assert_eq!(tables.denial(&plain), plain.code);
     }
     let led = tables.answer(&View::Public, &name("to.plain.test"), Kind::A);
     assert!(
@@ -239,6 +240,7 @@ fn zones_that_are_not_signed_and_askers_without_the_bit_get_no_signatures() {
     );
     let mut answer = tables.answer(&View::Public, &name("none.z.test"), Kind::A);
     let before = answer.clone();
+    assert_eq!(tables.denial(&answer), Code::NoError);
     tables.finish(&mut answer, &name("none.z.test"), Kind::A, false);
     assert_eq!(answer, before);
     assert_eq!(answer.code, Code::NxDomain);
