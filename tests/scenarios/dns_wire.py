@@ -1,4 +1,4 @@
-"""The public name server on the wire, as dig, kdig, drill and packets of our own see it: truncation and TCP, EDNS, the asker's
+"""The public name server on the wire, as dig, kdig, drill, dnspython and packets of our own see it: truncation and TCP, EDNS, the asker's
 case, cookies, ANY, transfers, damaged packets dropped and counted; zones that change under load without a wrong or a lost answer.
 Tools that are not installed are left out by name."""
 import datetime, os, random, re, shutil, socket, struct, subprocess, threading, time
@@ -85,6 +85,40 @@ def programs(region):
     if shutil.which("dig"):
         out = Tool(region, "dig").ask("www.example.test", "A", "+cookie")[2]
         assert re.search(r"COOKIE: [0-9a-f]{48} \(good\)", out), out
+
+
+def dnspython(region):
+    """What the library says of answers, refusals and options."""
+    try:
+        import dns.edns, dns.flags, dns.message, dns.opcode, dns.query, dns.rcode, dns.update, dns.zone
+    except ImportError:
+        print("note: dnspython is not installed and was not run")
+        return
+    address, port = region.dns
+    ask = lambda message, by=dns.query.udp: by(message, address, port=port, timeout=10)
+    code = lambda message, by=dns.query.udp: dns.rcode.to_text(ask(message, by).rcode())
+    for by in (dns.query.udp, dns.query.tcp):
+        answer = ask(dns.message.make_query("WWW.example.test", "A"), by)
+        equal("an address", ([r.to_text() for r in answer.answer[0]], bool(answer.flags & dns.flags.AA), bool(answer.flags & dns.flags.RA)), (["192.0.2.1"], True, False))
+        equal("no such name", (code(dns.message.make_query("none.example.test", "A"), by), code(dns.message.make_query("example.com", "A"), by)), ("NXDOMAIN", "REFUSED"))
+        update = dns.update.UpdateMessage("example.test")
+        update.add("new", 300, "A", "192.0.2.66")
+        notify = dns.message.make_query("example.test", "SOA")
+        notify.set_opcode(dns.opcode.NOTIFY)
+        # Read by hand: an answer of a header alone has no question.
+        for what, message in (("an update", update), ("a notification", notify)):
+            wire = message.to_wire()
+            reply = udp(region, wire)
+            equal(what, (reply[:2], reply[2] & 0x78, reply[3] & 15), (wire[:2], wire[2] & 0x78, 4))
+    whole, cut = dns.query.udp_with_fallback(dns.message.make_query("text.example.test", "TXT"), address, port=port, timeout=10)
+    equal("whole by TCP", (cut, sorted(r.strings[0].decode() for r in whole.answer[0])), (True, sorted(TEXT)))
+    for kind in ("AXFR", "IXFR"):
+        equal(f"a transfer by {kind}", code(dns.message.make_query("example.test", kind), dns.query.tcp), "REFUSED")
+    options = [dns.edns.ECSOption("198.51.100.0", 24), dns.edns.GenericOption(dns.edns.OptionType.NSID, b""), dns.edns.GenericOption(dns.edns.OptionType.PADDING, bytes(64)), dns.edns.GenericOption(65001, b"mine")]
+    answer = ask(dns.message.make_query("www.example.test", "A", use_edns=0, payload=4096, options=options))
+    equal("EDNS", (answer.edns, answer.payload, [type(o).__name__ for o in answer.options]), (0, 1232, ["ECSOption"]))
+    equal("classes of others", code(dns.message.make_query("www.example.test", "A", rdclass="CH")), "REFUSED")
+    equal("nothing was updated", code(dns.message.make_query("new.example.test", "A")), "NXDOMAIN")
 
 
 def packets(region):
@@ -196,6 +230,7 @@ def scenario(host):
             ("mail.example.test", "MX", ["10 www.example.test"]), ("_sip._tcp.example.test", "SRV", ["1 2 5060 www.example.test"]), ("example.test", "CAA", ['0 issue "ca.test"']),
             ("svc.example.test", "HTTPS", ['1 . alpn="h2"']), ("ptr.example.test", "PTR", ["www.example.test"]), ("moving.example.test", "A", ["10.0.0.0"])))
         programs(region)
+        dnspython(region)
         packets(region)
         seed = int(os.environ.get("FOGBANK_SEED", time.time_ns() % 1_000_000))
         print(f"note: damaged packets of seed {seed}")

@@ -197,6 +197,35 @@ def wire(zones):
     assert re.search(r"none\.signed\.test\.\s+\d+\s+IN\s+NSEC", zones.dig("none.signed.test", "NSEC")), "NSEC itself can be asked for"
 
 
+def dnspython(zones, key):
+    """A second validator: dnspython, with the keys that the DS record vouches for."""
+    try:
+        import dns.dnssec, dns.message, dns.name, dns.query, dns.rdatatype
+        import cryptography  # what it validates with
+    except ImportError:
+        print("note: dnspython with cryptography is not installed and was not run")
+        return
+    origin, (address, port) = dns.name.from_text("signed.test."), zones.region.dns
+
+    def ask(name, kind):
+        return dns.query.udp_with_fallback(dns.message.make_query(name, kind, want_dnssec=True), address, port=port, timeout=10)[0]
+    keys = ask(origin, "DNSKEY").answer[0]
+    vouched = [k for k in keys if dns.dnssec.make_ds(origin, k, "SHA256").to_text().upper() == key["DSRecord"]]
+    equal("keys of the DS record", [(k.flags, dns.dnssec.key_id(k)) for k in vouched], [(257, key["KeyTag"])])
+    checked = 0
+    for name, kind in (("signed.test.", "DNSKEY"), ("signed.test.", "SOA"), ("www.signed.test.", "A"), ("x.wild.signed.test.", "A"), ("big.signed.test.", "TXT"), ("mail.signed.test.", "MX"),
+                       ("naptr.signed.test.", "NAPTR"), ("cname.signed.test.", "A"), ("weighted.signed.test.", "A"), ("many.signed.test.", "A"), ("none.signed.test.", "A"), ("www.signed.test.", "CAA"),
+                       ("x.far.signed.test.", "A"), ("x.safe.signed.test.", "A")):
+        answer = ask(name, kind)
+        sets = [s for section in (answer.answer, answer.authority) for s in section]
+        signatures = {(s.name, s.covers): s for s in sets if s.rdtype == dns.rdatatype.RRSIG}
+        for s in sets:
+            if s.rdtype != dns.rdatatype.RRSIG and not (s.rdtype == dns.rdatatype.NS and not answer.answer):
+                dns.dnssec.validate(s, signatures[s.name, s.rdtype], {origin: keys})
+                checked += 1
+    equal("sets that were validated", checked, 17)
+
+
 def delegations(zones, parent, key):
     """Zones below, with the keys told by the parent and without."""
     child, servers = zones.zone("child.signed.test")
@@ -250,6 +279,7 @@ def scenario(host):
         zones = Zones(host, region)
         refusals(zones)
         zone, key = answers(zones)
+        dnspython(zones, key)
         delegations(zones, zone, key)
         second = rolling(zones, zone, key)
     with host.region(data=data) as region:

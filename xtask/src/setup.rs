@@ -44,7 +44,7 @@ const FOR_DNS_BENCH: &[(&str, &str)] = &[("dnsperf", "dnsperf"), ("knotd", "knot
 const FOR_TASK_BENCH: &[(&str, &str)] = &[("podman", "podman"), ("runc", "runc")];
 
 /// What scripts import, in the versions that they were tried with.
-const PYTHON_PACKAGES: &[&str] = &["boto3==1.43.11"];
+const PYTHON_PACKAGES: &[&str] = &["boto3==1.43.11", "cryptography==48.0.0", "dnspython==2.7.0"];
 
 /// What the demo needs beside a Rust toolchain.
 const FOR_DEMO: &[&str] = &["python3"];

@@ -85,6 +85,11 @@ impl Query {
         self.flags & RECURSION_DESIRED != 0
     }
 
+    /// Whether the asker takes signatures (the DO bit, RFC 3225).
+    pub fn wants_dnssec(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
     /// How long a response over UDP may be.
     pub fn udp_limit(&self) -> usize {
         match self.edns {

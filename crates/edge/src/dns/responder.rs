@@ -161,8 +161,14 @@ impl Responder {
                 let subnet = query.edns.and_then(|edns| edns.subnet);
                 let asker = Asker::new(Some(source), subnet, &|below| random() % below);
                 let answer = tables.answer_to(&asker, &self.view, &query.name, query.kind);
-                self.write_down(&tables, &query, answer.code, transport, source);
-                if self.view == View::Public && tables.has_signers() {
+                let is_signed = self.view == View::Public && tables.signs(&query.name, &answer);
+                let code = match answer.code {
+                    // It will be told as absence of records.
+                    Code::NxDomain if is_signed && query.wants_dnssec() => tables.denial(&answer),
+                    code => code,
+                };
+                self.write_down(&tables, &query, code, transport, source);
+                if is_signed {
                     signing = Some(tables);
                 }
                 answer
@@ -276,8 +282,8 @@ impl Pending {
             cut(&mut self.answer.answers, most);
         }
         if let Some(tables) = &self.signing {
-            let wants = self.query.edns.is_some_and(|edns| edns.dnssec_ok);
-            tables.finish(&mut self.answer, &self.query.name, self.query.kind, wants);
+            let (query, wants) = (&self.query, self.query.wants_dnssec());
+            tables.finish(&mut self.answer, &query.name, query.kind, wants);
         }
         let limit = match self.transport {
             Transport::Udp => self.query.udp_limit(),

@@ -174,13 +174,11 @@ pub fn finish(
     if dnssec_ok {
         deny(answer, signers, name, kind);
     }
-    for section in [
-        &mut answer.answers,
-        &mut answer.authority,
-        &mut answer.additional,
-    ] {
+    for section in [&mut answer.answers, &mut answer.authority] {
         sign(section, signers, denied_above, dnssec_ok, now);
     }
+    // Addresses of servers are hints: their signatures would take the room of what was asked for (RFC 4035, section 3.1.1).
+    sign(&mut answer.additional, signers, denied_above, false, now);
 }
 
 fn sign(

@@ -388,9 +388,27 @@ impl Tables {
         }
     }
 
-    /// Whether answers of the public servers may have to be signed.
-    pub(super) fn has_signers(&self) -> bool {
-        !self.signers.is_empty()
+    /// Whether an answer of the public servers to that name comes, in part, of a signed zone.
+    pub(super) fn signs(&self, name: &Name, answer: &Answer) -> bool {
+        if self.signers.is_empty() {
+            return false;
+        }
+        let is_signed = |name: &Name| {
+            let mut suffixes = name.suffixes();
+            suffixes.any(|suffix| self.signers.contains_key(suffix))
+        };
+        // A chain of CNAMEs may lead into one.
+        let mut records = answer.answers.iter().chain(&answer.authority);
+        is_signed(name) || records.any(|record| record.name != *name && is_signed(&record.name))
+    }
+
+    /// The code under which a name's absence is told to an asker who takes signatures.
+    pub(super) fn denial(&self, answer: &Answer) -> Code {
+        let mut authority = answer.authority.iter();
+        match authority.any(|record| self.signers.contains_key(&record.name)) {
+            true => Code::NoError,
+            false => answer.code,
+        }
     }
 
     /// Signs an answer of the public servers, as far as it comes of signed zones: see `signing`.

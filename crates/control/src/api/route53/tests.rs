@@ -1,6 +1,6 @@
 //! The calls of a deployment one after the other, on an engine with a store in memory.
 
-use super::{changes, records, vpcs, zones};
+use super::{changes, records, signing, vpcs, zones};
 use crate::Engine;
 use crate::api::{ApiError, Caller, Context};
 use crate::model::elb::fixture::put_vpc;
@@ -153,7 +153,7 @@ async fn a_private_zone_is_listed_by_its_vpc() {
         assert_eq!((got.delegation_set, got.vpcs.unwrap().len()), (None, 1));
         let signing = |id: &str| {
             let hosted_zone_id = id.to_owned();
-            zones::signing(context, GetDNSSECRequest { hosted_zone_id })
+            signing::get(context, GetDNSSECRequest { hosted_zone_id })
         };
         let refused = signing(&made.hosted_zone.id).unwrap_err();
         assert_eq!(refused.0.code.as_ref(), "InvalidArgument");

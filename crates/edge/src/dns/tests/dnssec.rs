@@ -224,14 +224,23 @@ fn zones_that_are_not_signed_and_askers_without_the_bit_get_no_signatures() {
     region.zone("Z2", "plain.test");
     region.record("Z1", "a.z.test", "A", &["192.0.2.1"]);
     region.record("Z2", "a.plain.test", "A", &["192.0.2.1"]);
+    region.record("Z2", "to.plain.test", "CNAME", &["none.z.test"]);
     sign(&mut region, "Z1");
     let tables = region.tables();
     for text in ["a.plain.test", "none.plain.test"] {
         let plain = tables.answer(&View::Public, &name(text), Kind::A);
         assert_eq!(ask(&tables, text, Kind::A), plain);
+        assert!(!tables.signs(&name(text), &plain));
+        assert_eq!(tables.denial(&plain), plain.code);
     }
+    let led = tables.answer(&View::Public, &name("to.plain.test"), Kind::A);
+    assert!(
+        tables.signs(&name("to.plain.test"), &led),
+        "a chain leads there"
+    );
     let mut answer = tables.answer(&View::Public, &name("none.z.test"), Kind::A);
     let before = answer.clone();
+    assert_eq!(tables.denial(&answer), Code::NoError);
     tables.finish(&mut answer, &name("none.z.test"), Kind::A, false);
     assert_eq!(answer, before);
     assert_eq!(answer.code, Code::NxDomain);
@@ -273,9 +282,10 @@ fn the_mirror_follows_what_is_signed() {
     };
     let batch = |revision, events| Batch { revision, events };
     mirror.apply(&batch(1, events(&region.rows)), "own");
-    assert!(mirror.tables().has_signers());
+    let signs = |tables: Tables| tables.signs(&name("a.z.test"), &Answer::default());
+    assert!(signs(mirror.tables()));
     let key = region.snapshot.zone_signings.all().next().unwrap().key();
     let gone = Event { key, value: None };
     let effect = mirror.apply(&batch(2, vec![gone]), "own");
-    assert!(effect.tables && !mirror.tables().has_signers());
+    assert!(effect.tables && !signs(mirror.tables()));
 }
