@@ -191,7 +191,9 @@ fn rows_are_sorted_made_and_left_out() {
         &JSON,
     );
     assert_eq!(made, [["BOB", "ERROR-30"]]);
-    let functions = "fields strlen('héé'), substr('abcdef', 2, 3), replace('aXb', 'X', '-'), trim('  x '), abs(-3), floor(2.7), greatest(1, 5, 3), coalesce(none, 'z'), isIpInSubnet('10.0.0.7', '10.0.0.0/8') | limit 1";
+    let functions = "fields strlen('héé'), substr('abcdef', 2, 3), replace('aXb', 'X', '-'), \
+        trim('  x '), abs(-3), floor(2.7), greatest(1, 5, 3), coalesce(none, 'z'), \
+        isIpInSubnet('10.0.0.7', '10.0.0.0/8') | limit 1";
     assert_eq!(
         values(functions, &JSON),
         [["3", "cde", "a-b", "x", "3", "2", "5", "z", "1"]]
