@@ -107,7 +107,10 @@ fn judge(point: &[u8], origin: &Name, asked: &Name, kind: Kind, answer: &Answer)
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_secs();
-    let is_referral = answer.answers.is_empty() && !answer.authoritative;
+    let is_referral = answer
+        .authority
+        .first()
+        .is_some_and(|record| record.kind == Kind::NS);
     for section in [&answer.answers, &answer.authority] {
         for ((owner, own), (set, signatures)) in sets(section) {
             if is_referral && own == Kind::NS {
