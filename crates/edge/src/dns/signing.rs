@@ -170,7 +170,11 @@ pub fn finish(
     now: u64,
 ) {
     // What a parent says of a zone's keys is signed by the parent, who may not be the only one here.
-    let denied_above = kind == Kind::DS || !answer.authoritative;
+    let is_referral = answer
+        .authority
+        .first()
+        .is_some_and(|record| record.kind == Kind::NS);
+    let denied_above = kind == Kind::DS || is_referral;
     if dnssec_ok {
         deny(answer, signers, name, kind);
     }
@@ -216,7 +220,8 @@ fn deny(answer: &mut Answer, signers: &impl Signers, name: &Name, kind: Kind) {
     let Some(first) = answer.authority.first() else {
         return;
     };
-    if first.kind == Kind::NS && !answer.authoritative {
+    // Also at the end of a chain, which is ours.
+    if first.kind == Kind::NS {
         let cut = first.name.clone();
         // DS records stand above the cut.
         let Some((_, zone)) = signers.signer(&cut, Kind::DS) else {

@@ -68,6 +68,7 @@ fn is_valid(point: &[u8], origin: &Name, set: &[Record], signature: &[u8], now: 
     assert!(u64::from(number(12)) < now);
     let mut values: Vec<_> = set.iter().map(|record| record.value.clone()).collect();
     values.sort();
+    values.dedup();
     let mut message = head.to_vec();
     for value in values {
         message.extend(owner.wire());
@@ -106,7 +107,10 @@ fn judge(point: &[u8], origin: &Name, asked: &Name, kind: Kind, answer: &Answer)
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_secs();
-    let is_referral = answer.answers.is_empty() && !answer.authoritative;
+    let is_referral = answer
+        .authority
+        .first()
+        .is_some_and(|record| record.kind == Kind::NS);
     for section in [&answer.answers, &answer.authority] {
         for ((owner, own), (set, signatures)) in sets(section) {
             if is_referral && own == Kind::NS {
@@ -123,20 +127,19 @@ fn judge(point: &[u8], origin: &Name, asked: &Name, kind: Kind, answer: &Answer)
     }
     assert_eq!(answer.code, Code::NoError);
     let mut last = asked.clone();
-    while let Some(record) = answer
-        .answers
-        .iter()
-        .find(|r| r.name == last && r.kind == Kind::CNAME)
-        && kind != Kind::CNAME
-    {
-        last = Name::read(&record.value).unwrap().0;
+    let is_link =
+        |record: &&Record, name: &Name| record.name == *name && record.kind == Kind::CNAME;
+    for _ in 0..=answer.answers.len() {
+        let link = answer.answers.iter().find(|record| is_link(record, &last));
+        match link.filter(|_| kind != Kind::CNAME) {
+            Some(record) => last = Name::read(&record.value).unwrap().0,
+            None => break,
+        }
     }
-    if answer
-        .answers
-        .iter()
-        .any(|r| r.name == last && r.kind == kind)
-        || !last.is_within(origin.wire())
-    {
+    // Found, elsewhere, or a chain without an end: nothing is denied.
+    let is_told =
+        |record: &Record| record.name == last && [kind, Kind::CNAME].contains(&record.kind);
+    if answer.answers.iter().any(is_told) || !last.is_within(origin.wire()) {
         return;
     }
     let denial = answer
