@@ -505,6 +505,7 @@ mod tests {
         let mut key = Key {
             scope: scope(),
             id: KEY.into(),
+            spec: fogbank_types::kms::KeySpec::SymmetricDefault,
             description: String::new(),
             is_managed_by_aws: false,
             is_enabled: true,
