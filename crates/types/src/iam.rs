@@ -111,6 +111,20 @@ pub struct InstanceProfile {
     pub tags: Tags,
 }
 
+/// Somebody outside who vouches for users by OpenID Connect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OidcProvider {
+    pub scope: Scope,
+    pub arn: String,
+    /// Of the issuer, without `https://`.
+    pub url: String,
+    pub client_ids: Vec<String>,
+    /// Of the issuer's certificates, SHA-1 in hexadecimal.
+    pub thumbprints: Vec<String>,
+    pub created_at: Timestamp,
+    pub tags: Tags,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct User {
     pub scope: Scope,

@@ -272,6 +272,7 @@ tables! {
     roles: iam::Role = "role", |r| r.scope.clone(), r.name.clone();
     policies: iam::Policy = "policy", |r| r.scope.clone(), r.arn.clone();
     instance_profiles: iam::InstanceProfile = "instance-profile", |r| r.scope.clone(), r.name.clone();
+    oidc_providers: iam::OidcProvider = "oidc-provider", |r| r.scope.clone(), r.arn.clone();
     users: iam::User = "user", |r| r.scope.clone(), r.name.clone();
     groups: iam::Group = "group", |r| r.scope.clone(), r.name.clone();
     access_keys: iam::AccessKey = "access-key", |r| r.scope.clone(), r.id.clone();

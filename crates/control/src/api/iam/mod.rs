@@ -5,6 +5,7 @@ mod account_aliases;
 mod boundaries;
 mod groups;
 mod identity_policies;
+mod oidc_providers;
 mod passwords;
 mod policies;
 mod policy_holders;
@@ -65,6 +66,16 @@ super::handlers! {
     write TagInstanceProfile => tags::profile::tag,
     write UntagInstanceProfile => tags::profile::untag,
     read ListInstanceProfileTags => tags::profile::list,
+    write CreateOpenIDConnectProvider => oidc_providers::create,
+    read GetOpenIDConnectProvider => oidc_providers::get,
+    read ListOpenIDConnectProviders => oidc_providers::list,
+    write DeleteOpenIDConnectProvider => oidc_providers::delete,
+    write AddClientIDToOpenIDConnectProvider => oidc_providers::add_client_id,
+    write RemoveClientIDFromOpenIDConnectProvider => oidc_providers::remove_client_id,
+    write UpdateOpenIDConnectProviderThumbprint => oidc_providers::update_thumbprints,
+    write TagOpenIDConnectProvider => tags::oidc_provider::tag,
+    write UntagOpenIDConnectProvider => tags::oidc_provider::untag,
+    read ListOpenIDConnectProviderTags => tags::oidc_provider::list,
     write PutRolePermissionsBoundary => boundaries::role::put,
     write DeleteRolePermissionsBoundary => boundaries::role::delete,
     write PutUserPermissionsBoundary => boundaries::user::put,

@@ -1,10 +1,10 @@
-//! Tags of roles, users, policies and instance profiles, by the same three operations each.
+//! Tags of roles, users, policies, instance profiles and OpenID Connect providers, by the same three operations each.
 
 use super::{page, read_tags, scope, show_tags};
 use crate::api::{ApiError, Context};
 use crate::model::iam::entities;
 use fogbank_types::Tags;
-use fogbank_types::iam::{InstanceProfile, Policy, Role, User};
+use fogbank_types::iam::{InstanceProfile, OidcProvider, Policy, Role, User};
 use fogbank_wire::iam as wire;
 
 macro_rules! operations {
@@ -90,4 +90,10 @@ operations! {
     TagInstanceProfileRequest => TagInstanceProfileResponse,
     UntagInstanceProfileRequest => UntagInstanceProfileResponse,
     ListInstanceProfileTagsRequest => ListInstanceProfileTagsResponse
+}
+operations! {
+    oidc_provider: OidcProvider, open_id_connect_provider_arn;
+    TagOpenIDConnectProviderRequest => TagOpenIDConnectProviderResponse,
+    UntagOpenIDConnectProviderRequest => UntagOpenIDConnectProviderResponse,
+    ListOpenIDConnectProviderTagsRequest => ListOpenIDConnectProviderTagsResponse
 }

@@ -4,7 +4,7 @@
 
 use super::{Refusal, merged};
 use crate::model::Tx;
-use fogbank_types::iam::{Group, InstanceProfile, Policy, Role, User};
+use fogbank_types::iam::{Group, InstanceProfile, OidcProvider, Policy, Role, User};
 use fogbank_types::{Row, Scope, Snapshot, Tags};
 use std::sync::Arc;
 
@@ -48,8 +48,9 @@ entities! {
     Group => "The group with name {} cannot be found.";
     InstanceProfile => "Instance Profile {} cannot be found.";
     Policy => "Policy {} was not found.";
+    OidcProvider => "OpenIDConnect Provider not found for arn {}";
 }
-tagged!(Role, User, InstanceProfile, Policy);
+tagged!(Role, User, InstanceProfile, Policy, OidcProvider);
 
 pub fn find<'a, E: Entity>(
     snapshot: &'a Snapshot,

@@ -12,6 +12,7 @@ pub mod evaluation;
 pub mod groups;
 pub mod identities;
 pub mod managed;
+pub mod oidc_providers;
 pub mod passwords;
 pub mod policies;
 pub mod profiles;
