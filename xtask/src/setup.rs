@@ -9,9 +9,12 @@ use std::process::{Command, Stdio};
 /// A program, or a file by its path, and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
+    ("conntrack", "conntrack"),
+    ("curl", "curl"),
     ("dig", "bind9-dnsutils"),
     ("docker-registry", "docker-registry"),
     ("drill", "ldnsutils"),
+    ("haproxy", "haproxy"),
     ("ip", "iproute2"),
     ("kdig", "knot-dnsutils"),
     ("nft", "nftables"),
@@ -25,6 +28,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ),
     ("skopeo", "skopeo"),
     ("sslscan", "sslscan"),
+    ("sysctl", "procps"),
     ("unshare", "util-linux"),
 ];
 
